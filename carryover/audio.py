@@ -1,0 +1,34 @@
+"""Reading audio as every model here wants it: mono, float32, at one sampling rate."""
+
+import torch
+import torchaudio
+from speechbrain.dataio.audio_io import load
+
+
+def read(path: str, sample_rate: int = 16000) -> torch.Tensor:
+    """Read one file; channels are averaged and other rates resampled.
+
+    Parameters
+    ----------
+    path : str
+        wav, flac, mp3, ogg or opus (read by soundfile through SpeechBrain).
+    sample_rate : int
+        Rate of the result in Hz.
+
+    Returns
+    -------
+    wav : torch.Tensor
+        (samples,) float32 in [-1, 1].
+
+    Raises
+    ------
+    ValueError
+        When the file holds no sample; preparation rejects such files, so it was changed since.
+    """
+    wav, rate = load(path)  # (channels, samples)
+    if wav.numel() == 0:
+        raise ValueError(f"{path}: no samples; the file changed since its manifest was made")
+    wav = wav.mean(dim=0)
+    if rate != sample_rate:
+        wav = torchaudio.functional.resample(wav, rate, sample_rate)
+    return wav

@@ -1,0 +1,70 @@
+"""`carryover evaluate RUN` and `carryover export RUN`: what a person does with a finished run, from a checkout."""
+
+import sys
+from pathlib import Path
+
+import typer
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
+
+RUN = typer.Argument(help="Run folder, e.g. results/whisper_ft/1234")
+
+
+def load_run(folder: Path):
+    """Brain of a run with its best weights loaded, its values, and its manifest folder."""
+    sys.path.insert(0, str(Path.cwd()))  # recipes/ and local/ belong to the checkout and are never installed
+    from carryover import run
+    from carryover.checkpoint import Checkpointer
+
+    hparams = run.load(folder)
+    brain = hparams["brain"](hparams["modules"], None, hparams, {}, Checkpointer(folder / "save"))
+    brain.load_best()
+    return brain, hparams, folder / "manifests"
+
+
+@app.command()
+def evaluate(
+    folder: Path = RUN,
+    test: Path = typer.Option(None, help="A manifest CSV; default: the test sets of the run"),
+    beams: int = typer.Option(None, help="Beam size; default: the run's test_beams"),
+) -> None:
+    """Test the run's best weights again; predictions go to RUN/predictions_*_evaluate.csv."""
+    from carryover import scoring
+
+    brain, hparams, manifests = load_run(folder)
+    if beams is not None:
+        brain.hparams.test_beams = beams
+    sets = [test] if test else sorted(manifests.glob("*/test.csv"))
+    loader = {"batch_size": hparams["eval_batch_size"], "num_workers": hparams["num_workers"]}
+    results = []
+    for path in sets:
+        name = f"{path.stem}_{path.parent.name}"
+        found, rows = brain.evaluate(brain.read(path), test_loader_kwargs=loader, name=name, weights="evaluate")
+        results.append(found | {"language": "+".join(sorted({row["language"] for row in rows})), "weights": "best"})
+    typer.echo(scoring.before_after(results))
+
+
+@app.command()
+def export(
+    folder: Path = RUN,
+    to: str = typer.Option("hf", help="Format: hf (transformers)"),
+    out: Path = typer.Option(..., help="Folder to write"),
+) -> None:
+    """Write the run's best weights with configuration, tokenizer and feature extractor, as transformers loads them."""
+    if to != "hf":
+        raise typer.BadParameter(f"--to {to}: only hf is there so far")
+    brain, _, _ = load_run(folder)
+    brain.export(out)
+    typer.echo(f"Wrote {out}: {', '.join(sorted(p.name for p in out.iterdir()))}")
+
+
+def main() -> None:
+    """Entry point of the console command; a wrong input ends in one line, not in a traceback."""
+    try:
+        app()
+    except (FileNotFoundError, ValueError) as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

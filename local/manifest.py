@@ -1,0 +1,232 @@
+"""A corpus of your own: a CSV, TSV or JSONL list of audio files and transcripts -> validated manifests.
+
+The list is either one file `manifest.tsv` (or .csv, .jsonl) with a column `split`, or one file a split: `train.tsv`,
+`valid.tsv` (or `dev.tsv`), `test.tsv`. Names of columns, in upper or lower case:
+
+    audio     audio, path, wav, file, audio_filepath or file_name; relative to the list's folder, or absolute
+    text      text, sentence, transcript or transcription
+    split     split: train; valid, dev or validation; test      (not needed in a file of one split)
+    language  language, locale or lang                          (optional; rows of other languages are left out)
+    speaker   speaker, client_id or speaker_id                  (optional)
+    ID        ID or utt_id                                      (optional; else the audio file's name)
+
+A duration in the list is not believed but measured. TSV has no quoting (a quotation mark is part of the text), CSV has
+the usual one, JSONL has one object a line; all are UTF-8.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from carryover import manifest
+from carryover.manifest import Utterance
+
+ALIASES = {
+    "audio": ("audio", "path", "wav", "file", "audio_filepath", "file_name"),
+    "text": ("text", "sentence", "transcript", "transcription"),
+    "split": ("split",),
+    "language": ("language", "locale", "lang"),
+    "speaker": ("speaker", "client_id", "speaker_id"),
+    "ID": ("id", "utt_id"),
+}
+SPLITS = {"train": ("train",), "valid": ("valid", "dev", "validation"), "test": ("test",)}
+SPLIT_OF = {name: split for split, names in SPLITS.items() for name in names}
+ENDINGS = (".tsv", ".csv", ".jsonl")
+
+
+def prepare(
+    data_folder: str | Path,
+    folder: str | Path,
+    language: str,
+    splits: Sequence[str],
+    check: Callable[[Utterance], str | None],
+    seed: int = 1234,
+    workers: int = 2,
+) -> dict[str, int]:
+    """Write the manifests of a corpus that is listed in a CSV, TSV or JSONL file.
+
+    Parameters
+    ----------
+    data_folder : path
+        The list itself, or the folder that holds it.
+    folder : path
+        Gets the manifests; see `carryover.manifest.build`.
+    language : str
+        Code as the list's column `language` has it, e.g. "nl"; without that column, the language of all rows.
+    splits : sequence of str
+        Of "train", "valid" and "test", those to read; rows of others are left out, and counted.
+    check : callable
+        Returns the reason to refuse an Utterance, or None.
+    seed : int
+        Not used: nothing is drawn here. train.py calls every `prepare` alike.
+    workers : int
+        Threads that decode audio.
+
+    Returns
+    -------
+    counts : dict
+        {"train": kept, ..., "rejected": refused}.
+
+    Raises
+    ------
+    ValueError
+        Where the list, a column, a split or the language is not there, or a line of it is broken.
+    """
+    data_folder = Path(data_folder).expanduser()
+    rows = [row for path, split in _lists(data_folder, splits) for row in _rows(path, split)]
+    left_out, used = Counter(), []
+    for row in rows:
+        if row["split"] not in splits:
+            left_out[f"of split '{row['split']}'"] += 1
+        elif row.setdefault("language", language).lower() != language.lower():
+            left_out[f"in language '{row['language']}'"] += 1
+        else:
+            used.append(row)
+    parts = [f"{data_folder}: {len(rows)} rows, {len(used)} used", *(f"{n} {what}" for what, n in left_out.items())]
+    print(", left out ".join(parts))
+
+    for split in splits:
+        if not any(row["split"] == split for row in rows):
+            raise ValueError(
+                f"data_folder: '{data_folder}' lists no row of split '{split}'; looked for {_values(split)} in the "
+                f"column 'split', found {dict(Counter(row['split'] for row in rows))}; correct the list, or take "
+                f"'{split}' out of splits"
+            )
+        if not any(row["split"] == split for row in used):
+            languages = Counter(row["language"] for row in rows if row["split"] == split)
+            raise ValueError(
+                f"language: '{language}' was asked for, but split '{split}' of '{data_folder}' holds "
+                f"{dict(languages)}; set language to one of these, or correct the column"
+            )
+    used.sort(key=lambda row: list(splits).index(row["split"]))  # stable: the list's own order stays within a split
+    settings = {"corpus": "manifest", "data_folder": data_folder, "language": language, "splits": list(splits)}
+    return manifest.build(_utterances(used, language), folder, check, settings, workers)
+
+
+def _values(split: str) -> str:
+    return " or ".join(f"'{name}'" for name in SPLITS.get(split, (split,)))
+
+
+def _lists(data_folder: Path, splits: Sequence[str]) -> list[tuple[Path, str | None]]:
+    """The files to read, each with the split that its name says, None where a column says it."""
+    holds = manifest.found_at(data_folder)
+    expected = (
+        "expected a .tsv, .csv or .jsonl file, or a folder with manifest.tsv or train.tsv, valid.tsv and test.tsv"
+    )
+    if data_folder.is_file() and data_folder.suffix.lower() in ENDINGS:
+        return [(data_folder, None)]
+    if not data_folder.is_dir():
+        packed = data_folder.name.endswith((".tar.gz", ".tgz", ".zip", ".tar"))
+        advice = "extract it first" if packed else "correct data_folder"
+        raise ValueError(f"data_folder: '{data_folder}' {holds}; {expected}; {advice}")
+
+    def present(*names: str) -> list[Path]:
+        return [path for name in names for end in ENDINGS if (path := data_folder / f"{name}{end}").exists()]
+
+    whole = present("manifest")
+    single = {split: present(*names) for split, names in SPLITS.items()}
+    if not whole and not any(single.values()):
+        raise ValueError(
+            f"data_folder: '{data_folder}' {holds}; {expected} (or .csv, .jsonl); put the list there, or set "
+            "data_folder to the file itself"
+        )
+    for rivals in (whole + sum(single.values(), []) if whole else [], *single.values()):
+        if len(rivals) > 1:
+            names = " and ".join(path.name for path in rivals)
+            raise ValueError(
+                f"data_folder: '{data_folder}' holds {names}; expected one list; remove the others, or set data_folder "
+                "to the one meant"
+            )
+    if whole:
+        return [(whole[0], None)]
+    for split in splits:
+        if not single.get(split):
+            raise ValueError(
+                f"data_folder: '{data_folder}' has no list of split '{split}'; looked for {_values(split)} with "
+                f"{', '.join(ENDINGS)}; found {', '.join(p.name for ps in single.values() for p in ps)}; add it, or "
+                f"take '{split}' out of splits"
+            )
+    return [(single[split][0], split) for split in splits]
+
+
+def _rows(path: Path, split: str | None) -> Iterator[dict[str, str]]:
+    """Rows by field instead of by column; `file` is the audio's path as it can be opened."""
+    lines = path.suffix.lower() == ".jsonl"
+    keys, columns = None, {}
+    for number, row in _read_jsonl(path) if lines else manifest.read_table(path):
+        if keys != row.keys():  # once for a table; a JSON line may differ from the one above it
+            keys = row.keys()
+            columns = _columns(f"{path}:{number}" if lines else str(path), tuple(keys), split)
+        found = {field: row[column].strip() for field, column in columns.items()}
+        if not found["audio"]:
+            raise ValueError(
+                f"{path}:{number}: '{columns['audio']}' is empty; expected a path; add it or drop the line"
+            )
+        stated = found["split"].lower() if "split" in found else split
+        found["split"] = SPLIT_OF.get(stated, stated)
+        if split not in (None, found["split"]):
+            raise ValueError(
+                f"{path}:{number}: '{columns['split']}' is '{stated}', but the file's name says '{split}'; rename the "
+                f"file to manifest{path.suffix} if it holds several splits, or correct the line"
+            )
+        found["file"] = str(path.parent / found["audio"])
+        yield found
+
+
+def _read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    for number, line in enumerate(path.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line.decode("utf-8"))
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(
+                f"{path}:{number}: not JSON in UTF-8 ({error}); expected one object, e.g. "
+                '{"audio": "clips/1.wav", "text": "Goedendag.", "split": "train"}; correct that line'
+            ) from error
+        if not isinstance(row, dict):
+            raise ValueError(f"{path}:{number}: a JSON {type(row).__name__}; expected one object; correct that line")
+        known = {name for names in ALIASES.values() for name in names}
+        for key, value in row.items():
+            if key.lower() in known and isinstance(value, (dict, list)):
+                raise ValueError(
+                    f"{path}:{number}: '{key}' is a {type(value).__name__}; expected a string; correct that line"
+                )
+        yield number, {key: "" if value is None else str(value) for key, value in row.items()}
+
+
+def _columns(where: str, names: Sequence[str], split: str | None) -> dict[str, str]:
+    """Which of a list's columns holds which field."""
+    columns = {}
+    for field, aliases in ALIASES.items():
+        found = [name for name in names if name.strip().lower() in aliases]
+        if len(found) > 1:
+            raise ValueError(
+                f"{where}: columns {' and '.join(map(repr, found))} both mean {field}; expected one; rename the other"
+            )
+        if found:
+            columns[field] = found[0]
+        elif field in ("audio", "text") or (field == "split" and split is None):
+            raise ValueError(
+                f"{where}: no column for {field}; found {', '.join(map(repr, names))}; expected one of "
+                f"{', '.join(aliases)}; rename a column (a .tsv is separated by tabs, a .csv by commas)"
+            )
+    return columns
+
+
+def _utterances(rows: Sequence[dict[str, str]], language: str) -> Iterator[Utterance]:
+    # the file's name is the ID people recognise; where folders repeat it (spk1/001, spk2/001) the folder is needed too
+    stems = Counter((row["split"], Path(row["audio"]).stem) for row in rows)
+    for row in rows:
+        path = Path(row["audio"])
+        parts = [part for part in path.with_suffix("").parts if part not in ("/", "..")]
+        own = path.stem if stems[row["split"], path.stem] == 1 else "-".join(parts)
+        yield Utterance(
+            ID=row.get("ID") or own,
+            audio=row["file"],
+            language=language,
+            speaker=row.get("speaker", ""),
+            text=row["text"],
+            split=row["split"],
+        )

@@ -1,0 +1,146 @@
+"""Whisper fine-tuning: encoder-decoder, NLL with label smoothing, the prompt pinned wherever the model is used."""
+
+from dataclasses import dataclass
+
+import torch
+from speechbrain.dataio.dataset import DynamicItemDataset
+from speechbrain.utils.data_pipeline import provides, takes
+
+from carryover import audio, losses, manifest, whisper
+from carryover.brain import RecipeBrain, Stage
+
+# Shapes: B batch, S samples, F mel frames, P encoder positions, U decoder inputs, V vocabulary, D width
+
+
+class WhisperBrain(RecipeBrain):
+    """Fine-tunes `modules.whisper`, a transformers WhisperForConditionalGeneration.
+
+    Read from `hparams` besides RecipeBrain's: tokenizer, log_mel, augmentation, target_text, label_smoothing,
+    generation_length, valid_beams, test_beams.
+    """
+
+    def __init__(self, modules=None, opt_class=None, hparams=None, run_opts=None, checkpointer=None):
+        super().__init__(modules, opt_class, hparams, run_opts, checkpointer)
+        model, tokenizer = self.modules.whisper, self.hparams.tokenizer
+        whisper.set_generation_ids(model, tokenizer)
+        positions, prompt = model.config.max_target_positions, len(tokenizer.prompt(self.hparams.language))
+        if prompt + self.hparams.generation_length > positions:
+            raise ValueError(
+                f"generation_length: {self.hparams.generation_length} tokens and a prompt of {prompt} do not fit into the "
+                f"model's {positions} decoder positions; give at most {positions - prompt}"
+            )
+
+    def compute_forward(self, batch, stage):
+        """-> log-probabilities (B, U, V) of the next token after each decoder input."""
+        model = self.modules.whisper
+        self.encoder_states = model.model.encoder(self.features(batch, stage)).last_hidden_state  # (B, P, D)
+        tokens, _ = batch.tokens
+        hidden = model.model.decoder(input_ids=tokens[:, :-1], encoder_hidden_states=self.encoder_states)
+        return model.proj_out(hidden.last_hidden_state).float().log_softmax(dim=-1)
+
+    def compute_objectives(self, log_probs, batch, stage):
+        """-> {"nll": mean over the target tokens: text and end, neither prompt nor padding}."""
+        tokens, _ = batch.tokens
+        smoothing = self.hparams.label_smoothing if stage == Stage.TRAIN else 0.0
+        return {"nll": losses.nll(log_probs, tokens[:, 1:], self.target_mask(batch), smoothing)}
+
+    def transcribe(self, batch, stage, predictions):
+        """-> list of B strings, greedy in validation, greedy or beam in test."""
+        beams = self.hparams.test_beams if stage == Stage.TEST else self.hparams.valid_beams
+        model, tokenizer = self.modules.whisper, self.hparams.tokenizer
+        ids = whisper.generate(
+            model, tokenizer, self.encoder_states, batch.language, self.hparams.generation_length, beams
+        )
+        return [tokenizer.decode(row) for row in ids]
+
+    def features(self, batch, stage):
+        """-> log-mel (B, n_mels, F) of the whole window, augmented in training."""
+        wavs, relative = batch.wav  # (B, S)
+        if stage == Stage.TRAIN:
+            augmented, relative_augmented = self.hparams.augmentation(wavs, relative)
+            # slowed-down speech can outgrow the window; its transcript would then say more than is heard
+            if round(relative_augmented.max().item() * augmented.shape[1]) <= self.hparams.log_mel.samples:
+                wavs, relative = augmented, relative_augmented
+        lengths = torch.round(relative * wavs.shape[1]).long()
+        return self.hparams.log_mel.to(wavs.device)(wavs, lengths)
+
+    def target_mask(self, batch):
+        """-> (B, U) True where the loss counts: from the first token after the prompt to the end token."""
+        tokens, relative = batch.tokens
+        lengths = torch.round(relative * tokens.shape[1]).long()  # `.long()` alone would floor 0.99999 away
+        position = torch.arange(1, tokens.shape[1], device=tokens.device)
+        return (position >= 4) & (position < lengths[:, None])
+
+    def units(self, batch):
+        return int(self.target_mask(batch).sum())
+
+    def batch_statistics(self, batch):
+        seconds = sum(row["duration"] for row in batch.row)
+        window = self.hparams.log_mel.seconds
+        frames = len(batch.row) * window
+        return {"audio_seconds": seconds, "frames": frames, "padded_frames": frames - seconds}
+
+    def read(self, path):
+        tokenizer, target_text = self.hparams.tokenizer, self.hparams.target_text
+
+        @takes("audio")
+        @provides("wav")
+        def wav(path):
+            return audio.read(path)
+
+        @takes("text", "language")
+        @provides("tokens")
+        def tokens(text, language):
+            return torch.tensor(tokenizer.encode(target_text(text), language))
+
+        return DynamicItemDataset(
+            manifest.load(path), dynamic_items=[wav, tokens], output_keys=["id", "row", "language", "wav", "tokens"]
+        )
+
+    def export(self, folder):
+        model = self.modules.whisper
+        model.generation_config.max_length = model.config.max_target_positions
+        model.save_pretrained(folder)
+        self.hparams.tokenizer.hf.save_pretrained(folder)
+        self.hparams.log_mel.extractor.save_pretrained(folder)
+
+
+@dataclass
+class Limits:
+    """What this model can take: `limits(utterance)` is the reason to refuse a clip at preparation, or None.
+
+    Attributes
+    ----------
+    tokenizer : carryover.whisper.Tokenizer
+    target_text : callable
+        Targets as they are learned; a transcript that it empties is refused.
+    seconds : float
+        Window of the encoder: longer audio would be cut while its whole transcript stays.
+    tokens : int
+        Decoder positions (448): the prompt, text and end have to fit.
+    """
+
+    tokenizer: whisper.Tokenizer
+    target_text: object
+    seconds: float
+    tokens: int
+
+    @classmethod
+    def of(cls, model, tokenizer, target_text):
+        """The limits of a model."""
+        return cls(tokenizer, target_text, whisper.LogMel.of(model).seconds, model.config.max_target_positions)
+
+    def __repr__(self):  # part of a manifest's settings: another window or tokenizer makes it anew
+        vocabulary = len(self.tokenizer.vocabulary)
+        return f"Limits({self.target_text.name}, vocabulary {vocabulary}, {self.seconds} s, {self.tokens} tokens)"
+
+    def __call__(self, utterance: manifest.Utterance) -> str | None:
+        if utterance.duration > self.seconds:
+            return f"audio is longer than the window of {self.seconds:g} s: {utterance.duration:.2f} s"
+        text = self.target_text(utterance.text)
+        if not text:
+            return f"transcript is empty after normalisation: {utterance.text!r}"
+        length = len(self.tokenizer.encode(text, utterance.language))
+        if length > self.tokens:
+            return f"label is longer than {self.tokens} tokens with prompt and end: {length}"
+        return None

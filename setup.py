@@ -1,0 +1,39 @@
+"""Installs the package `carryover` alone: recipes/, local/ and train.py are used from the checkout."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+setup(
+    name="carryover",
+    version="0.1.0",
+    description="SpeechBrain recipes that carry a speech model over to a new language without losing what it knew",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    packages=find_packages(include=["carryover", "carryover.*"]),
+    python_requires=">=3.10",
+    install_requires=[
+        # the pair has to match: torchaudio's extension is built against one torch
+        "torch==2.11.*",
+        "torchaudio==2.11.*",
+        "speechbrain==1.1.*",
+        "transformers>=5.23,<6",
+        "hyperpyyaml==1.2.*",
+        "sentencepiece",
+        "jiwer==4.*",
+        "safetensors",
+        "soundfile",
+        "scipy",
+        "tqdm",
+        "typer",
+        "tensorboard",
+        "espeakng-loader==0.2.4",  # speaks the embedded corpus; pinned, for the samples depend on it
+    ],
+    extras_require={
+        "test": ["pytest", "hypothesis", "ruff", "kaldialign", "matplotlib"],
+        "bitsandbytes": ["bitsandbytes"],
+        "wandb": ["wandb"],
+    },
+    entry_points={"console_scripts": ["carryover = carryover.cli:main"]},
+)
