@@ -1,6 +1,6 @@
 """The one door to training: YAML -> objects -> Brain -> fit -> evaluate.
 
-    python train.py hparams/whisper_ft.yaml [--key value ...] [--deterministic]
+    python train.py hparams/whisper_ft.yaml [--key value ...] [--preset NAME] [--deterministic]
 """
 
 import sys
@@ -9,17 +9,20 @@ from pathlib import Path
 
 import torch
 
-from carryover import run, settings
+from carryover import presets, run, settings
 from carryover.checkpoint import Checkpointer
 from carryover.scoring import before_after
 
 
 def main(argv: list[str]) -> int:
     """Train, test and print the table; returns the exit status."""
-    path, overrides, run_options, flags = settings.parse(argv, flags=("deterministic",))
+    names, rest = presets.take(argv)
+    path, overrides, run_options, flags = settings.parse(rest, flags=("deterministic",))
     if "deterministic" in flags:
         torch.use_deterministic_algorithms(True)
-    hparams = settings.load(Path(path).read_text(encoding="utf-8"), overrides)
+    text = Path(path).read_text(encoding="utf-8")
+    overrides = presets.apply(names, presets.scalars(text)) | overrides  # an explicit --key wins over a preset
+    hparams = settings.load(text, overrides)
     folder = run.create(hparams["output_folder"], path, overrides, hparams["brain"], ["train.py", *argv])
 
     manifests = folder / "manifests"
@@ -81,3 +84,5 @@ if __name__ == "__main__":
         sys.exit(main(sys.argv[1:]))
     except (settings.SettingsError, FileNotFoundError, ValueError) as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("stopped; the same command continues from the last checkpoint")

@@ -39,7 +39,7 @@ class RecipeBrain(sb.Brain):
     - `evaluate_batch`, `evaluate`: also transcribe and score; the best checkpoint is loaded as weights only.
     - `_save`, `_recover` (the Brain's own state in a checkpoint): also random states, patience, and log windows.
 
-    Read from `hparams`: schedule, normaliser, tracker, log_every, valid_every, save_every (updates, or "epoch"),
+    Read from `hparams`: schedule, collate, normaliser, tracker, log_every, valid_every, save_every (updates, or "epoch"),
     save_limit, early_stopping_patience (validations without a better WER; 0 for never), max_updates (None: the epochs decide),
     output_folder, language, no_decay_for_vectors; and SpeechBrain's own run options (precision, max_grad_norm,
     grad_accumulation_factor, nonfinite_patience, ...).
@@ -103,10 +103,13 @@ class RecipeBrain(sb.Brain):
 
         With `max_updates` the epochs of `epoch_counter` are repeated as long as needed, as transformers' max_steps.
         """
-        loader = self.make_dataloader(train_set, Stage.TRAIN, **train_loader_kwargs)
+        collate = {"collate_fn": self.hparams.collate}  # training alone: clips may share a window there
+        loader = self.make_dataloader(train_set, Stage.TRAIN, **(collate | train_loader_kwargs))
         if valid_set is not None:
             valid_set = self.make_dataloader(valid_set, Stage.VALID, ckpt_prefix=None, **valid_loader_kwargs)
         epochs = list(epoch_counter)
+        if not epochs:
+            raise ValueError("epochs: at least 1 is needed; use max_updates to train for less than an epoch")
         groups = math.ceil(len(loader) / self.grad_accumulation_factor)  # per epoch, the last one may be short
         total = self.hparams.max_updates or groups * len(epochs)
         last_epoch = math.inf if self.hparams.max_updates else epochs[-1]
@@ -345,8 +348,8 @@ class RecipeBrain(sb.Brain):
         self.checkpointer.save_and_keep_only(
             meta=meta,
             end_of_epoch=epoch_done,
-            # with one to keep, the best may be older than the last, which a resume needs
-            num_to_keep=max(2, self.hparams.save_limit),
+            # with one to keep, the best may be older than the last, which a resume needs; null keeps all
+            num_to_keep=max(2, self.hparams.save_limit or 10**9),
             keep_recent=False,
             importance_keys=[importance],
             verbosity=10,

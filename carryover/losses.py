@@ -25,4 +25,4 @@ def nll(
     loss = -log_probs.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
     if label_smoothing:
         loss = (1 - label_smoothing) * loss - label_smoothing * log_probs.mean(dim=-1)
-    return (loss * mask).sum() / mask.sum()
+    return loss.masked_fill(~mask, 0).sum() / mask.sum()  # not loss * mask: inf * 0 is nan

@@ -27,10 +27,8 @@ class MetricsLog:
     def write(self, event: str, **values) -> None:
         """Append one event. Non-finite numbers are written as strings ("nan", "inf"): JSON has none."""
         assert event in self.EVENTS, event
-        values = {"event": event} | {
-            k: str(v) if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()
-        }
-        line = (json.dumps(values, ensure_ascii=False) + "\n").encode()
+        values = _finite({"event": event} | values)
+        line = (json.dumps(values, ensure_ascii=False, allow_nan=False) + "\n").encode()
         file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
             os.write(file, line)  # one call: a reader or a kill sees the line whole or not at all
@@ -56,7 +54,7 @@ class MetricsLog:
         """All whole events of the file, in order."""
         if not self.path.exists():
             return []
-        lines = self.path.read_text(encoding="utf-8").split("\n")[:-1]
+        lines = self.path.read_bytes().split(b"\n")[:-1]  # bytes: a half-written line can end within a letter
         return [json.loads(line) for line in lines]
 
 
@@ -104,6 +102,15 @@ class WandB:
             self.run = wandb.init(**self.options)
         if values := scalars(event):
             self.run.log(values, step=event["update"])
+
+
+def _finite(value):
+    """The same value with "nan", "inf" and "-inf" for the floats that JSON has no number for, at any depth."""
+    if isinstance(value, dict):
+        return {key: _finite(v) for key, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(v) for v in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def scalars(event: dict) -> dict[str, float]:

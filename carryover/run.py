@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import inspect
-import io
 import json
 import os
 import platform
@@ -49,7 +48,7 @@ def create(folder: str | Path, path: str, overrides: dict[str, str], brain: type
     folder.mkdir(parents=True, exist_ok=True)
     (folder / AS_WRITTEN).write_text(text, encoding="utf-8")
     (folder / OVERRIDES).write_text(asked, encoding="utf-8")
-    (folder / RESOLVED).write_text(resolve_references(io.StringIO(text), asked or None).getvalue(), encoding="utf-8")
+    (folder / RESOLVED).write_text(resolve_references(settings.override(text, overrides)).getvalue(), encoding="utf-8")
     shutil.copy(inspect.getsourcefile(brain), folder)
     info = {
         "command": shlex.join(["python", *argv]),

@@ -66,11 +66,14 @@ class Schedule:
                 "warmup: 0 cannot be used with lr_schedule: noam, whose rate is lr * min(n / warmup, sqrt(warmup / n)); "
                 "give a number of updates or a share in (0, 1), or choose lr_schedule: linear, cosine or constant"
             )
+        if name == "constant" and warmup:
+            raise ValueError(f"warmup: {warmup} has no effect with lr_schedule: constant; choose constant_with_warmup or warmup: 0")
         if name != "noam" and model_size is not None:
             raise ValueError(f"model_size belongs to lr_schedule: noam; found with '{name}'")
         self.name, self.lr, self.warmup, self.model_size, self.options = name, float(lr), warmup, model_size, options
         self.total_updates = None
-        self._dummy = torch.optim.SGD([torch.zeros(1)], lr=1.0)  # both libraries ask for an optimizer to write into
+        # both libraries ask for an optimizer to write into; transformers divides min_lr and lr_end by its peak rate
+        self._dummy = torch.optim.SGD([torch.zeros(1)], lr=self.lr)
 
     def plan(self, total_updates: int) -> None:
         """Fix the number N of updates in all, on which the decays and a warm-up given as a share depend."""

@@ -111,7 +111,7 @@ def before_after(results: list[dict]) -> str:
     def cells(r: dict | None) -> str:
         if r is None:
             return "- | -"
-        low, high = r["interval"]
+        low, high = map(float, r["interval"])  # metrics.jsonl writes nan as a string
         return f"{r['WER']:.2f} [{low:.2f}, {high:.2f}] | {r['CER']:.2f}"
 
     lines = [

@@ -1,6 +1,7 @@
 """From a command line to a YAML's values: overrides are checked against the YAML, unknown keys name the nearest."""
 
 import difflib
+import io
 from dataclasses import fields
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from ruamel.yaml import YAML
 from speechbrain.utils.run_opts import RunOptions
 
 RUN_OPTIONS = {field.name for field in fields(RunOptions)} - {"param_file", "overridden_args"}
+SWITCHES = {field.name for field in fields(RunOptions) if field.type is bool}  # they can stand alone
 # These would start a second way of doing what RecipeBrain does, or what a key of the YAML says.
 REFUSED = {
     "ckpt_interval_minutes": "save_every",
@@ -58,6 +60,8 @@ def parse(argv: list[str], flags: tuple[str, ...] = ()) -> tuple[str, dict[str, 
             raise SettingsError(f"'{word}': expected --key value; quote a value that holds spaces")
         key, equals, value = word[2:].partition("=")
         if key in flags:
+            if equals:
+                raise SettingsError(f"--{key} stands alone and takes no value; found '{value}'")
             given.add(key)
             continue
         if key in REFUSED:
@@ -68,10 +72,10 @@ def parse(argv: list[str], flags: tuple[str, ...] = ()) -> tuple[str, dict[str, 
         if not equals:
             if rest and not rest[0].startswith("--"):
                 value = rest.pop(0)
-            elif key not in keys:
-                value = "True"  # SpeechBrain's boolean run options stand alone
-            else:
-                raise SettingsError(f"--{key}: a value is missing")
+            elif key in SWITCHES and key not in keys:
+                value = "True"
+        if not value.strip():
+            raise SettingsError(f"--{key}: a value is missing (null for none)")
         if key in keys:
             overrides[key] = value
         else:
@@ -92,6 +96,19 @@ def override_text(overrides: dict[str, str]) -> str:
     return "\n".join(f"{key}: {value}" for key, value in overrides.items())
 
 
+def override(text: str, overrides: dict[str, str]) -> str:
+    """A YAML's text with top-level values replaced.
+
+    HyperPyYAML would merge mappings and keep the old tag: `--optimizer '!name:torch.optim.Adafactor {lr: 1.0e-3}'` would
+    silently stay AdamW. Here a value is replaced as a whole.
+    """
+    tree = YAML().load(text)
+    tree.update(YAML().load(override_text(overrides)) or {})
+    out = io.StringIO()
+    YAML().dump(tree, out)
+    return out.getvalue()
+
+
 def load(text: str, overrides: dict[str, str]) -> dict:
     """Make the objects of a YAML's text under overrides."""
-    return load_hyperpyyaml(text, override_text(overrides) or None)
+    return load_hyperpyyaml(override(text, overrides))

@@ -8,6 +8,7 @@ from speechbrain.utils.data_pipeline import provides, takes
 
 from carryover import audio, losses, manifest, whisper
 from carryover.brain import RecipeBrain, Stage
+from carryover.packing import Packing
 
 # Shapes: B batch, S samples, F mel frames, P encoder positions, U decoder inputs, V vocabulary, D width
 
@@ -89,13 +90,13 @@ class WhisperBrain(RecipeBrain):
             return audio.read(path)
 
         @takes("text", "language")
-        @provides("tokens")
-        def tokens(text, language):
-            return torch.tensor(tokenizer.encode(target_text(text), language))
+        @provides("target", "tokens")
+        def target(text, language):
+            yield (target := target_text(text))
+            yield torch.tensor(tokenizer.encode(target, language))
 
-        return DynamicItemDataset(
-            manifest.load(path), dynamic_items=[wav, tokens], output_keys=["id", "row", "language", "wav", "tokens"]
-        )
+        keys = ["id", "row", "language", "wav", "target", "tokens"]
+        return DynamicItemDataset(manifest.load(path), dynamic_items=[wav, target], output_keys=keys)
 
     def export(self, folder):
         model = self.modules.whisper
@@ -103,6 +104,11 @@ class WhisperBrain(RecipeBrain):
         model.save_pretrained(folder)
         self.hparams.tokenizer.hf.save_pretrained(folder)
         self.hparams.log_mel.extractor.save_pretrained(folder)
+
+
+def packing(tokenizer: whisper.Tokenizer, model) -> Packing:
+    """Training clips share the model's window; see carryover.packing."""
+    return Packing(tokenizer.encode, whisper.LogMel.of(model).samples, model.config.max_target_positions)
 
 
 @dataclass

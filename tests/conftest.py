@@ -1,0 +1,86 @@
+"""What several tests need: a tiny Whisper of transformers' own classes, and a small corpus, both made on the spot."""
+
+import csv
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+ROOT = Path(__file__).parents[1]
+STARTER = ROOT / "assets" / "whisper_starter"
+SHARED = ROOT.parent / "shared"
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+WORDS = "een twee drie vier vijf zes zeven acht negen tien zet de lamp aan in keuken om uur".split()
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """Folder of the real material beside the project."""
+    if not SHARED.is_dir():
+        pytest.skip("../shared is not there: real speech and tokenizers are no part of the repository")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def tiny_whisper(tmp_path_factory):
+    """Folder of a Whisper with random weights: width 32, 2 + 2 layers, a window of 4 s, the starter's tokenizer."""
+    import torch
+    from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperForConditionalGeneration
+
+    folder = tmp_path_factory.mktemp("tiny_whisper")
+    config = WhisperConfig.from_pretrained(
+        STARTER, d_model=32, encoder_layers=2, decoder_layers=2, encoder_attention_heads=2, decoder_attention_heads=2,
+        encoder_ffn_dim=64, decoder_ffn_dim=64, max_source_positions=200, max_target_positions=64, init_std=0.2,
+    )  # fmt: skip
+    torch.manual_seed(7)
+    WhisperForConditionalGeneration(config).save_pretrained(folder)
+    WhisperFeatureExtractor(feature_size=80, chunk_length=4).save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(STARTER / name, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_corpus(tmp_path_factory):
+    """Folder with manifest.tsv and 40 clips of coloured noise, one spectrum a word, with their words; Dutch."""
+    folder = tmp_path_factory.mktemp("small_corpus")
+    chance = np.random.default_rng(5)
+    rows = []
+    for i in range(40):
+        words = list(chance.choice(WORDS, size=chance.integers(1, 4)))
+        tones = [
+            np.sin(2 * np.pi * (200 + 150 * WORDS.index(w)) * np.arange(4800) / 16000) * chance.uniform(0.05, 0.5) for w in words
+        ]
+        wav = np.concatenate(tones) + 0.003 * chance.standard_normal(4800 * len(words))
+        soundfile.write(folder / f"{i:02d}.wav", wav.astype(np.float32), 16000, subtype="PCM_16")
+        split = "train" if i < 28 else "valid" if i < 34 else "test"
+        rows.append((f"{i:02d}.wav", "nl", f"s{i % 3}", " ".join(words), split))
+    with open(folder / "manifest.tsv", "w", newline="", encoding="utf-8") as file:
+        csv.writer(file, delimiter="\t").writerows([("path", "language", "speaker", "text", "split"), *rows])
+    return folder
+
+
+@pytest.fixture
+def whisper_run(tiny_whisper, small_corpus, tmp_path):
+    """Overrides that make hparams/whisper_ft.yaml a run of seconds: {key: YAML text}."""
+    return {
+        "model": str(tiny_whisper),
+        "prepare": "!name:local.manifest.prepare",
+        "data_folder": str(small_corpus),
+        "language": "nl",
+        "old_language": "null",
+        "output_folder": str(tmp_path / "run"),
+        "batch_size": "4",
+        "eval_batch_size": "4",
+        "generation_length": "24",
+        "max_updates": "8",
+        "warmup": "3",
+        "log_every": "1",
+        "valid_every": "4",
+        "save_every": "2",
+    }

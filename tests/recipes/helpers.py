@@ -1,0 +1,54 @@
+"""Making a Brain from a YAML inside a test, and running train.py as a person does."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from speechbrain import Stage
+
+from carryover import settings
+from carryover.checkpoint import Checkpointer
+
+ROOT = Path(__file__).parents[2]
+TIMES = {"time", "data_wait_seconds", "peak_memory_bytes"}
+
+
+def make_brain(overrides: dict[str, str], yaml: str = "whisper_ft", saves: bool = False):
+    """(brain, hparams, path of the training manifest) of hparams/<yaml>.yaml under overrides, from the checkout's root."""
+    os.chdir(ROOT)
+    text = (ROOT / "hparams" / f"{yaml}.yaml").read_text(encoding="utf-8")
+    hparams = settings.load(text, overrides)
+    folder = Path(hparams["output_folder"])
+    manifests = folder / "manifests" / hparams["language"]
+    hparams["prepare"](
+        hparams["data_folder"], manifests, hparams["language"], ("train", "valid", "test"), hparams["check"]
+    )
+    checkpointer = Checkpointer(folder / "save") if saves else None
+    run_options = {"device": "cpu", "noprogressbar": True}
+    brain = hparams["brain"](hparams["modules"], hparams["optimizer"], hparams, run_options, checkpointer)
+    return brain, hparams, manifests
+
+
+def batches(brain, manifest, size, stage=Stage.VALID, **kwargs):
+    """All batches of a manifest in its order."""
+    return list(brain.make_dataloader(brain.read(manifest), stage, ckpt_prefix=None, batch_size=size, **kwargs))
+
+
+def command(overrides: dict[str, str], yaml: str = "hparams/whisper_ft.yaml") -> list[str]:
+    """The command line that makes a run with these overrides."""
+    words = [f"--{key}={value}" for key, value in overrides.items()]
+    return [sys.executable, "train.py", yaml, "--noprogressbar", "--device=cpu", *words]
+
+
+def train(overrides: dict[str, str], yaml: str = "hparams/whisper_ft.yaml") -> subprocess.CompletedProcess:
+    """Run train.py to its end."""
+    return subprocess.run(command(overrides, yaml), cwd=ROOT, capture_output=True, text=True, timeout=600)
+
+
+def events(folder) -> list[dict]:
+    """Events of metrics.jsonl without what a clock or another process decides, and without resume events."""
+    lines = (Path(folder) / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    found = [json.loads(line) for line in lines]
+    return [{k: v for k, v in e.items() if k not in TIMES} for e in found if e["event"] != "resume"]

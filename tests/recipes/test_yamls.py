@@ -1,0 +1,96 @@
+"""Every YAML of hparams/: it loads, nothing in it is idle, its first ten losses are the recorded ones."""
+
+import json
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+from speechbrain.utils.run_opts import RunOptions
+
+from carryover import settings
+
+from .helpers import ROOT, make_brain, train
+
+YAMLS = sorted((ROOT / "hparams").rglob("*.yaml"))
+GOLDEN = json.loads((ROOT / "tests" / "regression" / "golden_losses.json").read_text())
+EXPECTED = 2
+# Keys in which the starter's training and the carry-over may differ; everything else is held together.
+MAY_DIFFER = {
+    "from_scratch", "language", "old_language", "old_data_folder", "lr", "lr_schedule", "warmup", "max_updates", "batch_size",
+    "log_every", "valid_every", "save_every", "output_folder", "early_stopping_patience", "test_before",
+}  # fmt: skip
+
+
+def test_number_of_yamls():
+    assert len(YAMLS) == EXPECTED, "a YAML came or went: give it golden losses, a row in README and a place in this test"
+    assert {path.stem for path in YAMLS} == set(GOLDEN)
+
+
+@pytest.mark.parametrize("path", YAMLS, ids=lambda p: p.stem)
+def test_no_key_is_idle(path):
+    """A key is read by a reference in the YAML, by hparams in the code, or by SpeechBrain as a run option."""
+    text = path.read_text(encoding="utf-8")
+    sources = [ROOT / "train.py", *(ROOT / "recipes").glob("*.py"), *(ROOT / "carryover").rglob("*.py")]
+    code = "\n".join(source.read_text(encoding="utf-8") for source in sources)
+    read = set(re.findall(r"!ref [^#\n]*?<(\w+)", text)) | set(re.findall(r"<(\w+)>", text))
+    read |= set(re.findall(r"hparams\.(\w+)", code)) | set(re.findall(r"hparams\[\"(\w+)\"\]", code))
+    read |= {field.name for field in fields(RunOptions)}
+    idle = [key for key in settings.top_level_keys(str(path)) if key not in read]
+    assert not idle, f"{path.name}: nothing reads {idle}"
+
+
+def test_siblings_differ_only_where_they_may():
+    plain = [YAML(typ="rt").load(path.read_text(encoding="utf-8")) for path in YAMLS]
+    a, b = ({k: str(v) for k, v in y.items()} for y in plain)
+    assert {key for key in a.keys() | b.keys() if a.get(key) != b.get(key)} <= MAY_DIFFER
+
+
+@pytest.mark.parametrize("path", YAMLS, ids=lambda p: p.stem)
+def test_first_ten_losses_are_the_golden_ones(path, whisper_run, tmp_path):
+    """The YAML as it stands on 0.05 h of its corpus; relative tolerance 1e-3 for other CPUs' arithmetic."""
+    overrides = {
+        "prepare": "!name:local.synthetic.prepare {hours: 0.05}",
+        "data_folder": str(tmp_path / "synthetic"),
+        "output_folder": str(tmp_path / "run"),
+        "max_updates": "10",
+        "log_every": "1",
+    }
+    brain, hparams, manifests = make_brain(overrides, yaml=path.stem)
+    kwargs = {"batch_size": hparams["batch_size"], "shuffle": True}
+    brain.fit(range(1, 2), brain.read(manifests / "train.csv"), None, train_loader_kwargs=kwargs)
+    losses = [e["loss"] for e in brain.metrics.events() if e["event"] == "train"]
+    assert losses == pytest.approx(GOLDEN[path.stem], rel=1e-3), losses
+
+
+def test_mistyped_override_names_the_nearest_key(whisper_run):
+    done = train({"warmpu": "10"})
+    assert done.returncode != 0
+    assert "--warmpu: hparams/whisper_ft.yaml has no such key; did you mean --warmup?" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_run_folder_tells_what_made_it(whisper_run):
+    done = train(whisper_run | {"max_updates": "2", "valid_every": "2"})
+    assert done.returncode == 0, done.stderr[-2000:]
+    folder = Path(whisper_run["output_folder"])
+    info = json.loads((folder / "run.json").read_text())
+    assert info["command"].startswith("python train.py hparams/whisper_ft.yaml --noprogressbar")
+    assert info["data"]["nl"]["counts"] == {"train": 28, "valid": 6, "test": 6, "rejected": 0}
+    assert set(info) >= {"commit", "dirty", "versions", "hardware", "python", "started"}
+    assert (folder / "whisper.py").read_text() == (ROOT / "recipes" / "whisper.py").read_text()
+    assert "lr: 1.0e-3" in (folder / "as_written.yaml").read_text() and "max_updates: 2" in (folder / "overrides.yaml").read_text()
+    assert "effective batch 4 (4 x 1)" in done.stdout and "updates per epoch, 2 in all" in done.stdout
+    assert "| nl | " in done.stdout and "95 %" in done.stdout
+    names = {p.name for p in folder.iterdir()}
+    assert names >= {"metrics.jsonl", "train_log.txt", "results.md", "predictions_test_nl_before.csv", "predictions_test_nl_best.csv"}
+    other = train(whisper_run | {"max_updates": "3", "valid_every": "2"})
+    assert other.returncode != 0 and "holds a run with other settings (overrides.yaml differs)" in other.stderr
+
+
+def test_preset_is_applied_and_recorded_and_an_explicit_key_wins(whisper_run):
+    done = train(whisper_run | {"preset": "under_20h", "dropout": "0.0", "max_updates": "2"})
+    assert done.returncode == 0, done.stderr[-2000:]
+    asked = (Path(whisper_run["output_folder"]) / "overrides.yaml").read_text()
+    assert "weight_decay: 0.05" in asked and "dropout: 0.0" in asked and "max_updates: 2" in asked

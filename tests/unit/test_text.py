@@ -1,0 +1,102 @@
+"""carryover/text.py: what a normaliser may take from Dutch and German text, and what not."""
+
+import unicodedata
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from transformers.models.whisper.english_normalizer import BasicTextNormalizer, EnglishTextNormalizer
+
+from carryover.text import Normaliser, Verbatim
+
+normalise = Normaliser()
+
+# letters, marks, digits and everything that stands between words, so that examples touch the rules
+CHARACTERS = st.one_of(
+    st.sampled_from("abdknrstxzßäéëïöüÀÉÖJHΣİ039 '’‘‚`´ʼ„“”\"«»-–—.,;:?!%&()/_…\u0301\u0308\u030c\u00ad\u00a0"),
+    st.characters(exclude_categories=["Cs"]),
+)
+
+
+def letters(text):
+    return [c for c in text if unicodedata.category(c)[0] in "LMN"]
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("Hätte er’s gewußt!", "hätte er's gewußt"),
+        ("Eén, één; ÉÉN?", "eén één één"),
+        ("’s Ochtends", "'s ochtends"),
+        ("Kom 's avonds om 't huis, zo’n huis, zo 'n huis.", "kom 's avonds om 't huis zo'n huis zo 'n huis"),
+        ("‘k Zag 'm, d'r hoed en z'n jas", "'k zag 'm d'r hoed en z'n jas"),
+        ("Die Straße, die STRASSE, die STRAẞE", "die straße die strasse die straße"),
+        ("„Hätte“, »ja«, “nee”, ‹so›", "hätte ja nee so"),
+        ("Hij zei: 'kom binnen' en ‘ga weg’.", "hij zei kom binnen en ga weg"),
+        ("Er rief: ‚das Haus‘ und ‚Hans‘.", "er rief das haus und hans"),
+        ("Hans' Auto, Max’ Rad, Fritz' Hut, Strauß' Walzer", "hans' auto max' rad fritz' hut strauß' walzer"),
+        ("3,5 km, 1.000 m; 7. Mai, 1,", "3,5 km 1.000 m 7 mai 1"),
+        ("Oberspreewald-Lausitz — A–Z", "oberspreewald lausitz a z"),
+        ("Donau\u00addampf\u00adschiff", "donaudampfschiff"),
+        ("zee\u00a0\u00a0egel\tx\ny", "zee egel x y"),
+        ("AC/DC & Co. (25 %)", "ac dc co 25"),
+        ("c_d", "c d"),
+        ("", ""),
+        (" … ?! ", ""),
+    ],
+)
+def test_dutch_and_german(text, expected):
+    assert normalise(text) == expected
+
+
+@pytest.mark.parametrize("word", ["hätte", "één", "größer", "coördinatie", "façade", "ä" + "̣"])
+def test_decomposed_input_gives_the_same(word):
+    assert normalise(unicodedata.normalize("NFD", word)) == normalise(word) == unicodedata.normalize("NFC", word)
+
+
+@example("a'_b _'abc")  # _ is a word character to regular expressions
+@example("J\u030c")  # lower case has a composed form, upper case has none
+@given(st.text(CHARACTERS, max_size=40))
+def test_idempotent(text):
+    once = normalise(text)
+    assert normalise(once) == once
+
+
+@given(st.text(CHARACTERS, max_size=40))
+def test_no_letter_or_digit_is_lost(text):
+    assert letters(normalise(text)) == letters(unicodedata.normalize("NFC", text.replace("\u00ad", "").lower()))
+
+
+@given(st.text(CHARACTERS, max_size=40))
+def test_nothing_else_is_left(text):
+    once = normalise(text)
+    assert once == unicodedata.normalize("NFC", once) == " ".join(once.split())
+    assert all(c in " '.," or unicodedata.category(c)[0] in "LMN" for c in once)
+
+
+@given(st.text(CHARACTERS, max_size=40))
+def test_composed_and_decomposed_are_one_text(text):
+    assert normalise(unicodedata.normalize("NFD", text)) == normalise(unicodedata.normalize("NFC", text))
+
+
+def test_joining_rule_is_only_the_soft_hyphen():
+    """A quotation mark, dash or underscore between letters separates words; nothing glues two words together."""
+    for mark in '-–—_/…"“„':
+        assert normalise(f"a{mark}b") == "a b"
+
+
+def test_whispers_own_normalisers_do_lose_letters():
+    """Why this module exists: two different words become one, so an error is not counted."""
+    english, basic = EnglishTextNormalizer({}), BasicTextNormalizer(remove_diacritics=True)
+    for theirs in (english, basic):
+        assert theirs("hätte") == "hatte" == theirs("hatte")
+        assert theirs("één") == "een"
+    assert "'s" not in english("kom 's ochtends") and "'s" not in BasicTextNormalizer()("kom 's ochtends")
+    for word, other in (("hätte", "hatte"), ("één", "een"), ("schön", "schon")):
+        assert normalise(word) == word != normalise(other)
+
+
+def test_verbatim_keeps_all_but_spacing_and_form():
+    verbatim = Verbatim()
+    assert verbatim(" Ha\u0308tte,  er’s\tgewußt? ") == "Hätte, er’s gewußt?"
+    assert (verbatim.name, normalise.name) == ("verbatim", "carryover-1")
