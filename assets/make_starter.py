@@ -48,7 +48,7 @@ def main(folder: Path = Path(__file__).parent / "whisper_starter") -> None:
         vocab_size=len(tokenizer), d_model=128, num_mel_bins=80,
         encoder_layers=3, encoder_attention_heads=2, encoder_ffn_dim=512,
         decoder_layers=2, decoder_attention_heads=2, decoder_ffn_dim=512,
-        max_source_positions=50 * SECONDS, max_target_positions=224, init_std=0.08,
+        max_source_positions=50 * SECONDS, max_target_positions=224, init_std=0.05,
         pad_token_id=eot, bos_token_id=eot, eos_token_id=eot, decoder_start_token_id=ids["<|startoftranscript|>"],
         suppress_tokens=None, begin_suppress_tokens=None,
     )  # fmt: skip

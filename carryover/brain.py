@@ -39,7 +39,7 @@ class RecipeBrain(sb.Brain):
     - `evaluate_batch`, `evaluate`: also transcribe and score; the best checkpoint is loaded as weights only.
     - `_save`, `_recover` (the Brain's own state in a checkpoint): also random states, patience, and log windows.
 
-    Read from `hparams`: schedule, collate, normaliser, tracker, log_every, valid_every, save_every (updates, or "epoch"),
+    Read from `hparams`: schedule, collate, loss_weights, normaliser, tracker, log_every, valid_every, save_every (updates, or "epoch"),
     save_limit, early_stopping_patience (validations without a better WER; 0 for never), max_updates (None: the epochs decide),
     output_folder, language, no_decay_for_vectors; and SpeechBrain's own run options (precision, max_grad_norm,
     grad_accumulation_factor, nonfinite_patience, ...).
@@ -223,10 +223,17 @@ class RecipeBrain(sb.Brain):
         with self.training_ctx:
             predictions = self.compute_forward(batch, Stage.TRAIN)
             terms = self.compute_objectives(predictions, batch, Stage.TRAIN)
-        loss = sum(terms.values())
+        loss = self.total(terms)
         if torch.isfinite(loss):
             self.scaler.scale(loss * share).backward()
         return {"loss": loss.item()} | {name: term.item() for name, term in terms.items()}
+
+    def total(self, terms: dict) -> torch.Tensor:
+        """The loss: terms weighed by the YAML's `loss_weights`; each is logged by itself, unweighed."""
+        missing = terms.keys() - self.hparams.loss_weights.keys()
+        if missing:
+            raise ValueError(f"loss_weights: no weight for the term {', '.join(sorted(missing))}")
+        return sum(self.hparams.loss_weights[name] * term for name, term in terms.items())
 
     def optimizers_step(self) -> bool:
         """Set the rate, unscale, clip over all parameters, step; False when the gradient was not finite."""
@@ -397,7 +404,7 @@ class RecipeBrain(sb.Brain):
             predictions = self.compute_forward(batch, stage)
             terms = self.compute_objectives(predictions, batch, stage)
             hypotheses = self.transcribe(batch, stage, predictions)
-        terms = {"loss": sum(terms.values()).item()} | {name: term.item() for name, term in terms.items()}
+        terms = {"loss": self.total(terms).item()} | {name: term.item() for name, term in terms.items()}
         rows = [
             scoring.score(row, hyp, self.hparams.normaliser) for row, hyp in zip(batch.row, hypotheses, strict=True)
         ]

@@ -36,7 +36,7 @@ class Normaliser:
     def __call__(self, text: str) -> str:
         # composed after lowering: J with a caron has no composed form, j has
         text = unicodedata.normalize("NFC", text.replace(_SOFT_HYPHEN, "").lower()).translate(_ONE_FORM)
-        text = _QUOTED.sub(r"\1", text)
+        text = _QUOTED.sub(r" \1 ", text)
         kept = {match.start() for match in _KEPT.finditer(text)}
         chars = (c if i in kept or unicodedata.category(c)[0] in "LMN" else " " for i, c in enumerate(text))
         return " ".join("".join(chars).split())

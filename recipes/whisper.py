@@ -14,7 +14,7 @@ from carryover.packing import Packing
 
 
 class WhisperBrain(RecipeBrain):
-    """Fine-tunes `modules.whisper`, a transformers WhisperForConditionalGeneration.
+    """Fine-tunes `modules.whisper`, a transformers WhisperForConditionalGeneration, if wished with CTC beside (`modules.ctc`).
 
     Read from `hparams` besides RecipeBrain's: tokenizer, log_mel, augmentation, target_text, label_smoothing,
     generation_length, valid_beams, test_beams.
@@ -40,10 +40,14 @@ class WhisperBrain(RecipeBrain):
         return model.proj_out(hidden.last_hidden_state).float().log_softmax(dim=-1)
 
     def compute_objectives(self, log_probs, batch, stage):
-        """-> {"nll": mean over the target tokens: text and end, neither prompt nor padding}."""
+        """-> {"nll": mean over the target tokens: text and end, neither prompt nor padding}, in training also "ctc"."""
         tokens, _ = batch.tokens
-        smoothing = self.hparams.label_smoothing if stage == Stage.TRAIN else 0.0
-        return {"nll": losses.nll(log_probs, tokens[:, 1:], self.target_mask(batch), smoothing)}
+        mask = self.target_mask(batch)
+        if stage != Stage.TRAIN:
+            return {"nll": losses.nll(log_probs, tokens[:, 1:], mask)}
+        n = mask.sum(dim=1)  # text and end of each clip
+        ctc = self.modules.ctc(self.encoder_states, self.frames, tokens[:, 4:], n - 1, int(n.sum()))
+        return {"nll": losses.nll(log_probs, tokens[:, 1:], mask, self.hparams.label_smoothing)} | ctc
 
     def transcribe(self, batch, stage, predictions):
         """-> list of B strings, greedy in validation, greedy or beam in test."""
@@ -63,6 +67,8 @@ class WhisperBrain(RecipeBrain):
             if round(relative_augmented.max().item() * augmented.shape[1]) <= self.hparams.log_mel.samples:
                 wavs, relative = augmented, relative_augmented
         lengths = torch.round(relative * wavs.shape[1]).long()
+        hop = self.hparams.log_mel.samples // self.modules.whisper.config.max_source_positions
+        self.frames = (lengths + hop - 1) // hop  # encoder positions that hold sound
         return self.hparams.log_mel.to(wavs.device)(wavs, lengths)
 
     def target_mask(self, batch):

@@ -55,6 +55,7 @@ def test_decomposed_input_gives_the_same(word):
 
 
 @example("a'_b _'abc")  # _ is a word character to regular expressions
+@example("'d'\u030c")  # a mark after a closing quote does not belong to the letter before
 @example("J\u030c")  # lower case has a composed form, upper case has none
 @given(st.text(CHARACTERS, max_size=40))
 def test_idempotent(text):
