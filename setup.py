@@ -24,7 +24,7 @@ setup(
         "jiwer==4.*",
         "safetensors",
         "soundfile",
-        "scipy",
+        "scipy>=1.15",
         "tqdm",
         "typer",
         "tensorboard",

@@ -48,7 +48,10 @@ def main(argv: list[str]) -> int:
             brain.log_test(found, name, language, weights)
             results.append(found | {"language": language, "weights": weights})
 
-    if hparams["test_before"] and brain.checkpointer.last() is None:
+    fresh = brain.checkpointer.last() is None
+    if fresh:
+        brain.metrics.truncate(0)  # a run that ended before its first checkpoint begins anew
+    if hparams["test_before"] and fresh:
         test("before")
     elif hparams["test_before"]:
         results += [event for event in brain.metrics.events() if event["event"] == "test" and event["weights"] == "before"]

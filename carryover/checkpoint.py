@@ -23,9 +23,10 @@ class Checkpointer(sb_checkpoints.Checkpointer):
 
     PARTIAL = ".partial"
 
-    def __init__(self, checkpoints_dir, **kwargs):
+    def __init__(self, checkpoints_dir, clean: bool = True, **kwargs):
         super().__init__(checkpoints_dir, **kwargs)
-        for leftover in self.checkpoints_dir.glob(f"{self.PARTIAL}*"):
+        # a reader of a run that is still training must not clean up: what looks left over is being written
+        for leftover in self.checkpoints_dir.glob(f"{self.PARTIAL}*") if clean else ():
             shutil.rmtree(leftover)
 
     def save_checkpoint(self, meta={}, end_of_epoch=True, name=None, verbosity=20):  # noqa: B006 (SpeechBrain's face)

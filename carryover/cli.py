@@ -17,7 +17,7 @@ def load_run(folder: Path):
     from carryover.checkpoint import Checkpointer
 
     hparams = run.load(folder)
-    brain = hparams["brain"](hparams["modules"], None, hparams, {}, Checkpointer(folder / "save"))
+    brain = hparams["brain"](hparams["modules"], None, hparams, {}, Checkpointer(folder / "save", clean=False))
     brain.load_best()
     return brain, hparams, folder / "manifests"
 

@@ -21,6 +21,10 @@ REFUSED = {
     "bfloat16_mix_prec": "precision",
     "remove_vector_weight_decay": "no_decay_for_vectors",
     "skip_nonfinite_grads": "nonfinite_patience",
+    "debug": "max_updates",
+    "debug_batches": "max_updates",
+    "debug_epochs": "max_updates",
+    "debug_persistently": "max_updates",
 }
 
 

@@ -80,7 +80,7 @@ def freeze_parts(model: WhisperForConditionalGeneration, freeze: str | int) -> N
         parts = [encoder]
     elif freeze == "decoder":
         parts = [decoder, model.proj_out]
-    elif isinstance(freeze, int) and 0 <= freeze <= len(encoder.layers):
+    elif isinstance(freeze, int) and not isinstance(freeze, bool) and 0 <= freeze <= len(encoder.layers):
         parts = [encoder.conv1, encoder.conv2, encoder.embed_positions, *encoder.layers[:freeze]]
     else:
         raise ValueError(
@@ -143,6 +143,7 @@ class Tokenizer:
 
     def decode(self, ids: list[int]) -> str:
         """Text up to the first end token, without prompt and special tokens."""
+        ids = ids[: ids.index(self.eot)] if self.eot in ids else ids
         return self.hf.decode(ids, skip_special_tokens=True).strip()
 
 

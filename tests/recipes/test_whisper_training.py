@@ -14,8 +14,6 @@ from speechbrain import Stage
 
 from .helpers import ROOT, batches, command, events, make_brain, train
 
-ONE_CLIP = {"collate": "!new:carryover.packing.OneClipAWindow"}
-
 
 def gradients(brain, group):
     """Gradient of a group of micro-batches as fit computes it, before any clipping."""
@@ -27,9 +25,13 @@ def gradients(brain, group):
     return {name: p.grad.clone() for name, p in brain.modules.named_parameters() if p.grad is not None}
 
 
-@pytest.mark.parametrize("collate", [ONE_CLIP, {}], ids=["one clip a window", "packed"])
-def test_accumulated_gradient_is_that_of_the_large_batch(whisper_run, collate):
-    brain, hparams, manifests = make_brain(whisper_run | collate)
+PACKED = {"collate": "!apply:recipes.whisper.packing [!ref <tokenizer>, !ref <whisper>]"}
+WITH_CTC = {"ctc": "!apply:carryover.ctc.CTCHead.of [!ref <whisper>]"}
+
+
+@pytest.mark.parametrize("kind", [{}, WITH_CTC], ids=["nll", "nll and ctc"])
+def test_accumulated_gradient_is_that_of_the_large_batch(whisper_run, kind):
+    brain, hparams, manifests = make_brain(whisper_run | kind)
     brain.init_optimizers()
     large = batches(brain, manifests / "train.csv", 8)[0]
     small = batches(brain, manifests / "train.csv", 4)[:2]
@@ -48,7 +50,7 @@ def test_accumulated_gradient_is_that_of_the_large_batch(whisper_run, collate):
 
 
 def test_mean_of_means_would_fail_that_test(whisper_run):
-    brain, _, manifests = make_brain(whisper_run | ONE_CLIP)
+    brain, _, manifests = make_brain(whisper_run)
     brain.init_optimizers()
     large, small = batches(brain, manifests / "train.csv", 8)[0], batches(brain, manifests / "train.csv", 4)[:2]
     wanted = gradients(brain, [large])
@@ -62,7 +64,7 @@ def test_mean_of_means_would_fail_that_test(whisper_run):
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_loss_is_torch_cross_entropy_of_text_and_end(whisper_run, smoothing):
-    brain, hparams, manifests = make_brain(whisper_run | ONE_CLIP | {"label_smoothing": str(smoothing)})
+    brain, hparams, manifests = make_brain(whisper_run | {"label_smoothing": str(smoothing)})
     brain.modules.eval()
     batch = batches(brain, manifests / "train.csv", 6)[0]
     log_probs = brain.compute_forward(batch, Stage.TRAIN)
@@ -81,7 +83,7 @@ def test_loss_is_torch_cross_entropy_of_text_and_end(whisper_run, smoothing):
 
 
 def test_loss_of_a_clip_ignores_its_batch_mates(whisper_run):
-    brain, _, manifests = make_brain(whisper_run | ONE_CLIP)
+    brain, _, manifests = make_brain(whisper_run)
     brain.modules.eval()
     together = batches(brain, manifests / "train.csv", 6)[0]
     log_probs = brain.compute_forward(together, Stage.VALID)
@@ -162,6 +164,22 @@ def make_minute_model(whisper_run) -> str:
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (folder / name).write_bytes((source / name).read_bytes())
     return str(folder)
+
+
+def test_packed_windows_hold_every_clip_once_and_fit(whisper_run):
+    brain, hparams, manifests = make_brain(whisper_run | PACKED)
+    dataset = brain.read(manifests / "train.csv")
+    loader = brain.make_dataloader(dataset, Stage.TRAIN, ckpt_prefix=None, batch_size=14, collate_fn=hparams["collate"])
+    windows = [(ID, t, wav, n) for b in loader for ID, t, wav, n in zip(b.id, b.target, b.wav.data, b.wav.lengths)]
+    assert len(windows) < 28 and [i for w in windows for i in w[0].split("+")] == list(dataset.data)
+    rows = dataset.data
+    for ID, target, wav, relative in windows:
+        clips = [rows[i]["row"] for i in ID.split("+")]
+        assert target == " ".join(row["text"] for row in clips)
+        samples = round(relative.item() * len(wav))
+        assert samples == sum(round(row["duration"] * 16000) for row in clips) <= 4 * 16000
+    brain.fit(range(1, 2), dataset, None, train_loader_kwargs={"batch_size": 14})
+    assert brain.update == 8
 
 
 def stop_at(brain, update):

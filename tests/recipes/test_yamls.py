@@ -19,7 +19,7 @@ EXPECTED = 2
 # Keys in which the starter's training and the carry-over may differ; everything else is held together.
 MAY_DIFFER = {
     "from_scratch", "language", "old_language", "old_data_folder", "lr", "lr_schedule", "warmup", "max_updates", "batch_size",
-    "log_every", "valid_every", "save_every", "output_folder", "early_stopping_patience", "test_before",
+    "log_every", "valid_every", "save_every", "output_folder", "early_stopping_patience", "test_before", "ctc",
 }  # fmt: skip
 
 
