@@ -1,6 +1,6 @@
 """The one door to training: YAML -> objects -> Brain -> fit -> evaluate.
 
-    python train.py hparams/whisper_ft.yaml [--key value ...] [--preset NAME] [--deterministic]
+python train.py hparams/whisper_ft.yaml [--key value ...] [--preset NAME] [--deterministic]
 """
 
 import sys
@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import torch
+import transformers
 
 from carryover import presets, run, settings
 from carryover.checkpoint import Checkpointer
@@ -16,6 +17,7 @@ from carryover.scoring import before_after
 
 def main(argv: list[str]) -> int:
     """Train, test and print the table; returns the exit status."""
+    transformers.logging.set_verbosity_error()  # generate warns at every call of arguments that it passes itself
     names, rest = presets.take(argv)
     path, overrides, run_options, flags = settings.parse(rest, flags=("deterministic",))
     if "deterministic" in flags:
@@ -54,7 +56,9 @@ def main(argv: list[str]) -> int:
     if hparams["test_before"] and fresh:
         test("before")
     elif hparams["test_before"]:
-        results += [event for event in brain.metrics.events() if event["event"] == "test" and event["weights"] == "before"]
+        results += [
+            event for event in brain.metrics.events() if event["event"] == "test" and event["weights"] == "before"
+        ]
     brain.fit(
         range(1, hparams["epochs"] + 1),
         brain.read(new / "train.csv"),
@@ -65,19 +69,29 @@ def main(argv: list[str]) -> int:
     test("best")
     table = before_after(results)
     (folder / "results.md").write_text(table + "\n", encoding="utf-8")
-    print(f"\n{table}\n\nRun folder: {folder}; total time {time.strftime('%H:%M:%S', time.gmtime(brain.now()['time']))}")
+    print(
+        f"\n{table}\n\nRun folder: {folder}; total time {time.strftime('%H:%M:%S', time.gmtime(brain.now()['time']))}"
+    )
     return 0
 
 
 def prepare(hparams: dict, manifests: Path) -> list[str]:
     """Make the manifests of the new language (all splits) and of the old one (test); returns the languages to test."""
     hparams["prepare"](
-        hparams["data_folder"], manifests / hparams["language"], hparams["language"], ("train", "valid", "test"), hparams["check"]
+        hparams["data_folder"],
+        manifests / hparams["language"],
+        hparams["language"],
+        ("train", "valid", "test"),
+        hparams["check"],
     )
     if not hparams["old_language"]:
         return [hparams["language"]]
     hparams["prepare"](
-        hparams["old_data_folder"], manifests / hparams["old_language"], hparams["old_language"], ("test",), hparams["check"]
+        hparams["old_data_folder"],
+        manifests / hparams["old_language"],
+        hparams["old_language"],
+        ("test",),
+        hparams["check"],
     )
     return [hparams["language"], hparams["old_language"]]
 

@@ -4,8 +4,8 @@
     python train.py hparams/whisper_starter.yaml
     carryover export results/whisper_starter/1234 --out assets/whisper_starter
 
-The tokenizer is a byte-level BPE of 310 pieces (256 bytes and 54 merges), learned from the normalised training sentences
-of both languages, with Whisper's special tokens for Dutch and German: any text can be written with it.
+The tokenizer is a byte-level BPE of 310 pieces (256 bytes and 54 merges), learned from the normalised training
+sentences of both languages, with Whisper's special tokens for Dutch and German: any text can be written with it.
 """
 
 import json

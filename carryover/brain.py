@@ -33,15 +33,15 @@ class RecipeBrain(sb.Brain):
       recovers before the random state of the epoch is drawn. Ours counts updates, and resumes bit by bit.
     - `fit_batch`: their division by the accumulation factor gives short micro-batches too much weight. Ours weighs
       each by its share of the group's units, so that an accumulated gradient is that of the one large batch.
-    - `optimizers_step`: theirs clips the first parameter group only and knows no schedule. Ours sets the rate before the
-      update, clips the norm over all groups and skips non-finite updates, counted.
+    - `optimizers_step`: theirs clips the first parameter group only and knows no schedule. Ours sets the rate before
+      the update, clips the norm over all groups and skips non-finite updates, counted.
     - `init_optimizers`: theirs hands frozen parameters to the optimizer, where weight decay still has them.
     - `evaluate_batch`, `evaluate`: also transcribe and score; the best checkpoint is loaded as weights only.
     - `_save`, `_recover` (the Brain's own state in a checkpoint): also random states, patience, and log windows.
 
-    Read from `hparams`: schedule, collate, loss_weights, normaliser, tracker, log_every, valid_every, save_every (updates, or "epoch"),
-    save_limit, early_stopping_patience (validations without a better WER; 0 for never), max_updates (None: the epochs decide),
-    output_folder, language, no_decay_for_vectors; and SpeechBrain's own run options (precision, max_grad_norm,
+    Read from `hparams`: schedule, collate, loss_weights, normaliser, tracker; log_every, valid_every, save_every
+    (updates, or "epoch"); save_limit (None: all are kept), early_stopping_patience (validations without a better WER;
+    0: never), max_updates (None: the epochs decide), batch_size, output_folder, language, no_decay_for_vectors; and SpeechBrain's own run options (precision, max_grad_norm,
     grad_accumulation_factor, nonfinite_patience, ...).
     """
 
@@ -162,10 +162,11 @@ class RecipeBrain(sb.Brain):
         batch, k, schedule = self.hparams.batch_size, self.grad_accumulation_factor, self.schedule
         trainable, everything = self.parameter_counts()
         print(
-            f"Training on {len(loader.dataset)} utterances: effective batch {batch * k} ({batch} x {k}), {groups} updates "
-            f"per epoch, {total} in all\nSchedule {schedule.name}: peak rate {schedule.lr:g}, warm-up "
-            f"{schedule.warmup_updates} updates; {self.precision} on {self.device}\nParameters: {trainable:,} trained of "
-            f"{everything:,}"
+            f"Training on {len(loader.dataset)} utterances: effective batch {batch * k} ({batch} x {k}), "
+            f"{groups} updates per epoch, {total} in all\n"
+            f"Schedule {schedule.name}: peak rate {schedule.lr:g}, warm-up {schedule.warmup_updates} updates; "
+            f"{self.precision} on {self.device}\n"
+            f"Parameters: {trainable:,} trained of {everything:,}"
         )
 
     def parameter_counts(self) -> tuple[int, int]:
@@ -264,8 +265,8 @@ class RecipeBrain(sb.Brain):
         print(f"\nUpdate {self.update + 1} skipped: {what} is not finite{where} ({self.nonfinite_count} so far)")
         if self.nonfinite_count > self.nonfinite_patience:
             raise FloatingPointError(
-                f"{self.nonfinite_count} updates were not finite, more than nonfinite_patience: {self.nonfinite_patience}; "
-                "lower lr, lengthen warmup, or train in bf16 or fp32 instead of fp16"
+                f"{self.nonfinite_count} updates were not finite, more than nonfinite_patience: "
+                f"{self.nonfinite_patience}; lower lr, lengthen warmup, or train in bf16 or fp32 instead of fp16"
             )
         return False
 
@@ -330,7 +331,9 @@ class RecipeBrain(sb.Brain):
         self.valid_WER = found["WER"]
         self.metrics.write("valid", **self.now(), set="valid", language=self.hparams.language, **found)
         self.text_log.log_stats(self.now(), valid_stats={k: found[k] for k in ("loss", "WER", "CER")})
-        tqdm.write(f"Update {self.update}: valid loss {found['loss']:.3f}, WER {found['WER']:.2f}, CER {found['CER']:.2f}")
+        tqdm.write(
+            f"Update {self.update}: valid loss {found['loss']:.3f}, WER {found['WER']:.2f}, CER {found['CER']:.2f}"
+        )
         improved = self.best_WER is None or found["WER"] < self.best_WER
         self.best_WER = found["WER"] if improved else self.best_WER
         self.bad_validations = 0 if improved else self.bad_validations + 1
@@ -374,7 +377,8 @@ class RecipeBrain(sb.Brain):
         checkpoint.save_json(state, path)
 
     _STATE = (
-        "update", "epoch", "groups_done", "skipped", "nonfinite_count", "best_WER", "bad_validations", "stopped", "window",
+        "update", "epoch", "groups_done", "skipped", "nonfinite_count", "best_WER", "bad_validations", "stopped",
+        "window",
     )  # fmt: skip
 
     def _recover(self, path, end_of_epoch):
@@ -393,7 +397,10 @@ class RecipeBrain(sb.Brain):
         for name, module in self.modules.items():
             if name in best.paramfiles:
                 checkpoint.load_weights(module, best.paramfiles[name])
-        print(f"Loaded the best weights: update {best.meta['update']}, validation WER {best.meta.get('WER', math.nan):.2f}")
+        print(
+            f"Loaded the best weights: update {best.meta['update']}, "
+            f"validation WER {best.meta.get('WER', math.nan):.2f}"
+        )
 
     # ---- scoring ----
 

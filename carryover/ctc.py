@@ -1,8 +1,8 @@
 """CTC on an encoder's output beside the decoder's loss: hybrid CTC/attention training (Watanabe et al. 2017).
 
 A Whisper from random weights first learns to write plausible sentences without listening: on the embedded corpus its
-cross-attention was still flat after 14 000 clips (docs/LOG.md). CTC gives the encoder a gradient from the first update. The
-head is used in training only and is no part of an export.
+cross-attention was still flat after 14 000 clips (docs/LOG.md). CTC gives the encoder a gradient from the first
+update. The head is used in training only and is no part of an export.
 """
 
 import torch

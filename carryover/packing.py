@@ -1,7 +1,7 @@
 """Several short clips in one window: Whisper computes its whole window for every clip, however short.
 
-Clips of 2.3 s in a window of 10 s leave 77 % of the encoder's work to silence. Packed, the same update hears three times as
-much speech; the texts of a window are joined by a space. Validation and test are never packed.
+Clips of 2.3 s in a window of 10 s leave 77 % of the encoder's work to silence. Packed, the same update hears two to
+three times as much speech; the texts of a window are joined by a space. Validation and test are never packed.
 """
 
 import random
@@ -21,9 +21,9 @@ class OneClipAWindow:
 class Packing:
     """Collates examples into fewer windows, in the order in which they come.
 
-    Half of the windows are filled as far as the next clip fits, half up to a random length, so that the model also learns
-    to stop where silence begins. The lengths depend on the clips' IDs alone: a resumed run packs as an unbroken one, with any
-    number of workers.
+    Half of the windows are filled as far as the next clip fits, half up to a random length, so that the model also
+    learns to stop where silence begins. The lengths depend on the clips' IDs alone: a resumed run packs as an unbroken
+    one, with any number of workers.
 
     Parameters
     ----------

@@ -63,11 +63,13 @@ class Schedule:
             raise ValueError(f"warmup: {warmup} is neither a number of updates (0, 1, 2, ...) nor a share in (0, 1)")
         if name == "noam" and warmup == 0:
             raise ValueError(
-                "warmup: 0 cannot be used with lr_schedule: noam, whose rate is lr * min(n / warmup, sqrt(warmup / n)); "
-                "give a number of updates or a share in (0, 1), or choose lr_schedule: linear, cosine or constant"
+                "warmup: 0 cannot be used with lr_schedule: noam, whose rate is lr * min(n / warmup, "
+                "sqrt(warmup / n)); give a number of updates or a share in (0, 1), or choose lr_schedule: linear, cosine or constant"
             )
         if name == "constant" and warmup:
-            raise ValueError(f"warmup: {warmup} has no effect with lr_schedule: constant; choose constant_with_warmup or warmup: 0")
+            raise ValueError(
+                f"warmup: {warmup} has no effect with lr_schedule: constant; choose constant_with_warmup or warmup: 0"
+            )
         if name != "noam" and model_size is not None:
             raise ValueError(f"model_size belongs to lr_schedule: noam; found with '{name}'")
         self.name, self.lr, self.warmup, self.model_size, self.options = name, float(lr), warmup, model_size, options

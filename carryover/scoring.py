@@ -122,4 +122,7 @@ def before_after(results: list[dict]) -> str:
         before, after = found.get((language, "before")), found.get((language, "best"))
         words = (after or before)["words"]
         lines.append(f"| {language} | {words} | {cells(before)} | {cells(after)} |")
-    return "\n".join(lines) + "\n\nWER and CER in percent, normalised; intervals: percentile bootstrap over utterances, 10 000 resamples."
+    return (
+        "\n".join(lines)
+        + "\n\nWER and CER in percent, normalised; intervals: percentile bootstrap over utterances, 10 000 resamples."
+    )

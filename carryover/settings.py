@@ -90,7 +90,9 @@ def parse(argv: list[str], flags: tuple[str, ...] = ()) -> tuple[str, dict[str, 
 def top_level_keys(path: str) -> list[str]:
     """Keys of a YAML's top level, without making its objects."""
     if not Path(path).is_file():
-        have = ", ".join(sorted(str(p) for p in Path("hparams").rglob("*.yaml"))) or "none: is this the checkout's root?"
+        have = (
+            ", ".join(sorted(str(p) for p in Path("hparams").rglob("*.yaml"))) or "none: is this the checkout's root?"
+        )
         raise SettingsError(f"{path}: no such file; experiments here: {have}")
     return [key for key in YAML().load(Path(path).read_text(encoding="utf-8")) if not key.startswith("__")]
 
@@ -103,8 +105,8 @@ def override_text(overrides: dict[str, str]) -> str:
 def override(text: str, overrides: dict[str, str]) -> str:
     """A YAML's text with top-level values replaced.
 
-    HyperPyYAML would merge mappings and keep the old tag: `--optimizer '!name:torch.optim.Adafactor {lr: 1.0e-3}'` would
-    silently stay AdamW. Here a value is replaced as a whole.
+    HyperPyYAML would merge mappings and keep the old tag: `--optimizer '!name:torch.optim.Adafactor {lr: 1.0e-3}'`
+    would silently stay AdamW. Here a value is replaced as a whole.
     """
     tree = YAML().load(text)
     tree.update(YAML().load(override_text(overrides)) or {})

@@ -43,7 +43,7 @@ class Normaliser:
 
 
 class Verbatim:
-    """The text as the corpus has it, in Unicode's composed form and with single spaces: the null object of Normaliser."""
+    """The null object of Normaliser: the text as the corpus has it, in Unicode's composed form, with single spaces."""
 
     name = "verbatim"
 

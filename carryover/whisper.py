@@ -63,7 +63,9 @@ def require_source(source: str) -> None:
     folder = Path(source)
     if folder.is_dir() and not (folder / "config.json").exists():
         found = ", ".join(sorted(p.name for p in folder.iterdir())[:8]) or "nothing"
-        raise FileNotFoundError(f"model: {folder} holds no config.json (found: {found}); give a model in transformers' format")
+        raise FileNotFoundError(
+            f"model: {folder} holds no config.json (found: {found}); give a model in transformers' format"
+        )
     if not folder.is_dir() and (source.count("/") != 1 or source.startswith((".", "/", "assets/", "results/"))):
         raise FileNotFoundError(
             f"model: '{source}' is no folder here and no hub name (owner/name); give e.g. assets/whisper_starter or "
@@ -84,7 +86,8 @@ def freeze_parts(model: WhisperForConditionalGeneration, freeze: str | int) -> N
         parts = [encoder.conv1, encoder.conv2, encoder.embed_positions, *encoder.layers[:freeze]]
     else:
         raise ValueError(
-            f"freeze: {freeze!r} is not none, encoder, decoder or a number of encoder layers up to {len(encoder.layers)}"
+            f"freeze: {freeze!r} is not none, encoder, decoder or a number of encoder layers, "
+            f"up to {len(encoder.layers)}"
         )
     for part in parts:
         part.requires_grad_(False)
@@ -191,15 +194,13 @@ def generate(
         Ids with prompt, end and padding; `Tokenizer.decode` leaves these out.
     """
     config = copy.deepcopy(model.generation_config)
-    config.max_length = None  # one limit only: max_new_tokens
+    config.max_length = len(tokenizer.prompt(languages[0])) + max_new_tokens
+    config.num_beams, config.do_sample = beams, False
     ids = model.generate(
         encoder_outputs=BaseModelOutput(encoder_states),
         generation_config=config,
         language=languages,
         task=tokenizer.task,
-        max_new_tokens=max_new_tokens,
-        num_beams=beams,
-        do_sample=False,
     )
     return ids.tolist()
 
@@ -225,7 +226,9 @@ class LogMel(torch.nn.Module):
         super().__init__()
         self.samples = n_frames * self.HOP
         self.extractor = WhisperFeatureExtractor(feature_size=n_mels, chunk_length=self.samples // self.SAMPLE_RATE)
-        self.register_buffer("filters", torch.tensor(self.extractor.mel_filters.T, dtype=torch.float32), persistent=False)
+        self.register_buffer(
+            "filters", torch.tensor(self.extractor.mel_filters.T, dtype=torch.float32), persistent=False
+        )
         self.register_buffer("hann", torch.hann_window(self.N_FFT), persistent=False)
 
     @classmethod
@@ -241,11 +244,13 @@ class LogMel(torch.nn.Module):
 
     @torch.no_grad()
     def forward(self, wavs: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """(B, S) waveforms, (B,) lengths in samples -> (B, n_mels, n_frames); what is past a length counts as silence."""
+        """(B, S) waveforms, (B,) lengths in samples -> (B, n_mels, n_frames); past its length a clip is silent."""
         with torch.autocast(wavs.device.type, enabled=False):
             wavs = wavs.float() * (torch.arange(wavs.shape[1], device=wavs.device) < lengths[:, None])
             # silence needs no Fourier transform: short clips in a long window are 2 to 4 times cheaper, and equal
-            heard = min(self.samples, -(-int(lengths.max()) // self.HOP) * self.HOP + self.N_FFT // self.HOP * 2 * self.HOP)
+            heard = min(
+                self.samples, -(-int(lengths.max()) // self.HOP) * self.HOP + self.N_FFT // self.HOP * 2 * self.HOP
+            )
             wavs = torch.nn.functional.pad(wavs, (0, max(0, heard - wavs.shape[1])))[:, :heard]
             stft = torch.stft(wavs, self.N_FFT, self.HOP, window=self.hann, return_complex=True)
             power = (stft[..., :-1].abs() ** 2).contiguous()  # (B, 201, T)

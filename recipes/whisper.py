@@ -14,7 +14,7 @@ from carryover.packing import Packing
 
 
 class WhisperBrain(RecipeBrain):
-    """Fine-tunes `modules.whisper`, a transformers WhisperForConditionalGeneration, if wished with CTC beside (`modules.ctc`).
+    """Fine-tunes `modules.whisper`, a transformers WhisperForConditionalGeneration; CTC (`modules.ctc`) may stand beside.
 
     Read from `hparams` besides RecipeBrain's: tokenizer, log_mel, augmentation, target_text, label_smoothing,
     generation_length, valid_beams, test_beams.
@@ -27,8 +27,8 @@ class WhisperBrain(RecipeBrain):
         positions, prompt = model.config.max_target_positions, len(tokenizer.prompt(self.hparams.language))
         if prompt + self.hparams.generation_length > positions:
             raise ValueError(
-                f"generation_length: {self.hparams.generation_length} tokens and a prompt of {prompt} do not fit into the "
-                f"model's {positions} decoder positions; give at most {positions - prompt}"
+                f"generation_length: {self.hparams.generation_length} tokens and a prompt of {prompt} do not fit into "
+                f"the model's {positions} decoder positions; give at most {positions - prompt}"
             )
 
     def compute_forward(self, batch, stage):

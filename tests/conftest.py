@@ -54,7 +54,8 @@ def small_corpus(tmp_path_factory):
     for i in range(40):
         words = list(chance.choice(WORDS, size=chance.integers(1, 4)))
         tones = [
-            np.sin(2 * np.pi * (200 + 150 * WORDS.index(w)) * np.arange(4800) / 16000) * chance.uniform(0.05, 0.5) for w in words
+            np.sin(2 * np.pi * (200 + 150 * WORDS.index(w)) * np.arange(4800) / 16000) * chance.uniform(0.05, 0.5)
+            for w in words
         ]
         wav = np.concatenate(tones) + 0.003 * chance.standard_normal(4800 * len(words))
         soundfile.write(folder / f"{i:02d}.wav", wav.astype(np.float32), 16000, subtype="PCM_16")

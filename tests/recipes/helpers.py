@@ -16,7 +16,7 @@ TIMES = {"time", "data_wait_seconds", "peak_memory_bytes"}
 
 
 def make_brain(overrides: dict[str, str], yaml: str = "whisper_ft", saves: bool = False):
-    """(brain, hparams, path of the training manifest) of hparams/<yaml>.yaml under overrides, from the checkout's root."""
+    """(brain, hparams, manifest folder) of hparams/<yaml>.yaml under overrides, from the checkout's root."""
     os.chdir(ROOT)
     text = (ROOT / "hparams" / f"{yaml}.yaml").read_text(encoding="utf-8")
     hparams = settings.load(text, overrides)

@@ -53,8 +53,8 @@ def test_what_cannot_be_used_is_rejected_with_its_reason(whisper_run, tmp_path, 
     (tmp_path / "text.wav").write_text("this is no audio")
     write("no_samples.wav", seconds=0)
     rows = [
-        ("good.wav", "een twee"), ("stereo.wav", "drie"), ("cd.wav", "vier"), ("long.wav", "vijf"), ("empty_text.wav", " "),
-        ("dots.wav", "..."), ("wordy.wav", "zeven " * 60), ("text.wav", "acht"), ("no_samples.wav", "negen"),
+        ("good.wav", "een twee"), ("stereo.wav", "drie"), ("cd.wav", "vier"), ("long.wav", "vijf"),
+        ("empty_text.wav", " "), ("dots.wav", "..."), ("wordy.wav", "zeven " * 60), ("text.wav", "acht"), ("no_samples.wav", "negen"),
         ("missing.wav", "tien"),
     ]  # fmt: skip
     lines = ["path\ttext\tlanguage\tsplit", *(f"{p}\t{t}\tnl\ttrain" for p, t in rows)]

@@ -92,7 +92,9 @@ def test_one_wer_in_training_in_evaluate_and_in_a_pipeline(starter_run, tmp_path
     normaliser, references, hypotheses = Normaliser(), [], []
     for row in manifest.load(manifests).values():
         heard = {"raw": audio.read(row["audio"]).numpy(), "sampling_rate": 16000}
-        hypotheses.append(normaliser(recogniser(heard, generate_kwargs={"language": "nl", "task": "transcribe"})["text"]))
+        hypotheses.append(
+            normaliser(recogniser(heard, generate_kwargs={"language": "nl", "task": "transcribe"})["text"])
+        )
         references.append(normaliser(row["text"]))
     assert 100 * jiwer.wer(references, hypotheses) == pytest.approx(in_training, abs=1e-9)
 

@@ -170,7 +170,7 @@ def test_packed_windows_hold_every_clip_once_and_fit(whisper_run):
     brain, hparams, manifests = make_brain(whisper_run | PACKED)
     dataset = brain.read(manifests / "train.csv")
     loader = brain.make_dataloader(dataset, Stage.TRAIN, ckpt_prefix=None, batch_size=14, collate_fn=hparams["collate"])
-    windows = [(ID, t, wav, n) for b in loader for ID, t, wav, n in zip(b.id, b.target, b.wav.data, b.wav.lengths)]
+    windows = [w for b in loader for w in zip(b.id, b.target, b.wav.data, b.wav.lengths, strict=True)]
     assert len(windows) < 28 and [i for w in windows for i in w[0].split("+")] == list(dataset.data)
     rows = dataset.data
     for ID, target, wav, relative in windows:
@@ -234,15 +234,19 @@ def last_checkpoint(folder: Path) -> Path:
     """The newest checkpoint of a run folder."""
     import yaml
 
-    found = {
-        yaml.safe_load((c / "CKPT.yaml").read_text())["update"]: c for c in (folder / "save").glob("CKPT+*")
-    }
+    found = {yaml.safe_load((c / "CKPT.yaml").read_text())["update"]: c for c in (folder / "save").glob("CKPT+*")}
     return found[max(found)]
 
 
 def test_patience_survives_a_resume(whisper_run):
     """A rate of zero never improves: with patience 3 the run stops at its 4th validation, stopped in between or not."""
-    overrides = whisper_run | {"lr": "0.0", "lr_schedule": "constant", "warmup": "0", "valid_every": "2", "max_updates": "40"}
+    overrides = whisper_run | {
+        "lr": "0.0",
+        "lr_schedule": "constant",
+        "warmup": "0",
+        "valid_every": "2",
+        "max_updates": "40",
+    }
     overrides |= {"early_stopping_patience": "3", "save_every": "1"}
     brain, _, manifests = make_brain(overrides, saves=True)
     stop_at(brain, 5)
@@ -293,7 +297,9 @@ def test_non_finite_losses_are_skipped_counted_and_fatal(whisper_run):
 
 
 def test_clipping_takes_the_norm_over_all_groups(whisper_run):
-    brain, _, manifests = make_brain(whisper_run | {"max_grad_norm": "0.001", "optimizer": "!name:torch.optim.SGD {lr: 1.0}"})
+    brain, _, manifests = make_brain(
+        whisper_run | {"max_grad_norm": "0.001", "optimizer": "!name:torch.optim.SGD {lr: 1.0}"}
+    )
     brain.schedule.plan(10)
     brain.schedule.rate = lambda n: 1.0
     brain.init_optimizers()
@@ -310,13 +316,19 @@ def test_last_incomplete_group_is_used(whisper_run):
     brain.fit(range(1, 2), brain.read(manifests / "train.csv"), None, train_loader_kwargs={"batch_size": 3})
     assert brain.update == 3  # 28 clips, 10 micro-batches: 4 + 4 + 2
     seconds = sum(e["audio_seconds"] for e in brain.metrics.events() if e["event"] == "train")
-    assert seconds == pytest.approx(sum(row["row"]["duration"] for row in brain.read(manifests / "train.csv").data.values()))
+    assert seconds == pytest.approx(
+        sum(row["row"]["duration"] for row in brain.read(manifests / "train.csv").data.values())
+    )
 
 
 def test_validating_does_not_change_what_is_learned(whisper_run):
     losses = []
     for every in ("1", "1000"):
-        overrides = whisper_run | {"valid_every": every, "dropout": "0.3", "output_folder": whisper_run["output_folder"] + every}
+        overrides = whisper_run | {
+            "valid_every": every,
+            "dropout": "0.3",
+            "output_folder": whisper_run["output_folder"] + every,
+        }
         brain, _, manifests = make_brain(overrides | {"early_stopping_patience": "0"})
         kwargs = {"train_loader_kwargs": {"batch_size": 4, "shuffle": True}, "valid_loader_kwargs": {"batch_size": 4}}
         torch.manual_seed(3)
