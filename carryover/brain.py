@@ -41,8 +41,8 @@ class RecipeBrain(sb.Brain):
 
     Read from `hparams`: schedule, collate, loss_weights, normaliser, tracker; log_every, valid_every, save_every
     (updates, or "epoch"); save_limit (None: all are kept), early_stopping_patience (validations without a better WER;
-    0: never), max_updates (None: the epochs decide), batch_size, output_folder, language, no_decay_for_vectors; and SpeechBrain's own run options (precision, max_grad_norm,
-    grad_accumulation_factor, nonfinite_patience, ...).
+    0: never), max_updates (None: the epochs decide), batch_size, output_folder, language, no_decay_for_vectors; and
+    SpeechBrain's own run options (precision, max_grad_norm, grad_accumulation_factor, nonfinite_patience, ...).
     """
 
     def __init__(self, modules=None, opt_class=None, hparams=None, run_opts=None, checkpointer=None):

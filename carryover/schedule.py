@@ -64,7 +64,8 @@ class Schedule:
         if name == "noam" and warmup == 0:
             raise ValueError(
                 "warmup: 0 cannot be used with lr_schedule: noam, whose rate is lr * min(n / warmup, "
-                "sqrt(warmup / n)); give a number of updates or a share in (0, 1), or choose lr_schedule: linear, cosine or constant"
+                "sqrt(warmup / n)); give a number of updates or a share in (0, 1), or choose lr_schedule: linear, "
+                "cosine or constant"
             )
         if name == "constant" and warmup:
             raise ValueError(

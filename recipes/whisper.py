@@ -14,7 +14,7 @@ from carryover.packing import Packing
 
 
 class WhisperBrain(RecipeBrain):
-    """Fine-tunes `modules.whisper`, a transformers WhisperForConditionalGeneration; CTC (`modules.ctc`) may stand beside.
+    """Fine-tunes `modules.whisper`, a transformers WhisperForConditionalGeneration, with CTC (`modules.ctc`) beside.
 
     Read from `hparams` besides RecipeBrain's: tokenizer, log_mel, augmentation, target_text, label_smoothing,
     generation_length, valid_beams, test_beams.

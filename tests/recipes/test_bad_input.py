@@ -54,8 +54,8 @@ def test_what_cannot_be_used_is_rejected_with_its_reason(whisper_run, tmp_path, 
     write("no_samples.wav", seconds=0)
     rows = [
         ("good.wav", "een twee"), ("stereo.wav", "drie"), ("cd.wav", "vier"), ("long.wav", "vijf"),
-        ("empty_text.wav", " "), ("dots.wav", "..."), ("wordy.wav", "zeven " * 60), ("text.wav", "acht"), ("no_samples.wav", "negen"),
-        ("missing.wav", "tien"),
+        ("empty_text.wav", " "), ("dots.wav", "..."), ("wordy.wav", "zeven " * 60), ("text.wav", "acht"),
+        ("no_samples.wav", "negen"), ("missing.wav", "tien"),
     ]  # fmt: skip
     lines = ["path\ttext\tlanguage\tsplit", *(f"{p}\t{t}\tnl\ttrain" for p, t in rows)]
     lines += ["good.wav\teen\tnl\tvalid", "good.wav\teen\tnl\ttest"]
