@@ -15,20 +15,33 @@ ROOT = Path(__file__).parents[2]
 TIMES = {"time", "data_wait_seconds", "peak_memory_bytes"}
 
 
-def make_brain(overrides: dict[str, str], yaml: str = "whisper_ft", saves: bool = False):
+def make_brain(overrides, yaml: str = "whisper_ft", saves: bool = False, splits=("train", "valid", "test")):
     """(brain, hparams, manifest folder) of hparams/<yaml>.yaml under overrides, from the checkout's root."""
     os.chdir(ROOT)
     text = (ROOT / "hparams" / f"{yaml}.yaml").read_text(encoding="utf-8")
     hparams = settings.load(text, overrides)
     folder = Path(hparams["output_folder"])
     manifests = folder / "manifests" / hparams["language"]
-    hparams["prepare"](
-        hparams["data_folder"], manifests, hparams["language"], ("train", "valid", "test"), hparams["check"]
-    )
+    hparams["prepare"](hparams["data_folder"], manifests, hparams["language"], splits, hparams["check"])
     checkpointer = Checkpointer(folder / "save") if saves else None
     run_options = {"device": "cpu", "noprogressbar": True}
     brain = hparams["brain"](hparams["modules"], hparams["optimizer"], hparams, run_options, checkpointer)
     return brain, hparams, manifests
+
+
+def first_ten_losses(yaml: str, folder: Path) -> list[float]:
+    """Training losses of a YAML as it stands, on 0.05 h of its corpus."""
+    overrides = {
+        "prepare": "!name:local.synthetic.prepare {hours: 0.05}",
+        "data_folder": str(folder / "synthetic"),
+        "output_folder": str(folder / yaml),
+        "max_updates": "10",
+        "log_every": "1",
+    }
+    brain, hparams, manifests = make_brain(overrides, yaml=yaml, splits=("train",))
+    kwargs = {"batch_size": hparams["batch_size"], "shuffle": True}
+    brain.fit(range(1, 2), brain.read(manifests / "train.csv"), None, train_loader_kwargs=kwargs)
+    return [e["loss"] for e in brain.metrics.events() if e["event"] == "train"]
 
 
 def batches(brain, manifest, size, stage=Stage.VALID, **kwargs):

@@ -16,7 +16,7 @@ from .helpers import make_brain, train
         ({"data_folder": "/nowhere/at/all"}, ["data_folder", "/nowhere/at/all"]),
         ({"language": "xx"}, ["language", "xx"]),
         ({"language": "de"}, ["language", "de"]),
-        ({"warmup": "0"}, ["warmup", "noam", "linear"]),
+        ({"warmup": "0", "lr_schedule": "noam"}, ["warmup", "noam", "linear"]),
         ({"model": "/no/model"}, ["model", "/no/model"]),
         ({"freeze": "everything"}, ["freeze", "everything", "encoder"]),
         ({"freeze": "99"}, ["freeze", "99", "up to 2"]),
