@@ -20,7 +20,7 @@ EXPECTED = 2
 MAY_DIFFER = {
     "from_scratch", "language", "old_language", "old_data_folder", "lr", "warmup", "max_updates",
     "log_every", "valid_every", "save_every", "output_folder", "early_stopping_patience", "test_before",
-    "augment_prob", "augmentation",
+    "augment_prob", "augmentation", "freeze",
 }  # fmt: skip
 
 
