@@ -58,13 +58,13 @@ def load(
     return model
 
 
-def require_source(source: str) -> None:
-    """Raise FileNotFoundError when `source` looks like a folder and is none, or misses a config.json."""
+def require_source(source: str, file: str = "config.json") -> None:
+    """Raise FileNotFoundError when `source` looks like a folder and is none, or misses a file."""
     folder = Path(source)
-    if folder.is_dir() and not (folder / "config.json").exists():
+    if folder.is_dir() and not (folder / file).exists():
         found = ", ".join(sorted(p.name for p in folder.iterdir())[:8]) or "nothing"
         raise FileNotFoundError(
-            f"model: {folder} holds no config.json (found: {found}); give a model in transformers' format"
+            f"model: {folder} holds no {file} (found: {found}); give a model in transformers' format"
         )
     if not folder.is_dir() and (source.count("/") != 1 or source.startswith((".", "/", "assets/", "results/"))):
         raise FileNotFoundError(
@@ -109,6 +109,7 @@ class Tokenizer:
     """
 
     def __init__(self, source: str, task: str = "transcribe"):
+        require_source(source, "tokenizer_config.json")
         self.hf = _WhisperTokenizer.from_pretrained(source)
         self.task = task
         self.vocabulary = self.hf.get_vocab()
@@ -156,6 +157,7 @@ def set_generation_ids(model: WhisperForConditionalGeneration, tokenizer: Tokeni
     Many fine-tuned checkpoints lack them and then decode without a prompt; an export carries them to the pipeline.
     """
     config = model.generation_config
+    config._from_model_config = False  # or transformers makes it anew from config.json and forgets what is set here
     config.is_multilingual = True
     config.lang_to_id = {f"<|{code}|>": tokenizer.vocabulary[f"<|{code}|>"] for code in tokenizer.languages}
     config.task_to_id = {task: tokenizer.vocabulary[f"<|{task}|>"] for task in ("transcribe", "translate")}

@@ -74,7 +74,7 @@ def test_a_run_folder_tells_what_made_it(whisper_run):
     assert set(info) >= {"commit", "dirty", "versions", "hardware", "python", "started"}
     assert (folder / "whisper.py").read_text() == (ROOT / "recipes" / "whisper.py").read_text()
     assert (
-        "lr: 1.0e-3" in (folder / "as_written.yaml").read_text()
+        "lr: 1.5e-3" in (folder / "as_written.yaml").read_text()
         and "max_updates: 2" in (folder / "overrides.yaml").read_text()
     )
     assert "effective batch 4 (4 x 1)" in done.stdout and "updates per epoch, 2 in all" in done.stdout

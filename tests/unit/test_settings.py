@@ -56,8 +56,8 @@ def test_the_last_of_two_wins(path):
 
 
 def test_run_options_go_to_speechbrain(path):
-    _, overrides, run_options, _ = parse([path, "--device", "cpu", "--noprogressbar", "--warmup", "3", "--debug=False"])
-    assert run_options == {"device": "cpu", "noprogressbar": True, "debug": False}
+    _, overrides, run_options, _ = parse([path, "--device", "cpu", "--noprogressbar", "--warmup", "3", "--jit=False"])
+    assert run_options == {"device": "cpu", "noprogressbar": True, "jit": False}
     assert overrides == {"warmup": "3"}
     assert parse([path, "--noprogressbar", "--device=cuda:1"])[2] == {"noprogressbar": True, "device": "cuda:1"}
 
