@@ -107,7 +107,7 @@ class WhisperBrain(RecipeBrain):
     def export(self, folder):
         model = self.modules.whisper
         model.generation_config.max_length = model.config.max_target_positions
-        # transformers' pipeline decodes with 5 beams unless the model says otherwise: 3.0 % WER there, 5.7 % in the test
+        # transformers' pipeline decodes with 5 beams unless told otherwise: 3.0 % WER there, 5.7 % in the test
         model.generation_config.num_beams = self.hparams.test_beams
         model.save_pretrained(folder)
         self.hparams.tokenizer.hf.save_pretrained(folder)
