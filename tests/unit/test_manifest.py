@@ -13,7 +13,6 @@ import soundfile
 from carryover.manifest import Utterance, build, inspect, read_done
 from local.manifest import prepare
 
-SHARED = Path(__file__).parents[2].parent / "shared"
 SPLITS = ["train", "valid", "test"]
 
 
@@ -335,10 +334,8 @@ def test_broken_json_lines(tmp_path, line, message):
         ("de_kerstin", "de", {"train": 720, "valid": 60, "test": 120, "rejected": 0}),
     ],
 )
-def test_real_speech(tmp_path, name, language, counts):
-    if not (SHARED / "speech").exists():
-        pytest.skip("../shared is not there: real speech is not part of the repository")
-    root = SHARED / "speech" / name
+def test_real_speech(shared, tmp_path, name, language, counts):
+    root = shared / "speech" / name
     assert prepare(root, tmp_path, language, SPLITS, accept) == counts
     with open(root / "manifest.tsv", newline="", encoding="utf-8") as file:
         listed = {Path(row["path"]).stem: row for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)}
