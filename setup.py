@@ -28,12 +28,14 @@ setup(
         "tqdm",
         "typer",
         "tensorboard",
+        "matplotlib",
         "espeakng-loader==0.2.4",  # speaks the embedded corpus; pinned, for the samples depend on it
     ],
     extras_require={
-        "test": ["pytest", "hypothesis", "ruff", "kaldialign", "matplotlib"],
+        "test": ["pytest", "hypothesis", "ruff", "kaldialign"],
         "bitsandbytes": ["bitsandbytes"],
         "wandb": ["wandb"],
+        "lm": ["kenlm", "pygtrie"],  # beam search with an n-gram model; kenlm is built from source
     },
     entry_points={"console_scripts": ["carryover = carryover.cli:main"]},
 )

@@ -1,8 +1,9 @@
 """The one door to training: YAML -> objects -> Brain -> fit -> evaluate.
 
-python train.py hparams/whisper_ft.yaml [--key value ...] [--preset NAME] [--deterministic]
+python train.py hparams/whisper_ft.yaml [--key value ...] [--preset NAME] [--profile 24GB] [--deterministic]
 """
 
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -10,7 +11,8 @@ from pathlib import Path
 import torch
 import transformers
 
-from carryover import presets, run, settings
+from carryover import presets, profiles, run, settings
+from carryover.brain import Stage
 from carryover.checkpoint import Checkpointer
 from carryover.scoring import before_after
 
@@ -19,16 +21,19 @@ def main(argv: list[str]) -> int:
     """Train, test and print the table; returns the exit status."""
     transformers.logging.set_verbosity_error()  # generate warns at every call of arguments that it passes itself
     names, rest = presets.take(argv)
+    profile, rest = profiles.take(rest)
     path, overrides, run_options, flags = settings.parse(rest, flags=("deterministic",))
     if "deterministic" in flags:
         torch.use_deterministic_algorithms(True)
     text = Path(path).read_text(encoding="utf-8")
-    overrides = presets.apply(names, presets.scalars(text)) | overrides  # an explicit --key wins over a preset
+    # what a machine can hold comes after a preset's batch; an explicit --key wins over both
+    overrides = presets.apply(names, presets.scalars(text)) | profiles.overrides(profile) | overrides
+    run_what_it_needs(settings.resolved(text, overrides), overrides, run_options)
     hparams = settings.load(text, overrides)
     folder = run.create(hparams["output_folder"], path, overrides, hparams["brain"], ["train.py", *argv])
 
     manifests = folder / "manifests"
-    languages = prepare(hparams, manifests)
+    new, old = prepare(hparams, manifests)
     run.write_info(folder, {"data": run.data_digests(manifests)})
 
     brain = hparams["brain"](
@@ -38,9 +43,10 @@ def main(argv: list[str]) -> int:
         run_opts=run_options,
         checkpointer=Checkpointer(folder / "save"),
     )
-    new = manifests / hparams["language"]
     loader = {"num_workers": hparams["num_workers"], "batch_size": hparams["eval_batch_size"]}
-    tests = {language: brain.read(manifests / language / "test.csv") for language in languages}
+    language, old_language = hparams["language"], hparams["old_language"]
+    tests = {language: brain.read(new["test"])} | ({old_language: brain.read(old["test"])} if "test" in old else {})
+    valid = {language: brain.read(new["valid"])} | ({old_language: brain.read(old["valid"])} if "valid" in old else {})
     results = []
 
     def test(weights: str) -> None:
@@ -61,12 +67,21 @@ def main(argv: list[str]) -> int:
         ]
     brain.fit(
         range(1, hparams["epochs"] + 1),
-        brain.read(new / "train.csv"),
-        brain.read(new / "valid.csv"),
+        brain.read(hparams["replay"].mix(new["train"], old.get("train"))),
+        valid[language],
         train_loader_kwargs=loader | {"batch_size": hparams["batch_size"], "shuffle": True},
         valid_loader_kwargs=loader,
+        old_set=brain.read(old["train"]) if "train" in old else None,
+        old_valid_sets={name: dataset for name, dataset in valid.items() if name != language},
     )
     test("best")
+    brain.export(folder / "model")
+    for weights in hparams["averaging"].variants(brain):
+        for name, dataset in valid.items():
+            brain.validate(
+                brain.make_dataloader(dataset, Stage.VALID, ckpt_prefix=None, **loader), name, weights=weights
+            )
+        test(weights)
     table = before_after(results)
     (folder / "results.md").write_text(table + "\n", encoding="utf-8")
     print(
@@ -75,31 +90,47 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def prepare(hparams: dict, manifests: Path) -> list[str]:
-    """Make the manifests of the new language (all splits) and of the old one (test); returns the languages to test."""
-    hparams["prepare"](
-        hparams["data_folder"],
-        manifests / hparams["language"],
-        hparams["language"],
-        ("train", "valid", "test"),
-        hparams["check"],
-    )
+def prepare(hparams: dict, manifests: Path) -> tuple[dict[str, Path], dict[str, Path]]:
+    """Make the manifests of the new language (all splits) and of the old one (`old_splits`); {split: path} of each."""
+
+    def make(data_folder, language: str, splits: tuple[str, ...]) -> dict[str, Path]:
+        hparams["prepare"](data_folder, manifests / language, language, splits, hparams["check"])
+        return {split: manifests / language / f"{split}.csv" for split in splits}
+
+    new = make(hparams["data_folder"], hparams["language"], ("train", "valid", "test"))
     if not hparams["old_language"]:
-        return [hparams["language"]]
-    hparams["prepare"](
-        hparams["old_data_folder"],
-        manifests / hparams["old_language"],
-        hparams["old_language"],
-        ("test",),
-        hparams["check"],
-    )
-    return [hparams["language"], hparams["old_language"]]
+        return new, {}
+    if hparams["old_language"] == hparams["language"]:
+        raise ValueError(f"old_language: '{hparams['language']}' is the new language, too; give another, or null")
+    return new, make(hparams["old_data_folder"], hparams["old_language"], tuple(hparams["old_splits"]))
+
+
+def run_what_it_needs(values: dict, overrides: dict[str, str], run_options: dict) -> None:
+    """Make the run whose result this one starts from (the YAML's `needs`), where it is not there.
+
+    It gets this run's seed for it (`pretrain_seed`) and output root, and what the command line says of max_updates,
+    of SpeechBrain's options, and of the old language's corpus.
+    """
+    if not values.get("needs") or "model" in overrides or Path(values["model"]).exists():
+        return
+    print(f"{values['model']} is not there; running {values['needs']} first, which makes it", flush=True)
+    argv = [values["needs"], "--seed", values["pretrain_seed"], "--output_root", values["output_root"]]
+    theirs = {"max_updates": "max_updates", "prepare": "prepare", "old_data_folder": "data_folder"}
+    for mine, its in theirs.items():
+        argv += [f"--{its}", overrides[mine]] if mine in overrides else []
+    for key, value in run_options.items():
+        argv += [f"--{key}", value]
+    subprocess.run([sys.executable, __file__, *map(str, argv)], check=True)
+    if not Path(values["model"]).exists():
+        raise FileNotFoundError(f"model: {values['needs']} has been run and made no {values['model']}")
 
 
 if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
-    except (settings.SettingsError, FileNotFoundError, ValueError) as error:
+    except (settings.SettingsError, FileNotFoundError, ValueError, MemoryError) as error:
         sys.exit(f"error: {error}")
+    except subprocess.CalledProcessError as error:
+        sys.exit(f"error: the run that is needed first ended with status {error.returncode}; its message stands above")
     except KeyboardInterrupt:
         sys.exit("stopped; the same command continues from the last checkpoint")

@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import random
 import resource
 import sys
 import time
@@ -12,11 +13,13 @@ from pathlib import Path
 
 import speechbrain as sb
 import torch
+from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.utils.train_logger import FileTrainLogger
 from tqdm import tqdm
 
 from carryover import checkpoint, scoring
 from carryover.metrics import MetricsLog
+from carryover.micro_batches import halve_until_it_fits
 
 Stage = sb.Stage
 
@@ -39,7 +42,8 @@ class RecipeBrain(sb.Brain):
     - `evaluate_batch`, `evaluate`: also transcribe and score; the best checkpoint is loaded as weights only.
     - `_save`, `_recover` (the Brain's own state in a checkpoint): also random states, patience, and log windows.
 
-    Read from `hparams`: schedule, collate, loss_weights, normaliser, tracker; log_every, valid_every, save_every
+    Read from `hparams`: schedule, collate, loss_weights, normaliser, tracker, penalty (carryover.ewc), averaging
+    (carryover.averaging); log_every, valid_every, save_every
     (updates, or "epoch"); save_limit (None: all are kept), early_stopping_patience (validations without a better WER;
     0: never), max_updates (None: the epochs decide), batch_size, output_folder, language, no_decay_for_vectors; and
     SpeechBrain's own run options (precision, max_grad_norm, grad_accumulation_factor, nonfinite_patience, ...).
@@ -57,6 +61,7 @@ class RecipeBrain(sb.Brain):
         self.text_log = FileTrainLogger(str(folder / "train_log.txt"))
         self.schedule = self.hparams.schedule
         self.update = self.epoch = self.groups_done = self.skipped = self.nonfinite_count = self.bad_validations = 0
+        self.halvings = 0  # how often micro-batches are cut in two, because memory ran out
         self.best_WER = self.valid_WER = None
         self.stopped = ""  # why training ended, "" while it goes on
         self.window = new_window()
@@ -88,6 +93,20 @@ class RecipeBrain(sb.Brain):
         """Write the loaded weights in transformers' format."""
         raise NotImplementedError
 
+    # ---- what a recipe adds so that the old language can be remembered (carryover.ewc) ----
+
+    def new_parameters(self) -> dict[str, torch.Tensor | None]:
+        """What the old model does not have: {parameter's name: its new rows, or None for all of it}."""
+        return {}
+
+    def log_likelihood(self, batch, labels: str, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        """log p(y|x) with its graph and the tokens of y, each (B,); y is the transcript ("gold") or "sampled"."""
+        raise NotImplementedError
+
+    def outputs(self, batch) -> torch.Tensor:
+        """Outputs whose squared norm tells how sensitive the model is to a weight; with their graph, padding zero."""
+        raise NotImplementedError
+
     # ---- training ----
 
     def fit(
@@ -98,15 +117,27 @@ class RecipeBrain(sb.Brain):
         progressbar=None,
         train_loader_kwargs={},  # noqa: B006 (SpeechBrain's face)
         valid_loader_kwargs={},  # noqa: B006
+        old_set=None,
+        old_valid_sets=None,
     ):
-        """Train until the epochs or `max_updates` are done, or patience is; arguments as SpeechBrain's.
+        """Train until the epochs or `max_updates` are done, or patience is; other arguments as SpeechBrain's.
 
         With `max_updates` the epochs of `epoch_counter` are repeated as long as needed, as transformers' max_steps.
+
+        Parameters
+        ----------
+        old_set : dataset, optional
+            The old language's training set, for what estimates how much a weight means to it.
+        old_valid_sets : dict of dataset, optional
+            Validation sets of old languages by language: scored and logged at every validation, not chosen by.
         """
         collate = {"collate_fn": self.hparams.collate}  # training alone: clips may share a window there
         loader = self.make_dataloader(train_set, Stage.TRAIN, **(collate | train_loader_kwargs))
-        if valid_set is not None:
-            valid_set = self.make_dataloader(valid_set, Stage.VALID, ckpt_prefix=None, **valid_loader_kwargs)
+        valid_sets = {} if valid_set is None else {self.hparams.language: valid_set} | (old_valid_sets or {})
+        valid_sets = {
+            language: self.make_dataloader(dataset, Stage.VALID, ckpt_prefix=None, **valid_loader_kwargs)
+            for language, dataset in valid_sets.items()
+        }
         epochs = list(epoch_counter)
         if not epochs:
             raise ValueError("epochs: at least 1 is needed; use max_updates to train for less than an epoch")
@@ -114,6 +145,8 @@ class RecipeBrain(sb.Brain):
         total = self.hparams.max_updates or groups * len(epochs)
         last_epoch = math.inf if self.hparams.max_updates else epochs[-1]
         self.schedule.plan(total)
+        with random_state_kept():  # an importance that is estimated and one that is reused train the same
+            self.begin(old_set)
         self.on_fit_start()
         self.print_plan(loader, groups, total)
 
@@ -126,9 +159,20 @@ class RecipeBrain(sb.Brain):
                     continue
                 if epoch > self.epoch:
                     self.epoch, self.groups_done = epoch, 0
-                self._fit_epoch(loader, valid_set, groups, total, epoch == last_epoch, bar)
+                self._fit_epoch(loader, valid_sets, groups, total, epoch == last_epoch, bar)
         self.metrics.write("end", **self.now(), reason=self.stopped, skipped=self.skipped)
         self.load_best()
+
+    def begin(self, old_set) -> None:
+        """The old weights are loaded, nothing is trained yet (and nothing resumed): who needs them takes them now."""
+        self.hparams.penalty.begin(self, old_set)
+        self.hparams.averaging.begin(self)
+
+    def utterances(self, dataset, n: int, seed: int, batch_size: int = 1):
+        """Batches, on the device, of `n` utterances of a dataset drawn with `seed`."""
+        drawn = random.Random(seed).sample(range(len(dataset)), n)
+        for start in range(0, n, batch_size):
+            yield PaddedBatch([dataset[i] for i in drawn[start : start + batch_size]]).to(self.device)
 
     def on_fit_start(self):
         """SpeechBrain's (compile, optimizers, recover), then metrics.jsonl is cut back to the checkpoint."""
@@ -174,7 +218,7 @@ class RecipeBrain(sb.Brain):
         parameters = list(self.modules.parameters())
         return sum(p.numel() for p in parameters if p.requires_grad), sum(p.numel() for p in parameters)
 
-    def _fit_epoch(self, loader, valid_set, groups, total, is_last_epoch, bar):
+    def _fit_epoch(self, loader, valid_sets, groups, total, is_last_epoch, bar):
         """One epoch, or the rest of one, in groups of `grad_accumulation_factor` micro-batches."""
         if self.train_sampler is not None:
             self.train_sampler.set_epoch(self.epoch)
@@ -195,26 +239,42 @@ class RecipeBrain(sb.Brain):
                 self.stopped = "all updates done"
             elif is_last_epoch and self.groups_done == groups:
                 self.stopped = "all epochs done"
-            self._after_group(valid_set, updated, self.groups_done == groups, bar)
+            self._after_group(valid_sets, updated, self.groups_done == groups, bar)
 
     def _fit_group(self, group) -> bool:
         """Forward and backward over a group of micro-batches, then one update; False when it had to be skipped."""
-        units = [self.units(batch) for batch in group]
-        done = []
-        for batch, n in zip(group, units, strict=True):
-            terms = self.fit_batch(batch, share=n / sum(units))
+        total = sum(self.units(batch) for batch in group)
+
+        def fit(batch):
+            n = self.units(batch.to(self.device))
+            return n, self.fit_batch(batch, share=n / total)
+
+        done, self.halvings = halve_until_it_fits(group, fit, self._clear_group, self.halvings, self._say)
+        for batch, (_, terms) in done:
             if not all(math.isfinite(value) for value in terms.values()):
                 return self._skip_update(f"loss {terms}", batch)
-            done.append((batch, n, terms))
         if not self.optimizers_step():
             return False
-        for batch, n, terms in done:
+        for batch, (n, terms) in done:
             self.window["units"] += n
             for name, value in terms.items():
                 self.window["terms"][name] = self.window["terms"].get(name, 0.0) + n * value
             for name, value in self.batch_statistics(batch).items():
                 self.window[name] = self.window.get(name, 0.0) + value
         return True
+
+    def _clear_group(self) -> None:
+        """Drop a group's gradient, and the graph of what a recipe keeps between forward and objectives."""
+        self.zero_grad(set_to_none=True)
+        for name, value in vars(self).items():
+            if isinstance(value, torch.Tensor) and value.grad_fn is not None:
+                setattr(self, name, None)  # e.g. encoder_states: it would hold the memory that is missing
+
+    def _say(self, message: str) -> None:
+        """A line for the screen and both logs."""
+        tqdm.write(f"Update {self.update + 1}: {message}")
+        self.metrics.write("flag", **self.now(), message=message)
+        self.text_log.log_stats(self.now() | {"flag": message})
 
     def fit_batch(self, batch, share: float = 1.0) -> dict[str, float]:
         """Add one micro-batch's gradient, weighted by its share of the group's units; returns its terms.
@@ -226,7 +286,8 @@ class RecipeBrain(sb.Brain):
             terms = self.compute_objectives(predictions, batch, Stage.TRAIN)
         loss = self.total(terms)
         if torch.isfinite(loss):
-            self.scaler.scale(loss * share).backward()
+            penalty = sum(self.hparams.penalty.terms().values())  # 0 where its gradient is added in place
+            self.scaler.scale((loss + penalty) * share).backward()
         return {"loss": loss.item()} | {name: term.item() for name, term in terms.items()}
 
     def total(self, terms: dict) -> torch.Tensor:
@@ -240,6 +301,7 @@ class RecipeBrain(sb.Brain):
         """Set the rate, unscale, clip over all parameters, step; False when the gradient was not finite."""
         self.lr = self.schedule.apply(self.optimizer, self.update + 1)
         self.scaler.unscale_(self.optimizer)
+        self.hparams.penalty.add_gradient()
         trainable = [p for p in self.modules.parameters() if p.requires_grad]
         norm = torch.nn.utils.clip_grad_norm_(trainable, self.max_grad_norm or math.inf).item()
         if not math.isfinite(norm) and not self.scaler.is_enabled():
@@ -271,8 +333,16 @@ class RecipeBrain(sb.Brain):
         return False
 
     def batch_statistics(self, batch) -> dict[str, float]:
-        """Sums that a recipe wants logged for a batch: seconds of audio, padded and all frames."""
+        """Sums that a recipe wants logged for a batch: `audio_seconds`, `padded_frames`, `frames`, ..."""
         return {}
+
+    def summary(self, window: dict) -> dict[str, float]:
+        """What a train event says of the sums of `batch_statistics` since the last one."""
+        frames = window.get("frames", 0)
+        return {
+            "audio_seconds": round(window.get("audio_seconds", 0.0), 3),
+            "padding": window.get("padded_frames", 0) / frames if frames else 0.0,
+        }
 
     def train_mode(self) -> None:
         """Training mode for what is trained; frozen parts stay in eval mode, or their dropout would go on."""
@@ -284,15 +354,15 @@ class RecipeBrain(sb.Brain):
 
     # ---- what happens between updates ----
 
-    def _after_group(self, valid_set, updated, epoch_done, bar):
+    def _after_group(self, valid_sets, updated, epoch_done, bar):
         def due(every):
             return bool(self.stopped) or (epoch_done if every == "epoch" else updated and self.update % every == 0)
 
         if due(self.hparams.log_every):
             self._log_train(bar)
         improved = False
-        if valid_set is not None and due(self.hparams.valid_every):
-            improved = self._validate(valid_set)
+        if valid_sets and due(self.hparams.valid_every):
+            improved = self._validate(valid_sets)
         if self.checkpointer is not None and (improved or due(self.hparams.save_every)):
             self._save_checkpoint(epoch_done)
 
@@ -309,31 +379,31 @@ class RecipeBrain(sb.Brain):
         if not window["updates"]:
             return
         terms = {name: value / window["units"] for name, value in window["terms"].items()}
-        frames = window.pop("frames", 0)
-        values = terms | {
-            "lr": self.lr,
-            "grad_norm": window["grad_norm"] / window["updates"],
-            "audio_seconds": round(window.get("audio_seconds", 0.0), 3),
-            "padding": window.get("padded_frames", 0) / frames if frames else 0.0,
-            "skipped": self.skipped,
-            "data_wait_seconds": round(window["data_wait_seconds"], 3),
-            "peak_memory_bytes": peak_memory_bytes(self.device_type),
-        }
+        penalty = self.hparams.penalty.values()
+        if penalty:
+            penalty["penalty_ratio"] = sum(penalty.values()) / terms["loss"]
+        values = (
+            terms
+            | penalty
+            | {
+                "lr": self.lr,
+                "grad_norm": window["grad_norm"] / window["updates"],
+                **self.summary(window),
+                "skipped": self.skipped,
+                "data_wait_seconds": round(window["data_wait_seconds"], 3),
+                "peak_memory_bytes": peak_memory_bytes(self.device_type),
+            }
+        )
         self.metrics.write("train", **self.now(), **values)
         self.text_log.log_stats(self.now() | {"lr": self.lr}, train_stats=terms)
         bar.set_postfix({name: f"{value:.3f}" for name, value in terms.items()} | {"lr": f"{self.lr:.1e}"})
 
-    def _validate(self, valid_set) -> bool:
-        """Score the validation set, count patience; True when the WER is the lowest so far."""
-        with random_state_kept():
-            found, _ = self.score_set(valid_set, Stage.VALID)
+    def _validate(self, valid_sets) -> bool:
+        """Score the validation sets, count patience; True when the new language's WER is the lowest so far."""
+        scores = {language: self.validate(loader, language) for language, loader in valid_sets.items()}
         self.train_mode()
+        found = scores[self.hparams.language]
         self.valid_WER = found["WER"]
-        self.metrics.write("valid", **self.now(), set="valid", language=self.hparams.language, **found)
-        self.text_log.log_stats(self.now(), valid_stats={k: found[k] for k in ("loss", "WER", "CER")})
-        tqdm.write(
-            f"Update {self.update}: valid loss {found['loss']:.3f}, WER {found['WER']:.2f}, CER {found['CER']:.2f}"
-        )
         improved = self.best_WER is None or found["WER"] < self.best_WER
         self.best_WER = found["WER"] if improved else self.best_WER
         self.bad_validations = 0 if improved else self.bad_validations + 1
@@ -341,6 +411,20 @@ class RecipeBrain(sb.Brain):
             self.stopped = f"no better WER in {self.bad_validations} validations"
             tqdm.write(f"Stopping early: {self.stopped} (best {self.best_WER:.2f})")
         return improved
+
+    def validate(self, loader, language: str, **labels) -> dict:
+        """Score a validation set and log it; training goes on as if it had not been."""
+        with random_state_kept():
+            found, _ = self.score_set(loader, Stage.VALID)
+        self.metrics.write("valid", **self.now(), set="valid", language=language, **labels, **found)
+        self.text_log.log_stats(
+            self.now() | {"language": language}, valid_stats={k: found[k] for k in ("loss", "WER", "CER")}
+        )
+        tqdm.write(
+            f"Update {self.update}: {language} valid loss {found['loss']:.3f}, WER {found['WER']:.2f}, "
+            f"CER {found['CER']:.2f}"
+        )
+        return found
 
     def _save_checkpoint(self, epoch_done):
         meta = {"update": self.update, "epoch": self.epoch}
@@ -377,8 +461,8 @@ class RecipeBrain(sb.Brain):
         checkpoint.save_json(state, path)
 
     _STATE = (
-        "update", "epoch", "groups_done", "skipped", "nonfinite_count", "best_WER", "bad_validations", "stopped",
-        "window",
+        "update", "epoch", "groups_done", "skipped", "nonfinite_count", "halvings", "best_WER", "bad_validations",
+        "stopped", "window",
     )  # fmt: skip
 
     def _recover(self, path, end_of_epoch):

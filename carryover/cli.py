@@ -1,4 +1,4 @@
-"""`carryover evaluate RUN` and `carryover export RUN`: what a person does with a finished run, from a checkout."""
+"""`carryover evaluate|export RUN`, `carryover sweep YAML`, `carryover curve SWEEP`: what a person does with runs."""
 
 import sys
 from pathlib import Path
@@ -56,6 +56,40 @@ def export(
     brain, _, _ = load_run(folder)
     brain.export(out)
     typer.echo(f"Wrote {out}: {', '.join(sorted(p.name for p in out.iterdir()))}")
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def sweep(
+    context: typer.Context,
+    path: str = typer.Argument(metavar="YAML", help="Experiment, e.g. hparams/german_adaptation.yaml"),
+    sets: list[str] = typer.Option(
+        ..., "--set", metavar="KEY=A,B,C", help="Values of a key, or of preset; several --set make a grid"
+    ),
+    seeds: str = typer.Option(..., help="Seeds of every cell, e.g. 1,2,3"),
+    jobs: int = typer.Option(1, help="Runs at a time"),
+    out: Path = typer.Option(None, help="Folder of the runs; default: results/<name of the YAML>_sweep"),
+) -> None:
+    """Run a grid and make its table; the same command goes on where it stopped. Other --key value go to all runs."""
+    from carryover import sweep
+
+    raise typer.Exit(sweep.sweep(path, sets, seeds, jobs, out, context.args))
+
+
+@app.command()
+def curve(
+    outs: list[Path] = typer.Argument(metavar="SWEEP...", help="Folders of sweeps over preset and lambda"),
+    figure: Path = typer.Option(None, help="Draw FIGURE.png and FIGURE.svg"),
+) -> None:
+    """Print forgetting and WER over lambda, and the lambda that validation chooses; draw them if wished."""
+    from carryover.report import curve
+
+    lines, points, key, unfinished = curve.find(outs)
+    found = curve.curves(lines, points, key)
+    typer.echo(found.markdown())
+    if unfinished:
+        typer.echo(f"\nNot in it, not finished: {', '.join(map(str, unfinished))}")
+    if figure:
+        typer.echo(f"\nWrote {' and '.join(map(str, curve.figure(found, figure)))}")
 
 
 def main() -> None:

@@ -86,7 +86,12 @@ def apply(names: list[str], values: dict) -> dict[str, str]:
             if key not in values:
                 raise SettingsError(f"--preset {name}: it sets {key}, a key that this YAML does not have")
             found[key] = _changed(name, key, found.get(key, values[key]), asked) if isinstance(asked, dict) else asked
-    return {key: yaml.safe_dump(value).splitlines()[0] for key, value in found.items()}
+    return {key: as_yaml(value) for key, value in found.items()}
+
+
+def as_yaml(value) -> str:
+    """A preset's value as the YAML text of an override; text that begins with a tag (!new:...) is an object."""
+    return value if isinstance(value, str) and value.startswith("!") else yaml.safe_dump(value).splitlines()[0]
 
 
 def _changed(name: str, key: str, value: float, change: dict[str, float]) -> float:

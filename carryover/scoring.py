@@ -122,6 +122,8 @@ def before_after(results: list[dict]) -> str:
         before, after = found.get((language, "before")), found.get((language, "best"))
         words = (after or before)["words"]
         lines.append(f"| {language} | {words} | {cells(before)} | {cells(after)} |")
+        others = [r for r in results if r["language"] == language and r["weights"] not in ("before", "best")]
+        lines += [f"| {language}, {r['weights']} | {words} | {cells(before)} | {cells(r)} |" for r in others]
     return (
         "\n".join(lines)
         + "\n\nWER and CER in percent, normalised; intervals: percentile bootstrap over utterances, 10 000 resamples."

@@ -6,7 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import yaml
-from hyperpyyaml import load_hyperpyyaml
+from hyperpyyaml import load_hyperpyyaml, resolve_references
 from ruamel.yaml import YAML
 from speechbrain.utils.run_opts import RunOptions
 
@@ -113,6 +113,12 @@ def override(text: str, overrides: dict[str, str]) -> str:
     out = io.StringIO()
     YAML().dump(tree, out)
     return out.getvalue()
+
+
+def resolved(text: str, overrides: dict[str, str]) -> dict[str, str | float | int | bool | None]:
+    """The plain values of a YAML's top level under overrides, references resolved; no object is made."""
+    tree = YAML().load(resolve_references(override(text, overrides)).getvalue())
+    return {key: value for key, value in tree.items() if isinstance(value, (str, float, int, type(None)))}
 
 
 def load(text: str, overrides: dict[str, str]) -> dict:

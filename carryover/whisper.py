@@ -207,6 +207,48 @@ def generate(
     return ids.tolist()
 
 
+@torch.no_grad()
+def sample(
+    model: WhisperForConditionalGeneration,
+    encoder_states: torch.Tensor,
+    prompt: list[int],
+    end: int,
+    max_new_tokens: int,
+    generator: torch.Generator,
+) -> list[int]:
+    """Draw y from p(y | audio) of one clip, token by token (ancestral sampling), nothing suppressed.
+
+    Parameters
+    ----------
+    encoder_states : torch.Tensor
+        (1, P, D).
+    prompt : list of int
+        Ids that come first.
+    end : int
+        Id of the end token.
+    max_new_tokens : int
+        Tokens after the prompt, the end among them; the last one is made the end.
+    generator : torch.Generator
+        On the device of the states.
+
+    Returns
+    -------
+    ids : list of int
+        Prompt, text, end.
+    """
+    ids, cache = list(prompt), None
+    step = torch.tensor([prompt], device=encoder_states.device)
+    while len(ids) < len(prompt) + max_new_tokens - 1 and ids[-1] != end:
+        out = model.model.decoder(
+            input_ids=step, encoder_hidden_states=encoder_states, past_key_values=cache, use_cache=True
+        )
+        cache = out.past_key_values
+        probs = model.proj_out(out.last_hidden_state[:, -1]).float().softmax(dim=-1)  # (1, V)
+        step = torch.multinomial(probs, 1, generator=generator)  # (1, 1)
+        ids.append(step.item())
+    return ids if ids[-1] == end else [*ids, end]
+
+
 class LogMel(torch.nn.Module):
     """Whisper's log-mel spectrogram, each utterance by itself, in float32.
 

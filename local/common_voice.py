@@ -5,13 +5,13 @@ with clips/*.mp3, train.tsv, dev.tsv and test.tsv.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from carryover import manifest
 from carryover.manifest import Utterance
 
-COLUMNS = ("client_id", "path", "sentence", "locale")  # of some dozen, those the manifests need
+COLUMNS = ("client_id", "path", "sentence", "locale")  # of some dozen, those the manifests need; votes can be absent
 
 
 def prepare(
@@ -22,6 +22,10 @@ def prepare(
     check: Callable[[Utterance], str | None],
     seed: int = 1234,
     workers: int = 2,
+    *,
+    sample: Mapping[str, int] | int | None = None,
+    sample_seed: int = 42,
+    metadata_check: Callable[[Utterance], str | None] | None = None,
 ) -> dict[str, int]:
     """Write the manifests of a Common Voice language.
 
@@ -41,14 +45,18 @@ def prepare(
     check : callable
         Returns the reason to refuse an Utterance, or None.
     seed : int
-        Not used: nothing is drawn here. train.py calls every `prepare` alike.
+        Not used, for `sample_seed` decides a sample. train.py calls every `prepare` alike.
     workers : int
         Threads that decode audio.
+    sample, sample_seed, metadata_check
+        Utterances to draw of what passes the metadata, before audio is opened: a number for train, or a dict by split;
+        see `carryover.manifest.build`. In a YAML:
+        `prepare: !name:local.common_voice.prepare {sample: 150000, sample_seed: 42}`.
 
     Returns
     -------
     counts : dict
-        {"train": kept, ..., "rejected": refused}.
+        {"train": kept, ..., "rejected": refused}, with a sample also "not_sampled".
 
     Raises
     ------
@@ -58,7 +66,8 @@ def prepare(
     root = _language_folder(Path(data_folder).expanduser(), language, splits)
     settings = {"corpus": "common_voice", "data_folder": root, "language": language, "splits": list(splits)}
     utterances = [u for split in splits for u in _read(root, split, language)]
-    return manifest.build(utterances, folder, check, settings, workers)
+    drawn = {"sample": sample, "sample_seed": sample_seed, "metadata_check": metadata_check}
+    return manifest.build(utterances, folder, check, settings, workers, **drawn)
 
 
 def _tsv(split: str) -> str:
@@ -106,6 +115,7 @@ def _read(root: Path, split: str, language: str) -> Iterator[Utterance]:
             speaker=row["client_id"],
             text=row["sentence"].strip(),
             split=split,
+            votes=manifest.votes(row),
         )
     if not locales:
         raise ValueError(f"data_folder: {path} lists no clip; take '{split}' out of splits, or a larger release")

@@ -9,6 +9,7 @@ The list is either one file `manifest.tsv` (or .csv, .jsonl) with a column `spli
     language  language, locale or lang                          (optional; rows of other languages are left out)
     speaker   speaker, client_id or speaker_id                  (optional)
     ID        ID or utt_id                                      (optional; else the audio file's name)
+    votes     up_votes, down_votes                              (optional; for a metadata_check)
 
 A duration in the list is not believed but measured. TSV has no quoting (a quotation mark is part of the text), CSV has
 the usual one, JSONL has one object a line; all are UTF-8.
@@ -16,7 +17,7 @@ the usual one, JSONL has one object a line; all are UTF-8.
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from carryover import manifest
@@ -29,6 +30,8 @@ ALIASES = {
     "language": ("language", "locale", "lang"),
     "speaker": ("speaker", "client_id", "speaker_id"),
     "ID": ("id", "utt_id"),
+    "up_votes": ("up_votes",),
+    "down_votes": ("down_votes",),
 }
 SPLITS = {"train": ("train",), "valid": ("valid", "dev", "validation"), "test": ("test",)}
 SPLIT_OF = {name: split for split, names in SPLITS.items() for name in names}
@@ -43,6 +46,10 @@ def prepare(
     check: Callable[[Utterance], str | None],
     seed: int = 1234,
     workers: int = 2,
+    *,
+    sample: Mapping[str, int] | int | None = None,
+    sample_seed: int = 42,
+    metadata_check: Callable[[Utterance], str | None] | None = None,
 ) -> dict[str, int]:
     """Write the manifests of a corpus that is listed in a CSV, TSV or JSONL file.
 
@@ -59,14 +66,18 @@ def prepare(
     check : callable
         Returns the reason to refuse an Utterance, or None.
     seed : int
-        Not used: nothing is drawn here. train.py calls every `prepare` alike.
+        Not used, for `sample_seed` decides a sample. train.py calls every `prepare` alike.
     workers : int
         Threads that decode audio.
+    sample, sample_seed, metadata_check
+        Utterances to draw of what passes the metadata, before audio is opened: a number for train, or a dict by split;
+        see `carryover.manifest.build`. In a YAML:
+        `prepare: !name:local.manifest.prepare {sample: 150000, sample_seed: 42}`.
 
     Returns
     -------
     counts : dict
-        {"train": kept, ..., "rejected": refused}.
+        {"train": kept, ..., "rejected": refused}, with a sample also "not_sampled".
 
     Raises
     ------
@@ -101,7 +112,8 @@ def prepare(
             )
     used.sort(key=lambda row: list(splits).index(row["split"]))  # stable: the list's own order stays within a split
     settings = {"corpus": "manifest", "data_folder": data_folder, "language": language, "splits": list(splits)}
-    return manifest.build(_utterances(used, language), folder, check, settings, workers)
+    drawn = {"sample": sample, "sample_seed": sample_seed, "metadata_check": metadata_check}
+    return manifest.build(_utterances(used, language), folder, check, settings, workers, **drawn)
 
 
 def _values(split: str) -> str:
@@ -229,4 +241,5 @@ def _utterances(rows: Sequence[dict[str, str]], language: str) -> Iterator[Utter
             speaker=row.get("speaker", ""),
             text=row["text"],
             split=row["split"],
+            votes=manifest.votes(row),
         )

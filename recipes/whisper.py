@@ -81,6 +81,37 @@ class WhisperBrain(RecipeBrain):
     def units(self, batch):
         return int(self.target_mask(batch).sum())
 
+    # ---- the old language ----
+
+    def new_parameters(self):
+        # the head beside the decoder begins anew in every run
+        return {f"ctc.{name}": None for name, _ in self.modules.ctc.named_parameters()}
+
+    def log_likelihood(self, batch, labels, generator):
+        tokens, _ = batch.tokens
+        mask = self.target_mask(batch)
+        if labels == "sampled":
+            if len(tokens) > 1:
+                raise ValueError("labels: sampled transcripts are drawn one clip at a time; batch_size: 1")
+            model, tokenizer, language = self.modules.whisper, self.hparams.tokenizer, batch.language[0]
+            states = model.model.encoder(self.features(batch, Stage.TEST)).last_hidden_state
+            limit, prompt = self.hparams.generation_length, tokenizer.prompt(language)
+            drawn = whisper.sample(model, states.detach(), prompt, tokenizer.eot, limit, generator)
+            tokens = torch.tensor([drawn], device=tokens.device)
+            mask = (torch.arange(1, tokens.shape[1], device=tokens.device) >= len(prompt))[None]
+            hidden = model.model.decoder(input_ids=tokens[:, :-1], encoder_hidden_states=states).last_hidden_state
+            log_probs = model.proj_out(hidden).float().log_softmax(dim=-1)
+        else:
+            log_probs = self.compute_forward(batch, Stage.TEST)
+        log_p = log_probs.gather(-1, tokens[:, 1:, None]).squeeze(-1).masked_fill(~mask, 0.0)  # (B, U)
+        return log_p.sum(dim=1), mask.sum(dim=1)
+
+    def outputs(self, batch):
+        model, (tokens, _) = self.modules.whisper, batch.tokens
+        states = model.model.encoder(self.features(batch, Stage.TEST)).last_hidden_state
+        hidden = model.model.decoder(input_ids=tokens[:, :-1], encoder_hidden_states=states).last_hidden_state
+        return model.proj_out(hidden).float() * self.target_mask(batch)[..., None]
+
     def batch_statistics(self, batch):
         seconds = sum(row["duration"] for row in batch.row)
         window = self.hparams.log_mel.seconds
@@ -148,9 +179,8 @@ class Limits:
         vocabulary = len(self.tokenizer.vocabulary)
         return f"Limits({self.target_text.name}, vocabulary {vocabulary}, {self.seconds} s, {self.tokens} tokens)"
 
-    def __call__(self, utterance: manifest.Utterance) -> str | None:
-        if utterance.duration > self.seconds:
-            return f"audio is longer than the window of {self.seconds:g} s: {utterance.duration:.2f} s"
+    def metadata(self, utterance: manifest.Utterance) -> str | None:
+        """What can be said before the audio is opened."""
         text = self.target_text(utterance.text)
         if not text:
             return f"transcript is empty after normalisation: {utterance.text!r}"
@@ -158,3 +188,8 @@ class Limits:
         if length > self.tokens:
             return f"label is longer than {self.tokens} tokens with prompt and end: {length}"
         return None
+
+    def __call__(self, utterance: manifest.Utterance) -> str | None:
+        if utterance.duration > self.seconds:
+            return f"audio is longer than the window of {self.seconds:g} s: {utterance.duration:.2f} s"
+        return self.metadata(utterance)

@@ -66,6 +66,62 @@ def small_corpus(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="session")
+def tiny_ctc(tmp_path_factory):
+    """Folder of a w2v-BERT's shape: width 32, 2 layers; no weights."""
+    from transformers import SeamlessM4TFeatureExtractor, Wav2Vec2BertConfig
+
+    folder = tmp_path_factory.mktemp("tiny_ctc")
+    Wav2Vec2BertConfig(
+        vocab_size=32, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
+        output_hidden_size=32, feature_projection_input_dim=160, position_embeddings_type="rotary",
+        conv_depthwise_kernel_size=7, mask_time_prob=0.05, pad_token_id=0,
+    ).save_pretrained(folder)  # fmt: skip
+    SeamlessM4TFeatureExtractor(feature_size=80, num_mel_bins=80, stride=2).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def two_languages(small_corpus, tmp_path_factory):
+    """Folder with the Dutch small corpus and the same clips under "German" words, ä and ß among them."""
+    folder = tmp_path_factory.mktemp("two_languages")
+    text = (small_corpus / "manifest.tsv").read_text(encoding="utf-8")
+    german = text.replace("een", "ä").replace("zes", "ßex").replace("\tnl\t", "\tde\t")
+    for language, content in (("nl", text), ("de", german)):
+        (folder / language).mkdir()
+        (folder / language / "manifest.tsv").write_text(content, encoding="utf-8")
+        for clip in small_corpus.glob("*.wav"):
+            shutil.copy(clip, folder / language)
+    return folder
+
+
+@pytest.fixture
+def ctc_run(tiny_ctc, two_languages, tmp_path):
+    """Overrides that make hparams/dutch_pretrain.yaml a run of seconds: {key: YAML text}."""
+    return {
+        "model": str(tiny_ctc),
+        "prepare": "!name:local.manifest.prepare",
+        "data_folder": str(two_languages / "nl"),
+        "output_root": str(tmp_path / "results"),
+        "batch_size": "4",
+        "eval_batch_size": "4",
+        "max_updates": "8",
+        "warmup": "3",
+        "log_every": "1",
+        "valid_every": "4",
+        "save_every": "2",
+    }
+
+
+@pytest.fixture
+def adaptation_run(ctc_run, two_languages, tmp_path):
+    """The same for hparams/german_adaptation.yaml, which starts from the Dutch run in the same output root."""
+    return {k: v for k, v in ctc_run.items() if k != "model"} | {
+        "data_folder": str(two_languages / "de"),
+        "old_data_folder": str(two_languages / "nl"),
+    }
+
+
 @pytest.fixture
 def whisper_run(tiny_whisper, small_corpus, tmp_path):
     """Overrides that make hparams/whisper_ft.yaml a run of seconds: {key: YAML text}."""

@@ -15,12 +15,20 @@ from .helpers import ROOT, first_ten_losses, train
 
 YAMLS = sorted((ROOT / "hparams").rglob("*.yaml"))
 GOLDEN = json.loads((ROOT / "tests" / "regression" / "golden_losses.json").read_text())
-EXPECTED = 2
-# Keys in which the starter's training and the carry-over may differ; everything else is held together.
-MAY_DIFFER = {
-    "from_scratch", "language", "old_language", "old_data_folder", "lr", "warmup", "max_updates",
-    "log_every", "valid_every", "save_every", "output_folder", "early_stopping_patience", "test_before",
-    "augment_prob", "augmentation", "freeze",
+EXPECTED = 5
+# Siblings and the keys in which they may differ; everything else is held together.
+SIBLINGS = {
+    ("whisper_ft", "whisper_starter"): {
+        "from_scratch", "language", "old_language", "old_data_folder", "lr", "warmup", "max_updates",
+        "log_every", "valid_every", "save_every", "output_folder", "early_stopping_patience", "test_before",
+        "augment_prob", "augmentation", "freeze",
+    },
+    ("whisper_ft", "ewc_on_whisper"): {"old_splits", "lambda", "penalty", "output_folder"},
+    ("dutch_pretrain", "german_adaptation"): {
+        "needs", "model", "from_scratch", "language", "alphabet", "old_language", "old_data_folder", "old_splits", "lr",
+        "warmup", "max_updates", "epochs", "valid_every", "save_every", "lambda", "pretrain_seed", "output_folder",
+        "test_before", "batch_size", "mask_time_prob", "augment_prob",
+    },
 }  # fmt: skip
 
 
@@ -39,15 +47,20 @@ def test_no_key_is_idle(path):
     code = "\n".join(source.read_text(encoding="utf-8") for source in sources)
     read = set(re.findall(r"!ref [^#\n]*?<(\w+)", text)) | set(re.findall(r"<(\w+)>", text))
     read |= set(re.findall(r"hparams\.(\w+)", code)) | set(re.findall(r"hparams\[\"(\w+)\"\]", code))
-    read |= {field.name for field in fields(RunOptions)}
+    read |= set(re.findall(r"values(?:\.get\(|\[)\"(\w+)\"", code)) | {field.name for field in fields(RunOptions)}
     idle = [key for key in settings.top_level_keys(str(path)) if key not in read]
     assert not idle, f"{path.name}: nothing reads {idle}"
 
 
-def test_siblings_differ_only_where_they_may():
-    plain = [YAML(typ="rt").load(path.read_text(encoding="utf-8")) for path in YAMLS]
-    a, b = ({k: str(v) for k, v in y.items()} for y in plain)
-    assert {key for key in a.keys() | b.keys() if a.get(key) != b.get(key)} <= MAY_DIFFER
+@pytest.mark.parametrize("pair", SIBLINGS, ids=" and ".join)
+def test_siblings_differ_only_where_they_may(pair):
+    a, b = (YAML(typ="rt").load((ROOT / "hparams" / f"{name}.yaml").read_text(encoding="utf-8")) for name in pair)
+    a, b = ({key: str(value) for key, value in values.items()} for values in (a, b))
+    assert {key for key in a.keys() | b.keys() if a.get(key) != b.get(key)} <= SIBLINGS[pair]
+
+
+def test_every_yaml_has_a_sibling():
+    assert {path.stem for path in YAMLS} == {name for pair in SIBLINGS for name in pair}
 
 
 @pytest.mark.parametrize("path", YAMLS, ids=lambda p: p.stem)

@@ -1,9 +1,114 @@
-"""CTC beside the decoder: equal to torch's loss clip by clip, additive over batches, absent as a null object."""
+"""CTC: its likelihood and draws against every path there is; the head beside a decoder against torch, clip by clip."""
+
+import itertools
+import math
+from collections import Counter, defaultdict
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from carryover.ctc import CTCHead, NoCTC
+from carryover.ctc import (
+    CTCHead,
+    NoCTC,
+    blank_ratio,
+    collapse,
+    frames_needed,
+    greedy,
+    log_likelihood,
+    sample,
+)
+
+
+def collapsed_slowly(path, blank):
+    merged = [symbol for i, symbol in enumerate(path) if i == 0 or symbol != path[i - 1]]
+    return [symbol for symbol in merged if symbol != blank]
+
+
+def exact(log_probs, blank):
+    """(T, V) -> {y: p(y)} by all V ** T paths."""
+    total = defaultdict(float)
+    for path in itertools.product(range(log_probs.shape[1]), repeat=len(log_probs)):
+        p = math.exp(sum(log_probs[t, symbol].item() for t, symbol in enumerate(path)))
+        total[tuple(collapsed_slowly(path, blank))] += p
+    return total
+
+
+@pytest.mark.parametrize("blank", [0, 2])
+def test_log_likelihood_is_the_sum_over_all_paths(blank):
+    torch.manual_seed(blank)
+    log_probs = torch.randn(2, 5, 3).log_softmax(-1)
+    frames = torch.tensor([5, 4])
+    for i in range(2):
+        every = exact(log_probs[i, : frames[i]], blank)
+        assert sum(every.values()) == pytest.approx(1.0, abs=1e-6)
+        for y, p in every.items():
+            targets = torch.full((2, 5), 1)  # the padding holds a symbol, to show that it is not read
+            targets[i, : len(y)] = torch.tensor(y, dtype=torch.long)
+            lengths = torch.tensor([1, 1])
+            lengths[i] = len(y)
+            found = log_likelihood(log_probs, frames, targets, lengths, blank)[i].item()
+            assert found == pytest.approx(math.log(p), abs=1e-6 * max(1, -math.log(p))), y
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(1, 3), max_size=6), st.integers(1, 14))
+def test_a_target_is_possible_exactly_where_there_are_frames_enough(target, frames):
+    log_probs = torch.zeros(1, frames, 4).log_softmax(-1)
+    targets = torch.tensor([target or [1]])
+    found = log_likelihood(log_probs, torch.tensor([frames]), targets, torch.tensor([len(target)]), blank=0)
+    assert torch.isfinite(found).item() == (frames >= frames_needed(target))
+    assert torch.isfinite(found).item() or found.item() == -math.inf
+
+
+def test_frames_needed_counts_a_blank_between_equal_neighbours():
+    assert [frames_needed(y) for y in ([], [7], [1, 2, 1], [1, 1], [3, 3, 3, 1, 1])] == [0, 1, 3, 3, 8]
+
+
+def test_half_precision_is_refused():
+    with pytest.raises(TypeError, match="float32"):
+        log_likelihood(
+            torch.zeros(1, 4, 3, dtype=torch.bfloat16), torch.tensor([4]), torch.tensor([[1]]), torch.tensor([1]), 0
+        )
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.integers(0, 3), max_size=12), st.integers(0, 3))
+def test_collapse_merges_before_it_drops_blanks(path, blank):
+    assert collapse(path, blank) == collapsed_slowly(path, blank)
+    assert collapse(torch.tensor(path, dtype=torch.long), blank) == collapsed_slowly(path, blank)
+
+
+def test_greedy_and_blank_ratio_read_valid_frames_only():
+    paths = torch.tensor([[0, 1, 1, 0, 1, 2], [3, 3, 0, 2, 2, 2]])
+    log_probs = torch.nn.functional.one_hot(paths, 4).float().mul(9).log_softmax(-1)
+    frames = torch.tensor([6, 3])
+    assert greedy(log_probs, frames, blank=0) == [[1, 1, 2], [3]]
+    assert blank_ratio(log_probs, frames, blank=0) == (3, 9)
+    assert greedy(log_probs, frames, blank=2) == [[0, 1, 0, 1], [3, 0]]
+    assert blank_ratio(log_probs, frames, blank=2) == (1, 9)
+
+
+def test_draws_have_the_probabilities_of_their_sequences():
+    torch.manual_seed(3)
+    log_probs = torch.randn(1, 4, 3).log_softmax(-1)
+    n = 5_000
+    generator = torch.Generator().manual_seed(1)
+    drawn = sample(log_probs.expand(n, -1, -1), torch.full((n,), 3), blank=0, generator=generator)
+    counts, every = Counter(map(tuple, drawn)), exact(log_probs[0, :3], blank=0)
+    assert set(counts) <= set(every)
+    for y, p in every.items():
+        assert abs(counts[y] / n - p) < 4 * math.sqrt(p * (1 - p) / n), (y, p, counts[y] / n)
+
+
+def test_a_batch_draws_what_its_utterances_draw_one_at_a_time():
+    log_probs = torch.randn(3, 30, 5, generator=torch.Generator().manual_seed(0)).log_softmax(-1)
+    frames = torch.tensor([30, 0, 17])
+    batch = sample(log_probs, frames, 0, torch.Generator().manual_seed(5))
+    generator = torch.Generator().manual_seed(5)
+    assert batch == [sample(log_probs[i : i + 1], frames[i : i + 1], 0, generator)[0] for i in range(3)]
+    assert batch[1] == [] and batch != sample(log_probs, frames, 0, torch.Generator().manual_seed(6))
 
 
 def test_equals_torch_clip_by_clip_and_ignores_silence_after_the_clip():

@@ -1,0 +1,164 @@
+"""One run as its files tell it: settings, events of metrics.jsonl, predictions."""
+
+import csv
+import json
+import math
+import statistics
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+from ruamel.yaml import YAML
+
+
+class Prediction(NamedTuple):
+    """Counts of one utterance, normalised."""
+
+    errors: int
+    words: int
+    character_errors: int
+    characters: int
+    speaker: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Parameters
+    ----------
+    folder : Path
+        Run folder, e.g. results/german_adaptation/1234.
+
+    Raises
+    ------
+    FileNotFoundError
+        When a file that train.py writes is not there.
+    """
+
+    folder: Path
+
+    def __post_init__(self):
+        missing = [name for name in ("as_written.yaml", "metrics.jsonl") if not (self.folder / name).is_file()]
+        if missing:
+            raise FileNotFoundError(
+                f"{self.folder}: no {' and no '.join(missing)}; expected the folder of a run that train.py made, "
+                "e.g. results/german_adaptation/1234"
+            )
+
+    @cached_property
+    def settings(self) -> dict:
+        """The YAML's top level under the run's overrides; a key with a tag (!ref, !new, ...) is no plain value."""
+        found = {}
+        for name in ("as_written.yaml", "overrides.yaml"):  # overrides win
+            path = self.folder / name
+            found |= (YAML().load(path.read_text(encoding="utf-8")) or {}) if path.is_file() else {}
+        return found
+
+    @property
+    def seed(self) -> str:
+        return str(self.settings.get("seed", self.folder.name))
+
+    @property
+    def languages(self) -> tuple[str, str | None]:
+        """The new language and the old one; None where the YAML has none."""
+        if "language" not in self.settings:
+            raise ValueError(f"{self.folder}/as_written.yaml: no key language; expected the language that was learned")
+        return self.settings["language"], self.settings.get("old_language") or None
+
+    @cached_property
+    def events(self) -> list[dict]:
+        """Whole events of metrics.jsonl, in order."""
+        lines = (self.folder / "metrics.jsonl").read_bytes().split(b"\n")[:-1]  # the last one may be half a line
+        return [json.loads(line) for line in lines]
+
+    def of(self, kind: str, **labels) -> list[dict]:
+        """Events of a kind whose keys have the values asked for."""
+        return [e for e in self.events if e["event"] == kind and all(e.get(k) == v for k, v in labels.items())]
+
+    def tested(self, language: str, weights: str) -> bool:
+        return bool(self.of("test", language=language, weights=weights))
+
+    @property
+    def averages(self) -> list[str]:
+        """Names of averaged weights that were tested: average_<share>."""
+        found = dict.fromkeys(e["weights"] for e in self.of("test"))
+        return [name for name in found if name.startswith("average_")]
+
+    def predictions(self, language: str, weights: str) -> dict[str, Prediction]:
+        """Counts of each utterance of a test set by its id; checked against the run's test event.
+
+        Raises
+        ------
+        FileNotFoundError
+            When the predictions are not there.
+        ValueError
+            When they hold no utterance, an id twice, or another WER than metrics.jsonl says.
+        """
+        path = self.folder / f"predictions_test_{language}_{weights}.csv"
+        if not path.is_file():
+            raise FileNotFoundError(f"{path}: not there; expected it from the run's test. Repeat the run's command")
+        with open(path, newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        columns = ("word_errors", "words", "character_errors", "characters")
+        found = {row["id"]: Prediction(*(int(row[c]) for c in columns), row["speaker"]) for row in rows}
+        if not rows or len(found) < len(rows):
+            raise ValueError(f"{path}: {len(rows)} rows with {len(found)} different ids; expected one row an utterance")
+        counted = sum(p.errors for p in found.values()), sum(p.words for p in found.values())
+        tests = self.of("test", language=language, weights=weights)
+        if not tests:
+            raise ValueError(
+                f"{self.folder}/metrics.jsonl: no test of {language} with weights {weights}, though {path.name} is "
+                "there; the run has not come to its end: repeat its command"
+            )
+        logged = tests[-1]["errors"], tests[-1]["words"]  # a finished run that is started again tests again
+        if counted != logged:
+            raise ValueError(
+                f"{path}: {counted[0]} errors in {counted[1]} words, but metrics.jsonl says {logged[0]} in "
+                f"{logged[1]}: the two are not of one run. Delete the folder and run again"
+            )
+        return found
+
+    def validation_WER(self, language: str, weights: str = "best") -> float:
+        """Validation WER of the weights that were tested, in percent; nan where it was not taken.
+
+        For the best weights: at the first update with the lowest WER of the new language, as they were chosen.
+        """
+        labelled = self.of("valid", language=language, weights=weights)
+        if labelled:
+            return float(labelled[-1]["WER"])
+        plain = [e for e in self.of("valid", language=self.languages[0]) if "weights" not in e]
+        if weights != "best" or not plain:
+            return math.nan
+        update = min(plain, key=lambda e: (float(e["WER"]), e["update"]))["update"]
+        found = [e for e in self.of("valid", language=language, update=update) if "weights" not in e]
+        return float(found[-1]["WER"]) if found else math.nan
+
+    @cached_property
+    def seconds_per_update(self) -> float:
+        """Seconds of training that an update took, the median over the run's train events; nan without any.
+
+        A train event counts from the event just before it, and only where that is a train or valid event: so the
+        start of the run, Fisher estimation, tests, validation, the writing of a checkpoint and a resume are not in
+        it. The median, for a machine pauses.
+        """
+        pairs = zip(self.events, self.events[1:], strict=False)
+        found = [
+            (b["time"] - a["time"]) / (b["update"] - a["update"])
+            for a, b in pairs
+            if b["event"] == "train" and a["event"] in ("train", "valid") and b["update"] > a["update"]
+        ]
+        return statistics.median(found) if found else math.nan
+
+    @property
+    def peak_memory_bytes(self) -> float:
+        """Highest peak that a train event logged; nan where none did."""
+        found = [float(e["peak_memory_bytes"]) for e in self.of("train") if "peak_memory_bytes" in e]
+        return max(found, default=math.nan)
+
+    @property
+    def penalty_ratio(self) -> float:
+        """Penalty / task loss at the last train event; nan without a penalty."""
+        trained = self.of("train")
+        return float(trained[-1].get("penalty_ratio", math.nan)) if trained else math.nan

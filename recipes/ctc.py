@@ -1,0 +1,198 @@
+"""CTC fine-tuning of wav2vec2-type models: pre-training on one language, adaptation to the next without forgetting."""
+
+from dataclasses import dataclass
+
+import torch
+from speechbrain.dataio.dataset import DynamicItemDataset
+from speechbrain.utils.data_pipeline import provides, takes
+
+from carryover import audio, ctc, manifest
+from carryover.brain import RecipeBrain, Stage
+from carryover.decoding import Greedy
+
+# Shapes: B batch, S samples, T output frames, L symbols of a target, V symbols in all
+
+
+class CTCBrain(RecipeBrain):
+    """Fine-tunes `modules.acoustic`, a carryover.wav2vec2.CTCModel; the loss is a mean over utterances of -log p.
+
+    Read from `hparams` besides RecipeBrain's: tokenizer, features, augmentation, target_text, distillation, decoder.
+    """
+
+    def compute_forward(self, batch, stage):
+        """-> log-probabilities (B, T, V); `self.frames` (B,) of them are heard."""
+        self.inputs = self.features(batch, stage)
+        self.logits, self.frames = self.modules.acoustic(*self.inputs)
+        return self.logits.float().log_softmax(dim=-1)
+
+    def compute_objectives(self, log_probs, batch, stage):
+        """-> {"ctc": mean over utterances of -log p(y|x)}, in training also what the old model says, "kd"."""
+        targets, lengths = self.targets(batch)
+        blank = self.hparams.tokenizer.blank
+        terms = {"ctc": -ctc.log_likelihood(log_probs, self.frames, targets, lengths, blank).mean()}
+        if stage != Stage.TRAIN:
+            return terms
+        batch.blanks = ctc.blank_ratio(log_probs.detach(), self.frames, blank)
+        return terms | self.hparams.distillation.terms(self.inputs, self.logits, self.frames, self.old_units())
+
+    def transcribe(self, batch, stage, predictions):
+        """-> list of B strings: greedy in validation, the YAML's decoder in test."""
+        decoder = self.hparams.decoder if stage == Stage.TEST else Greedy(self.hparams.tokenizer)
+        return decoder(predictions, self.frames)
+
+    def features(self, batch, stage):
+        """-> what the model takes (B, S) or (B, F, 160), each utterance by itself, and the lengths (B,)."""
+        wavs, lengths = unpadded(*batch.wav)
+        if stage == Stage.TRAIN:
+            augmented, heard = unpadded(*self.hparams.augmentation(*batch.wav))
+            # sped-up speech can become too short for its transcript, which would then be impossible
+            if bool((self.hparams.check.frames(heard) >= batch.frames_needed.to(heard.device)).all()):
+                wavs, lengths = augmented, heard
+        inputs = [self.hparams.features(wav[:n]) for wav, n in zip(wavs, lengths.tolist(), strict=True)]
+        padded = torch.nn.utils.rnn.pad_sequence(inputs, batch_first=True)
+        return padded, torch.tensor([len(x) for x in inputs], device=padded.device)
+
+    def targets(self, batch):
+        """-> symbols (B, L), padded, and their numbers (B,)."""
+        tokens, relative = batch.tokens
+        return tokens, torch.round(relative * tokens.shape[1]).long()
+
+    def units(self, batch):
+        return len(batch.id)
+
+    # ---- the old language ----
+
+    def begin(self, old_set):
+        super().begin(old_set)
+        self.hparams.distillation.begin(self.modules.acoustic)
+
+    def new_parameters(self):
+        found = self.modules.acoustic.new_parameters()
+        return {f"acoustic.{name}": rows for name, rows in found.items()}
+
+    def old_units(self) -> list[int]:
+        """Units that the old model has."""
+        new = set(self.modules.acoustic.new_units)
+        return [unit for unit in range(len(self.hparams.tokenizer.symbols)) if unit not in new]
+
+    def old_log_probs(self, batch):
+        """-> (B, T, V) as the old model has them: new units are impossible, so nothing is learned of them."""
+        logits, self.frames = self.modules.acoustic(*self.features(batch, Stage.TEST))
+        logits = logits.float()
+        logits[..., self.modules.acoustic.new_units] = -1e9  # -inf makes the gradient of CTC nan
+        return logits.log_softmax(dim=-1)
+
+    def log_likelihood(self, batch, labels, generator):
+        log_probs = self.old_log_probs(batch)
+        targets, lengths = self.targets(batch)
+        blank = self.hparams.tokenizer.blank
+        if labels == "sampled":
+            drawn = ctc.sample(log_probs.detach(), self.frames, blank, generator)
+            lengths = torch.tensor([len(y) for y in drawn], device=log_probs.device)
+            drawn = [torch.tensor(y or [0], device=log_probs.device) for y in drawn]
+            targets = torch.nn.utils.rnn.pad_sequence(drawn, batch_first=True)
+        return ctc.log_likelihood(log_probs, self.frames, targets, lengths, blank), lengths.clamp(min=1)
+
+    def outputs(self, batch):
+        logits, frames = self.modules.acoustic(*self.features(batch, Stage.TEST))  # (B, T, V)
+        heard = torch.arange(logits.shape[1], device=logits.device) < frames[:, None]
+        return logits[..., self.old_units()].float() * heard[..., None]
+
+    # ---- reading, logging, export ----
+
+    def batch_statistics(self, batch):
+        seconds = [row["duration"] for row in batch.row]
+        blanks, frames = batch.blanks
+        every = len(seconds) * max(seconds)
+        return {
+            "audio_seconds": sum(seconds), "frames": every, "padded_frames": every - sum(seconds),
+            "blanks": blanks, "output_frames": frames,
+        }  # fmt: skip
+
+    def summary(self, window):
+        return super().summary(window) | {"blank_ratio": window["blanks"] / window["output_frames"]}
+
+    def read(self, path):
+        tokenizer, target_text = self.hparams.tokenizer, self.hparams.target_text
+
+        @takes("audio")
+        @provides("wav")
+        def wav(path):
+            return audio.read(path)
+
+        @takes("text")
+        @provides("target", "tokens", "frames_needed")
+        def target(text):
+            yield (target := target_text(text))
+            yield torch.tensor(ids := tokenizer.encode(target))
+            yield ctc.frames_needed(ids)
+
+        keys = ["id", "row", "language", "wav", "target", "tokens", "frames_needed"]
+        return DynamicItemDataset(manifest.load(path), dynamic_items=[wav, target], output_keys=keys)
+
+    def export(self, folder):
+        self.modules.acoustic.hf.save_pretrained(folder)
+        self.hparams.tokenizer.save(folder)
+        self.hparams.features.extractor.save_pretrained(folder)
+
+
+def unpadded(wavs: torch.Tensor, relative: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """-> (B, S) waveforms and their lengths (B,) in samples; `.long()` alone would floor 0.99999 away."""
+    return wavs, torch.round(relative * wavs.shape[1]).long()
+
+
+@dataclass
+class Limits:
+    """What this model can take: `limits(utterance)` is the reason to refuse a clip at preparation, or None.
+
+    Attributes
+    ----------
+    acoustic : carryover.wav2vec2.CTCModel
+    features : callable
+        Waveform -> inputs of the model.
+    tokenizer : carryover.characters.Characters or Pieces
+    target_text : callable
+        Targets as they are learned; a transcript that it empties is refused.
+    seconds : float
+        Longest clip: attention grows with the square of it.
+    """
+
+    acoustic: object
+    features: object
+    tokenizer: object
+    target_text: object
+    seconds: float = 20.0
+
+    def __repr__(self):  # part of a manifest's settings: another alphabet or model makes it anew
+        return (
+            f"Limits({self.target_text.name}, {len(self.tokenizer.symbols)} symbols, "
+            f"{int(self.frames(torch.tensor([160_000])))} frames in 10 s, {self.seconds} s)"
+        )
+
+    def frames(self, samples: torch.Tensor) -> torch.Tensor:
+        """Output frames (B,) of waveforms of `samples` (B,)."""
+        return self.acoustic.frames(self.features.lengths(samples))
+
+    def metadata(self, utterance: manifest.Utterance) -> str | None:
+        """What can be said before the audio is opened."""
+        text = self.target_text(utterance.text)
+        if not text:
+            return f"transcript is empty after normalisation: {utterance.text!r}"
+        unknown = self.tokenizer.unknown(text)
+        if unknown:
+            return f"symbols that are not in the alphabet: {' '.join(sorted(unknown))} in {text!r}"
+        return None
+
+    def __call__(self, utterance: manifest.Utterance) -> str | None:
+        if reason := self.metadata(utterance):
+            return reason
+        samples = round(utterance.duration * 16_000)
+        if samples < self.features.shortest:
+            return f"audio is shorter than {self.features.shortest} samples, which make one frame: {samples}"
+        if utterance.duration > self.seconds:
+            return f"audio is longer than max_seconds {self.seconds:g} s: {utterance.duration:.2f} s"
+        needed = ctc.frames_needed(self.tokenizer.encode(self.target_text(utterance.text)))
+        frames = int(self.frames(torch.tensor([samples])))
+        if needed > frames:
+            return f"target needs more frames than the audio has: {needed} (symbols and repeats) of {frames}"
+        return None

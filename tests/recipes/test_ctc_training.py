@@ -1,0 +1,245 @@
+"""The CTC recipe end to end on a tiny w2v-BERT: Dutch, then German from it, by each method against forgetting."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForCTC, Wav2Vec2CTCTokenizer
+
+from carryover import presets
+
+from .helpers import ROOT, Stage, batches, command, events, make_brain, train
+
+GERMAN = "hparams/german_adaptation.yaml"
+DUTCH = "hparams/dutch_pretrain.yaml"
+METHODS = ("plain", "ewc", "mas", "l2sp", "lwf", "replay", "replay_ewc", "joint", "new_only")
+
+
+@pytest.fixture(scope="module")
+def dutch(tiny_ctc, two_languages, tmp_path_factory):
+    """Output root with a finished Dutch run of seed 1234."""
+    root = tmp_path_factory.mktemp("dutch")
+    done = train(
+        {
+            "model": str(tiny_ctc), "prepare": "!name:local.manifest.prepare", "data_folder": str(two_languages / "nl"),
+            "output_root": str(root), "batch_size": "4", "eval_batch_size": "4", "max_updates": "40", "warmup": "3",
+            "log_every": "5", "valid_every": "20", "save_every": "20",
+        },
+        DUTCH,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    return root / "dutch_pretrain" / "1234"
+
+
+@pytest.fixture
+def german(adaptation_run, dutch, tmp_path):
+    """Overrides of a German run from the Dutch one; importances are kept in the test's own folder."""
+    return adaptation_run | {"model": str(dutch / "model")}
+
+
+def penalty(kind: str, folder, lambda_: str = "10.0") -> dict[str, str]:
+    """Overrides for a penalty whose estimates are kept in `folder`."""
+    words = {"lambda_": "!ref <lambda>"} | ({} if kind == "L2SP" else {"samples": "12", "folder": str(folder)})
+    return {"penalty": f"!new:carryover.ewc.{kind} {{{', '.join(f'{k}: {v}' for k, v in words.items())}}}",
+            "lambda": lambda_}  # fmt: skip
+
+
+def test_the_needed_run_is_made_first_and_its_units_are_carried_over(adaptation_run, tmp_path):
+    done = train(adaptation_run | {"max_updates": "4"}, GERMAN)
+    # the embedded model would take minutes: the needed run takes the YAML's own model, two updates of it do
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "running hparams/dutch_pretrain.yaml first" in done.stdout
+    root = Path(adaptation_run["output_root"])
+    old, new = root / "dutch_pretrain" / "1234", root / "german_adaptation" / "1234"
+    assert (old / "results.md").exists()
+    symbols = [list(json.loads((folder / "model" / "vocab.json").read_text())) for folder in (old, new)]
+    assert symbols[1] == symbols[0] + ["ä", "ß"]
+    assert f"{len(symbols[0])} of {len(symbols[1])} rows of the head carried over by symbol, new: ä ß" in done.stdout
+    tests = [e for e in events(new) if e["event"] == "test"]
+    assert [(e["language"], e["weights"]) for e in tests] == [
+        ("de", "before"), ("nl", "before"), ("de", "best"), ("nl", "best"),
+    ]  # fmt: skip
+    assert {e["language"] for e in events(new) if e["event"] == "valid"} == {"de", "nl"}
+
+
+def test_carried_over_rows_are_the_old_ones(german, dutch):
+    brain, *_ = make_brain(german, yaml="german_adaptation")
+    old, new = load_file(dutch / "model" / "model.safetensors"), brain.modules.acoustic.hf.state_dict()
+    n = len(old["lm_head.weight"])
+    assert new["lm_head.weight"].shape[0] == n + 2 and brain.modules.acoustic.new_units == [n, n + 1]
+    for name, tensor in old.items():
+        assert torch.equal(new[name][: len(tensor)] if name.startswith("lm_head") else new[name], tensor), name
+
+
+def test_an_export_is_what_transformers_loads(dutch):
+    model = AutoModelForCTC.from_pretrained(dutch / "model")
+    tokenizer = Wav2Vec2CTCTokenizer.from_pretrained(dutch / "model")
+    assert model.config.vocab_size == len(tokenizer.encoder) and model.config.pad_token_id == tokenizer.pad_token_id
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_each_method_runs_from_its_preset(german, dutch, tmp_path, method):
+    """And what is logged of it: its term, its ratio, its averages."""
+    overrides = german | {"max_updates": "3", "valid_every": "3", "preset": method}
+    if method == "new_only":
+        overrides |= {"model": str(dutch / "model")}
+    done = train(overrides, GERMAN)
+    assert done.returncode == 0, done.stderr[-3000:]
+    folder = Path(german["output_root"]) / "german_adaptation" / "1234"
+    log = events(folder)
+    last = [e for e in log if e["event"] == "train"][-1]
+    term = {"ewc": "ewc", "replay_ewc": "ewc", "mas": "mas", "l2sp": "l2sp", "lwf": "kd"}.get(method)
+    assert term is None or last[term] > 0
+    assert ("penalty_ratio" in last) == (method in ("ewc", "replay_ewc", "mas", "l2sp"))
+    assert 0 <= last["blank_ratio"] <= 1
+    weights = [e["weights"] for e in log if e["event"] == "test" and e["language"] == "nl"]
+    averages = ["average_0.25", "average_0.50", "average_0.75"] if method == "plain" else []
+    assert weights == ([] if method == "new_only" else ["before"]) + ["best", *averages]
+    rows = {"replay": 28 + 3, "replay_ewc": 28 + 3, "joint": 28 + 28}.get(method, 28)
+    assert f"Training on {rows} utterances" in done.stdout
+
+
+def test_a_large_lambda_keeps_the_old_weights_and_new_units_stay_free(german, tmp_path):
+    def moved(kind, lambda_):
+        brain, hparams, manifests = make_brain(
+            german
+            | penalty(kind, tmp_path / kind, lambda_)
+            | {"output_folder": str(tmp_path / f"{kind}{lambda_}"), "lr_schedule": "constant", "warmup": "0"},
+            yaml="german_adaptation",
+        )
+        old = brain.read(prepared_old(hparams, manifests.parent))
+        start = {n: p.detach().clone() for n, p in brain.modules.named_parameters()}
+        brain.fit(range(1, 2), brain.read(manifests / "train.csv"), None, {"batch_size": 4}, old_set=old)
+        new = brain.modules.acoustic.new_units
+        change = {n: (p.detach() - start[n]) for n, p in brain.modules.named_parameters()}
+        head = change["acoustic.hf.lm_head.weight"]
+        held = [c for n, c in change.items() if "lm_head" not in n] + [head[: new[0]]]
+        return sum(c.square().sum().item() for c in held) ** 0.5, head[new].norm().item()
+
+    for kind in ("L2SP", "EWC", "MAS"):
+        free, new_free = moved(kind, "0.0")
+        held, new_held = moved(kind, "1.0e6")
+        assert held < 0.9 * free, (kind, held, free)
+        assert new_held > 0.2 * new_free, kind
+
+
+def prepared_old(hparams, manifests: Path) -> Path:
+    """The old language's training manifest."""
+    folder = manifests / hparams["old_language"]
+    hparams["prepare"](hparams["old_data_folder"], folder, hparams["old_language"], ("train",), hparams["check"])
+    return folder / "train.csv"
+
+
+def test_importance_is_estimated_once_and_the_training_does_not_tell(german, tmp_path):
+    """Estimated and reused give the same losses; new units (drawn by each seed anew) have no part in it."""
+
+    def run(name, seed):
+        brain, hparams, manifests = make_brain(
+            german | penalty("EWC", tmp_path / "importance") | {"output_folder": str(tmp_path / name), "seed": seed},
+            yaml="german_adaptation",
+        )
+        old = brain.read(prepared_old(hparams, manifests.parent))
+        brain.fit(
+            range(1, 2), brain.read(manifests / "train.csv"), None, {"batch_size": 4, "shuffle": True}, old_set=old
+        )
+        log = brain.metrics.events()
+        [fisher] = [e for e in log if e["event"] == "fisher"]
+        new = brain.modules.acoustic.new_units
+        F = load_file(fisher["file"])
+        assert not F["acoustic.hf.lm_head.weight"][new].any() and F["acoustic.hf.lm_head.weight"][: new[0]].any()
+        return fisher, [e["loss"] for e in log if e["event"] == "train"]
+
+    (first, losses), (second, again), (other, _) = run("a", "1234"), run("b", "1234"), run("c", "99")
+    assert (first["reused"], second["reused"], other["reused"]) == (False, True, True)
+    assert losses == again
+    assert len(list((tmp_path / "importance").iterdir())) == 1
+
+
+def test_log_likelihood_is_minus_the_loss_and_sampled_labels_are_as_likely(german):
+    brain, hparams, manifests = make_brain(german, yaml="german_adaptation")
+    brain.modules.eval()
+    dutch = prepared_old(hparams, manifests.parent)
+    [batch] = batches(brain, dutch, 28)
+    with torch.no_grad():
+        log_p, tokens = brain.log_likelihood(batch, "gold", torch.Generator())
+        assert tokens.tolist() == [len(t) for t in batch.target]
+        singles = [brain.log_likelihood(b, "gold", torch.Generator())[0].item() for b in batches(brain, dutch, 1)]
+        torch.testing.assert_close(log_p, torch.tensor(singles), rtol=1e-4, atol=1e-4)
+        # without new units it is the loss but for their share of the probability
+        loss = brain.compute_objectives(brain.compute_forward(batch, Stage.VALID), batch, Stage.VALID)["ctc"]
+        assert -log_p.mean() <= loss
+        sampled, _ = brain.log_likelihood(batch, "sampled", torch.Generator().manual_seed(1))
+    assert torch.isfinite(sampled).all() and not torch.equal(sampled, log_p)
+
+
+def test_killed_in_the_middle_of_the_adaptation_is_bit_equal(german, tmp_path):
+    overrides = german | penalty("EWC", tmp_path / "importance") | {
+        "dropout": "0.1", "layerdrop": "0.2", "mask_time_prob": "0.2", "mask_time_length": "2", "augment_prob": "0.7",
+        "grad_accumulation_factor": "2", "batch_size": "3", "max_updates": "14", "save_every": "2", "valid_every": "5",
+    }  # fmt: skip
+    unbroken, broken = (overrides | {"output_folder": str(tmp_path / name)} for name in ("unbroken", "broken"))
+    done = train(unbroken, GERMAN)
+    assert done.returncode == 0, done.stderr[-2000:]
+    log = tmp_path / "broken" / "metrics.jsonl"
+    process = subprocess.Popen(command(broken, GERMAN), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.time() + 300
+        while time.time() < deadline and '"train", "update": 7' not in (log.read_text() if log.exists() else ""):
+            assert process.poll() is None, "finished before it could be killed"
+            time.sleep(0.005)
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    assert 7 <= [e["update"] for e in events(tmp_path / "broken") if e["event"] == "train"][-1] < 14
+    again = train(broken, GERMAN)
+    assert again.returncode == 0, again.stderr[-2000:]
+    assert "Resuming from" in again.stdout and "(reused)" in again.stdout
+
+    def kept(name):  # how often an importance was asked for is no part of the result
+        return [e for e in events(tmp_path / name) if e["event"] != "fisher"]
+
+    assert kept("broken") == kept("unbroken")
+    weights = [load_file(tmp_path / name / "model" / "model.safetensors") for name in ("unbroken", "broken")]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+@pytest.mark.parametrize(
+    "overrides, says",
+    [
+        ({"penalty": "!new:carryover.ewc.EWC {lambda_: 1.0}", "old_language": "null"}, "has nothing to remember"),
+        ({"penalty": "!new:carryover.ewc.EWC {lambda_: -1.0}"}, "lambda: -1.0"),
+        ({"replay": "!new:carryover.replay.Replay {share: 0.1}", "old_splits": "[test]"}, "nothing to repeat"),
+        ({"alphabet": '"abcdefghijklmnopqrstuvwxyzäß"'}, "a vocabulary that shrinks"),
+        ({"old_language": "de"}, "is the new language, too"),
+        ({"model": "results/nowhere"}, "no folder here"),
+    ],
+)
+def test_bad_input_is_an_error_before_training(german, overrides, says):
+    done = train(german | overrides, GERMAN)
+    assert done.returncode != 0 and says in done.stderr, done.stderr[-1000:]
+    assert "Traceback" not in done.stderr and "Training:" not in done.stderr
+
+
+def test_impossible_and_unknown_targets_are_rejected_with_a_reason(ctc_run, two_languages):
+    brain, hparams, manifests = make_brain(ctc_run | {"alphabet": '"abcdefghijklmnoprstuvwxyz"'}, yaml="dutch_pretrain")
+    check = hparams["check"]
+    from carryover.manifest import Utterance
+
+    def reason(text, duration):
+        return check(Utterance("x", "x.wav", "nl", "s", text, "train", duration))
+
+    assert "symbols that are not in the alphabet: q" in reason("quiz", 1.0)
+    assert "target needs more frames than the audio has: 9 (symbols and repeats) of" in reason("aabbccd"[:6] + "", 0.13)
+    assert "longer than max_seconds" in reason("een", 21.0)
+    assert "empty after normalisation" in reason("...", 1.0)
+    assert reason("een", 1.0) is None
+
+
+def test_presets_name_the_methods():
+    assert set(METHODS) <= set(presets.read())

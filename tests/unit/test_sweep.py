@@ -1,0 +1,344 @@
+"""carryover/sweep.py: the grid, its order, resuming, failing, stopping; a script of a few lines plays train.py."""
+
+import csv
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from carryover import cli, presets, run, settings, sweep
+from carryover.settings import SettingsError
+
+YAML = """seed: 1
+output_folder: !ref results/x/<seed>
+language: de
+old_language: null
+lr: 1.0e-3
+lambda: 0
+betas: [0.9, 0.98]
+needs: null
+pretrain_seed: !ref <seed>
+model: !ref start/<pretrain_seed>/model
+"""
+PRESETS = "plain: {lambda: 0}\newc: {lambda: 10}\nsmall: {lr: {times: 0.5}}\n"
+# Writes when it ran, with what, and the files of a run whose WER is 100 times its learning rate.
+SCRIPT = """
+import json, os, pathlib, sys, time
+start = time.time()
+words = sys.argv[1:]
+given = {w[2:]: v for w, v in zip(words, words[1:]) if w.startswith("--")}
+folder = pathlib.Path(given["output_folder"])
+folder.mkdir(parents=True, exist_ok=True)
+time.sleep(float(given.get("sleep", 0)))
+if given.get("model_too") and not os.path.exists("start/" + given["seed"]):
+    os.makedirs("start/" + given["seed"] + "/model")
+print("first line"); print("bar 1 %\\rbar 100 %"); print("Fehler: zu groß", file=sys.stderr)
+with open("ran.txt", "a") as file:
+    file.write(json.dumps([start, time.time(), os.environ.get("OMP_NUM_THREADS"), words]) + "\\n")
+if given.get("fail", "") == given.get("lr", given.get("preset")):
+    sys.exit(3)
+errors = int(float(given.get("lr", 0.5)) * 10)
+(folder / "as_written.yaml").write_text(pathlib.Path(words[0]).read_text())
+if given.get("edit"):
+    open(words[0], "a").write("# edited\\n")
+own = ("edit", "sleep", "model_too", "fail", "preset", "noprogressbar")
+(folder / "overrides.yaml").write_text("".join(f"{k}: {v}\\n" for k, v in given.items() if k not in own))
+test = {"event": "test", "language": "de", "weights": "best", "errors": 2 * errors, "words": 20}
+(folder / "metrics.jsonl").write_text(json.dumps(test) + "\\n")
+head = "id,speaker,words,word_errors,characters,character_errors\\n"
+rows = "".join(f"{i},s,10,{errors},50,{errors}\\n" for i in range(2))
+(folder / "predictions_test_de_best.csv").write_text(head + rows)
+if given.get("fail") != "late":
+    (folder / "results.md").write_text("done")
+"""
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A folder with an experiment, presets and a script in train.py's place; the tests run in it."""
+    (tmp_path / "hparams").mkdir()
+    (tmp_path / "hparams" / "x.yaml").write_text(YAML)
+    (tmp_path / "presets.yaml").write_text(PRESETS)
+    (tmp_path / "fake.py").write_text(SCRIPT)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(presets, "FILE", tmp_path / "presets.yaml")
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    return tmp_path
+
+
+def go(place, *sets, seeds="1", fake=(), **more):
+    """(status, lines said, what ran) of a sweep; `fake`: words for the script itself, which no YAML knows."""
+    said = []
+    code = f"import sys; sys.argv[2:2] = {list(fake)!r}; exec(open({str(place / 'fake.py')!r}).read())"
+    command = [sys.executable, "-S", "-E", "-c", code]
+    status = sweep.sweep("hparams/x.yaml", sets, seeds, command=command, say=said.append, **more)
+    return status, "\n".join(said), ran(place)
+
+
+def ran(place):
+    """What ran: (start, end, threads, the folder), in the order of ending."""
+    lines = (place / "ran.txt").read_text().splitlines() if (place / "ran.txt").exists() else []
+    found = [settings.yaml.safe_load(line) for line in lines]
+    return [(a, b, n, words[words.index("--output_folder") + 1]) for a, b, n, words in found]
+
+
+# ---- the grid ----
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("1e-3,3e-5", ["1e-3", "3e-5"]),
+        ("[0.9, 0.98],[0.9, 0.999]", ["[0.9, 0.98]", "[0.9, 0.999]"]),
+        ("!new:a.B {x: 1, y: [1, 2]},null", ["!new:a.B {x: 1, y: [1, 2]}", "null"]),
+        ("'a,b',\"c,]\"", ["'a,b'", '"c,]"']),
+        ("{a: 'b}, c', d: 1},2", ["{a: 'b}, c', d: 1}", "2"]),
+        ("o'clock,x'", ["o'clock", "x'"]),
+        (" a , b ", ["a", "b"]),
+    ],
+)
+def test_split_at_top_level_commas(text, parts):
+    assert sweep.split(text) == parts
+
+
+@pytest.mark.parametrize(("text", "found"), [("[1, 2", "] is missing"), ("'a,b", "' is missing"), ("a,,b", "a value")])
+def test_split_refuses(text, found):
+    with pytest.raises(SettingsError, match=found):
+        sweep.split(text)
+
+
+def test_grid_is_the_product():
+    assert sweep.grid(["preset=plain,ewc", "lr=1,2"]) == [
+        {"preset": "plain", "lr": "1"}, {"preset": "plain", "lr": "2"},
+        {"preset": "ewc", "lr": "1"}, {"preset": "ewc", "lr": "2"},
+    ]  # fmt: skip
+
+
+def test_cell_names_are_readable_and_safe():
+    assert sweep.cell_name({"preset": "ewc"}) == "preset=ewc"
+    assert sweep.cell_name({"lr": "3e-5", "batch_size": "8"}) == "lr=3e-5,batch_size=8"
+    odd = [sweep.cell_name({"x": v}) for v in ("a/b", "a b", "../a", "!new:a.B {c: 1}", "y" * 300, "[1, 2]", "{1, 2}")]
+    assert len({name.lower() for name in odd}) == 7
+    assert all(len(name) < 60 and not set(name) & set('/\\ ,:{}"*?<>|') for name in odd)
+    assert odd[0].startswith("x=a_b~")
+
+
+@pytest.mark.parametrize(
+    ("sets", "seeds", "message"),
+    [
+        ([], "1", "grid is empty"),
+        (["lr"], "1", "--set lr: expected key=a,b,c"),
+        (["lr="], "1", "a value is missing"),
+        (["lr=1e-3,1,0.001"], "1", "0.001 is there twice"),
+        (["lr=1", "lr=2"], "1", "lr is there twice"),
+        (["seed=1,2"], "1", "seed is given by --seeds"),
+        (["lrr=1,2"], "1", "did you mean --lr"),
+        (["preset=plain,ewcc"], "1", "did you mean ewc"),
+        (["lr=1"], "1,x", "'x' is no whole number"),
+        (["lr=1"], "1.5", "'1.5' is no whole number"),
+        (["lr=1"], "1,1", "1 is there twice"),
+        (["lr=1"], "", "a value is missing"),
+    ],
+)
+def test_refused_before_the_first_run(place, sets, seeds, message):
+    with pytest.raises(SettingsError, match=message):
+        go(place, *sets, seeds=seeds)
+    assert not ran(place) and not (place / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        (["--lambdaa", "3"], "did you mean --lambda"),
+        (["--lr", "3"], "lr is given by --set here"),
+        (["--seed", "3"], "seed is given by --seeds here"),
+        (["--output_folder", "x"], "output_folder is given by --out here"),
+    ],
+)
+def test_extra_arguments_refused(place, extra, message):
+    with pytest.raises(SettingsError, match=message):
+        go(place, "lr=0.1", extra=extra)
+    assert not ran(place)
+
+
+def test_needs_the_checkout(place):
+    with pytest.raises(SettingsError, match="no train.py here"):
+        sweep.sweep("hparams/x.yaml", ["lr=1"], "1")
+
+
+def test_a_run_is_what_its_command_makes(place):
+    """The words, read as train.py reads them, give the settings that `plan` compared with the folder's."""
+    cells = sweep.grid(["preset=plain,ewc", "betas=[0.9, 0.98],[0.8, 0.9]"])
+    extra = ["--lr", "0.25", "--preset", "small", "--device", "cpu"]
+    jobs = sweep.plan("hparams/x.yaml", cells, [3, 4], Path("out"), extra)
+    assert [job.name for job in jobs[:2]] == [f"{sweep.cell_name(cells[0])}/3", f"{sweep.cell_name(cells[1])}/3"]
+    names, rest = presets.take(jobs[-1].words)
+    path, overrides, options, _ = settings.parse(rest)
+    assert names == ["small", "ewc"] and options == {"device": "cpu", "noprogressbar": True}
+    overrides = presets.apply(names, presets.scalars(YAML)) | overrides
+    expected = {"lr": "0.25", "lambda": "10", "betas": "[0.8, 0.9]", "seed": "4", "output_folder": str(jobs[-1].folder)}
+    assert overrides == expected
+
+    jobs[-1].folder.mkdir(parents=True)
+    (jobs[-1].folder / run.AS_WRITTEN).write_text(YAML)
+    (jobs[-1].folder / run.OVERRIDES).write_text(settings.override_text(overrides))
+    sweep.plan("hparams/x.yaml", cells, [3, 4], Path("out"), extra)
+    with pytest.raises(SettingsError, match=r"other settings \(lr\)"):
+        sweep.plan("hparams/x.yaml", cells, [3, 4], Path("out"), ["--lr", "0.2", *extra[2:]])
+    (place / "hparams" / "x.yaml").write_text(YAML + "# now\n")
+    with pytest.raises(SettingsError, match="the YAML itself"):
+        sweep.plan("hparams/x.yaml", cells, [3, 4], Path("out"), extra)
+
+
+# ---- running ----
+
+
+def test_all_runs_their_order_threads_logs_and_table(place, monkeypatch):
+    monkeypatch.setattr(sweep, "cores", lambda: 6)
+    status, said, runs = go(place, "lr=0.2,0.4", seeds="1,2", extra=["--lambda", "3"])
+    assert status == 0
+    out = "results/x_sweep"
+    folders = [f"{out}/lr={lr}/{seed}" for seed in (1, 2) for lr in (0.2, 0.4)]
+    assert [folder for *_, folder in runs] == folders
+    assert all(later[0] >= earlier[1] for earlier, later in zip(runs, runs[1:], strict=False))  # one at a time
+    assert {threads for _, _, threads, _ in runs} == {"6"}
+    log = (place / out / "lr=0.2" / "1.log").read_text()
+    assert "--lambda 3 --lr 0.2 --seed 1 --output_folder" in log.splitlines()[0]
+    assert "first line" in log and "Fehler: zu groß" in log
+    rows = list(csv.DictReader((place / out / "table.csv").open()))
+    assert [(row["method"], float(row["new"]), row["seeds"]) for row in rows] == [
+        ("lr=0.2", 20, "1 2"), ("lr=0.4", 40, "1 2"),
+    ]  # fmt: skip
+    assert "| lr=0.4 | 2 | 40.00 [40.00, 40.00] |" in (place / out / "table.md").read_text()
+    assert "| lr=0.4 | 2 | 40.00" in said and "2 cells, 4 runs, 0 of them done" in said
+
+
+def test_presets_are_the_rows(place):
+    status, said, runs = go(place, "preset=plain,ewc", out="o")
+    assert status == 0 and [folder for *_, folder in runs] == ["o/preset=plain/1", "o/preset=ewc/1"]
+    assert "| plain | 1 |" in said and "+0.00 [+0.00, +0.00], p = 1.000" in said
+
+
+def test_several_at_a_time_share_the_cores(place, monkeypatch):
+    monkeypatch.setattr(sweep, "cores", lambda: 6)
+    _, _, runs = go(place, "lr=0.1,0.2", fake=["--sleep", "1.5"], jobs=2)
+    (a, b) = runs
+    assert a[0] < b[1] and b[0] < a[1]  # together
+    assert {threads for _, _, threads, _ in runs} == {"3"}
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    _, _, runs = go(place, "lr=0.3", jobs=8)
+    assert runs[-1][2] == "5"
+
+
+def test_only_what_is_not_done_runs_again(place):
+    go(place, "lr=0.1,0.2,0.3")
+    (place / "results/x_sweep/lr=0.2/1/results.md").unlink()
+    status, said, runs = go(place, "lr=0.1,0.2,0.3")
+    assert status == 0 and "3 runs, 2 of them done" in said
+    assert [folder for *_, folder in runs[3:]] == ["results/x_sweep/lr=0.2/1"]
+    log = (place / "results/x_sweep/lr=0.2/1.log").read_text()
+    assert log.count("first line") == 2  # what the first try said is still there
+
+
+def test_a_failure_stops_nothing_and_is_told(place):
+    status, said, runs = go(place, "lr=0.1,0.2,0.3", fake=["--fail", "0.2"])
+    assert status == 1 and len(runs) == 3
+    assert "FAILED lr=0.2/1: exit status 3; the end of results/x_sweep/lr=0.2/1.log:" in said
+    assert "    bar 100 %\n" in said and "Fehler: zu groß" in said and "bar 1 %" not in said
+    table = (place / "results/x_sweep/table.md").read_text()
+    assert "lr=0.1" in table and "| lr=0.2" not in table and "Not in it, for they failed: lr=0.2/1." in table
+    assert go(place, "lr=0.1,0.2,0.3")[0] == 0
+
+
+def test_an_end_without_results_is_a_failure(place):
+    status, said, _ = go(place, "lr=0.1", fake=["--fail", "late"])
+    assert status == 1 and "no results.md was written" in said
+    assert not (place / "results/x_sweep/table.md").exists()
+
+
+def test_a_yaml_that_changes_under_way_is_not_mixed_in(place):
+    """Runs read the YAML when they start, which may be a day after the sweep began."""
+    status, said, runs = go(place, "lr=0.1,0.2", fake=["--edit", "yes"])
+    assert status == 1 and len(runs) == 1
+    assert "FAILED lr=0.2/1: not started: hparams/x.yaml has been changed" in said
+
+
+# ---- a YAML that needs another's result ----
+
+
+@pytest.fixture
+def needing(place):
+    (place / "hparams" / "x.yaml").write_text(YAML.replace("needs: null", "needs: hparams/start.yaml"))
+    return place
+
+
+def test_what_is_needed_is_made_once_a_seed(needing):
+    """Nothing runs beside the run that makes a model and waits for that model; another seed's does."""
+    fake = ["--model_too", "yes", "--sleep", "1"]
+    status, _, runs = go(needing, "lr=0.1,0.2,0.3", seeds="1,2", fake=fake, jobs=4, out="o")
+    assert status == 0 and len(runs) == 6
+    times = {folder: (start, end) for start, end, _, folder in runs}
+    for seed in "12":
+        first, *others = (times[f"o/lr={lr}/{seed}"] for lr in ("0.1", "0.2", "0.3"))
+        assert all(start >= first[1] - 0.5 for start, _ in others)  # the model is there before the run's end
+    assert times["o/lr=0.1/2"][0] < times["o/lr=0.1/1"][1]
+    jobs = sweep.plan("hparams/x.yaml", sweep.grid(["lr=0.4"]), [1], Path("o"), [])
+    assert jobs[0].waits_for is None  # it is there now
+
+
+def test_needed_model_of_each_run(needing):
+    def waits(*extra):
+        return sweep.plan("hparams/x.yaml", [{"lr": "1"}], [7], Path("o"), list(extra))[0].waits_for
+
+    assert waits() == "start/7/model"
+    assert waits("--pretrain_seed", "3") == "start/3/model"
+    assert waits("--model", "mine/model") is None  # train.py makes no model that was asked for by name
+
+
+def test_without_what_is_needed_the_others_are_not_started(needing):
+    status, said, runs = go(needing, "lr=0.1,0.2,0.3", fake=["--fail", "0.1"], jobs=3)
+    assert status == 1 and len(runs) == 1
+    assert "FAILED lr=0.3/1: not started: start/1/model is not there, for lr=0.1/1 failed" in said
+
+
+# ---- stopping ----
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopping_ends_the_runs(place, number):
+    def stop():
+        until = time.monotonic() + 60
+        while not all((place / f"o/lr={lr}/1").is_dir() for lr in (0.1, 0.2)) and time.monotonic() < until:
+            time.sleep(0.05)
+        os.kill(os.getpid(), number)
+
+    before = signal.getsignal(signal.SIGTERM)
+    thread = threading.Thread(target=stop)
+    thread.start()
+    start = time.monotonic()
+    status, said, runs = go(place, "lr=0.1,0.2,0.3", fake=["--sleep", "60"], jobs=2, out="o")
+    thread.join()
+    assert time.monotonic() - start < 50
+    assert status == 130 and "stopped; the same command goes on" in said and not runs
+    assert not (place / "o/lr=0.3").exists()
+    for lr in (0.1, 0.2):  # they were told as Ctrl-C tells, and are gone
+        assert "KeyboardInterrupt" in (place / f"o/lr={lr}/1.log").read_text()
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+# ---- the command ----
+
+
+def test_command_passes_on_what_it_does_not_know(monkeypatch):
+    found = []
+    monkeypatch.setattr(sweep, "sweep", lambda *args: found.append(args) or 3)
+    words = ["sweep", "hparams/x.yaml", "--set", "lr=1,2", "--max_updates", "4", "--seeds", "1,2", "--jobs", "2"]
+    result = CliRunner().invoke(cli.app, [*words, "--set=preset=a", "--deterministic", "--warmup=-1", "--out", "o"])
+    assert result.exit_code == 3, result.output
+    extra = ["--max_updates", "4", "--deterministic", "--warmup=-1"]
+    assert found == [("hparams/x.yaml", ["lr=1,2", "preset=a"], "1,2", 2, Path("o"), extra)]
