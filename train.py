@@ -22,13 +22,15 @@ def main(argv: list[str]) -> int:
     transformers.logging.set_verbosity_error()  # generate warns at every call of arguments that it passes itself
     names, rest = presets.take(argv)
     profile, rest = profiles.take(rest)
-    path, overrides, run_options, flags = settings.parse(rest, flags=("deterministic",))
+    path, overrides, run_options, flags = settings.parse(rest, flags=("deterministic", "needs_only"))
     if "deterministic" in flags:
         torch.use_deterministic_algorithms(True)
     text = Path(path).read_text(encoding="utf-8")
     # what a machine can hold comes after a preset's batch; an explicit --key wins over both
     overrides = presets.apply(names, presets.scalars(text)) | profiles.overrides(profile) | overrides
     run_what_it_needs(settings.resolved(text, overrides), overrides, run_options)
+    if "needs_only" in flags:  # a sweep makes what its runs share before it starts them
+        return 0
     hparams = settings.load(text, overrides)
     folder = run.create(hparams["output_folder"], path, overrides, hparams["brain"], ["train.py", *argv])
 

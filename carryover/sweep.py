@@ -12,7 +12,7 @@ import time
 import zlib
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -22,7 +22,7 @@ from carryover.report import forgetting
 from carryover.settings import SettingsError
 
 DONE = "results.md"  # the last file that train.py writes
-FLAGS = ("deterministic",)  # train.py's own
+FLAGS = ("deterministic", "needs_only")  # train.py's own
 OURS = {"seed": "--seeds", "output_folder": "--out"}
 SHOWN_LINES = 5  # of the log of a run that failed
 PATIENCE = 10.0  # seconds that a run has to end after SIGINT
@@ -218,31 +218,16 @@ def _missing_model(text: str, overrides: dict[str, str]) -> str | None:
 
 
 def execute(jobs: Sequence[Job], at_once: int, command: Sequence[str], bar: tqdm) -> None:
-    """Run all jobs, `at_once` of them together; what went wrong is written into `Job.error`.
-
-    Of the runs that wait for one model, the first is run with none of the others beside it: train.py makes the
-    model in it. Where that fails and the model is still not there, the others are not started.
-    """
+    """Run all jobs, `at_once` of them together; what went wrong is written into `Job.error`."""
     environment = {"OMP_NUM_THREADS": str(max(1, cores() // at_once))} | os.environ
-    waiting, running, first = list(jobs), {}, {}
-
-    def blocked(job: Job) -> bool:
-        leader = first.setdefault(job.waits_for, job) if job.waits_for else job
-        if leader is job or Path(job.waits_for).exists():
-            return False
-        if leader in waiting or leader.name in {other.name for other in running.values()}:
-            return True
-        if leader.error:
-            job.error = f"not started: {job.waits_for} is not there, for {leader.name} failed"
-        return False
-
+    make_needed(jobs, command, bar)
+    waiting, running = [job for job in jobs if not job.error], {}
+    bar.update(len(jobs) - len(waiting))
     try:
         while waiting or running:
             for job in list(waiting):
                 if len(running) == at_once:
                     break
-                if blocked(job):
-                    continue
                 waiting.remove(job)
                 if Path(job.words[0]).read_text(encoding="utf-8") != job.text:
                     job.error = f"not started: {job.words[0]} has been changed since the sweep began; start it again"
@@ -261,6 +246,24 @@ def execute(jobs: Sequence[Job], at_once: int, command: Sequence[str], bar: tqdm
                 bar.set_postfix_str(", ".join(other.name for other in running.values()))
     finally:
         _stop(list(running))
+
+
+def make_needed(jobs: Sequence[Job], command: Sequence[str], bar: tqdm) -> None:
+    """Make the models that runs wait for, each once, one after the other with all cores."""
+    environment = {"OMP_NUM_THREADS": str(cores())} | os.environ
+    for model in dict.fromkeys(job.waits_for for job in jobs if job.waits_for):
+        waiting = [job for job in jobs if job.waits_for == model]
+        first = waiting[0]
+        bar.set_postfix_str(f"{model}, which is needed first")
+        process = _start(replace(first, words=[*first.words, "--needs_only"]), command, environment)
+        try:
+            process.wait()
+        finally:
+            _stop([process])
+        if process.returncode or not Path(model).exists():
+            first.error = f"{model} was not made; the end of {first.log}:\n{_last_lines(first.log)}"
+            for job in waiting[1:]:
+                job.error = f"not started: {model} is not there, for it failed in {first.name}"
 
 
 def cores() -> int:

@@ -34,9 +34,13 @@ words = sys.argv[1:]
 given = {w[2:]: v for w, v in zip(words, words[1:]) if w.startswith("--")}
 folder = pathlib.Path(given["output_folder"])
 folder.mkdir(parents=True, exist_ok=True)
+if "--needs_only" in words:
+    if given.get("model_too"):
+        os.makedirs("start/" + given["seed"] + "/model")
+    with open("made.txt", "a") as file:
+        file.write(f"{time.time()} {given['seed']} {os.environ['OMP_NUM_THREADS']}\\n")
+    sys.exit(4 if given.get("fail") == "needed" else 0)
 time.sleep(float(given.get("sleep", 0)))
-if given.get("model_too") and not os.path.exists("start/" + given["seed"]):
-    os.makedirs("start/" + given["seed"] + "/model")
 print("first line"); print("bar 1 %\\rbar 100 %"); print("Fehler: zu groß", file=sys.stderr)
 with open("ran.txt", "a") as file:
     file.write(json.dumps([start, time.time(), os.environ.get("OMP_NUM_THREADS"), words]) + "\\n")
@@ -277,16 +281,13 @@ def needing(place):
     return place
 
 
-def test_what_is_needed_is_made_once_a_seed(needing):
-    """Nothing runs beside the run that makes a model and waits for that model; another seed's does."""
-    fake = ["--model_too", "yes", "--sleep", "1"]
-    status, _, runs = go(needing, "lr=0.1,0.2,0.3", seeds="1,2", fake=fake, jobs=4, out="o")
+def test_what_is_needed_is_made_once_a_seed_before_the_runs_with_all_cores(needing, monkeypatch):
+    monkeypatch.setattr(sweep, "cores", lambda: 8)
+    status, _, runs = go(needing, "lr=0.1,0.2,0.3", seeds="1,2", fake=["--model_too", "yes"], jobs=4, out="o")
     assert status == 0 and len(runs) == 6
-    times = {folder: (start, end) for start, end, _, folder in runs}
-    for seed in "12":
-        first, *others = (times[f"o/lr={lr}/{seed}"] for lr in ("0.1", "0.2", "0.3"))
-        assert all(start >= first[1] - 0.5 for start, _ in others)  # the model is there before the run's end
-    assert times["o/lr=0.1/2"][0] < times["o/lr=0.1/1"][1]
+    made = [line.split() for line in (needing / "made.txt").read_text().splitlines()]
+    assert [(seed, threads) for _, seed, threads in made] == [("1", "8"), ("2", "8")]
+    assert all(start > float(made[1][0]) for start, *_ in runs)
     jobs = sweep.plan("hparams/x.yaml", sweep.grid(["lr=0.4"]), [1], Path("o"), [])
     assert jobs[0].waits_for is None  # it is there now
 
@@ -300,10 +301,12 @@ def test_needed_model_of_each_run(needing):
     assert waits("--model", "mine/model") is None  # train.py makes no model that was asked for by name
 
 
-def test_without_what_is_needed_the_others_are_not_started(needing):
-    status, said, runs = go(needing, "lr=0.1,0.2,0.3", fake=["--fail", "0.1"], jobs=3)
-    assert status == 1 and len(runs) == 1
-    assert "FAILED lr=0.3/1: not started: start/1/model is not there, for lr=0.1/1 failed" in said
+@pytest.mark.parametrize("fake", [["--fail", "needed"], []], ids=["it fails", "it makes no model"])
+def test_without_what_is_needed_nothing_is_started(needing, fake):
+    status, said, runs = go(needing, "lr=0.1,0.2,0.3", fake=fake, jobs=3)
+    assert status == 1 and not runs
+    assert "FAILED lr=0.1/1: start/1/model was not made; the end of" in said
+    assert "FAILED lr=0.3/1: not started: start/1/model is not there, for it failed in lr=0.1/1" in said
 
 
 # ---- stopping ----
