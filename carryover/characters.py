@@ -23,7 +23,7 @@ from pathlib import Path
 import sentencepiece
 from transformers import Wav2Vec2CTCTokenizer
 
-from carryover.whisper import require_source
+from carryover.source import require_source
 
 
 class Characters:

@@ -17,7 +17,7 @@ import torch
 from transformers import AutoFeatureExtractor, SeamlessM4TFeatureExtractor, Wav2Vec2FeatureExtractor
 from transformers.feature_extraction_utils import FeatureExtractionMixin
 
-from carryover.whisper import require_source
+from carryover.source import require_source
 
 SAMPLE_RATE = 16000
 

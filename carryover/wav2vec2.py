@@ -8,7 +8,7 @@ from transformers.utils import cached_file
 from transformers.utils import logging as hf_logging
 
 from carryover.characters import Characters
-from carryover.whisper import require_source
+from carryover.source import require_source
 
 # the names that these four families give to the probabilities of the YAML
 DROPOUTS = ("hidden_dropout", "activation_dropout", "feat_proj_dropout", "final_dropout", "conformer_conv_dropout")

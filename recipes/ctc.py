@@ -1,6 +1,7 @@
 """CTC fine-tuning of wav2vec2-type models: pre-training on one language, adaptation to the next without forgetting."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from speechbrain.dataio.dataset import DynamicItemDataset
@@ -9,6 +10,8 @@ from speechbrain.utils.data_pipeline import provides, takes
 from carryover import audio, ctc, manifest
 from carryover.brain import RecipeBrain, Stage
 from carryover.decoding import Greedy
+
+UNKNOWN = "symbols that are not in the alphabet"
 
 # Shapes: B batch, S samples, T output frames, L symbols of a target, V symbols in all
 
@@ -63,8 +66,23 @@ class CTCBrain(RecipeBrain):
     # ---- the old language ----
 
     def begin(self, old_set):
+        if self.hparams.old_language:
+            self.require_alphabet(Path(self.hparams.output_folder) / "manifests" / self.hparams.old_language)
         super().begin(old_set)
         self.hparams.distillation.begin(self.modules.acoustic)
+
+    def require_alphabet(self, folder: Path) -> None:
+        """Raise ValueError where more than 1 % of the old language's utterances hold symbols that the model lacks.
+
+        Single strange letters occur in every corpus and are listed in rejected.csv; more are another alphabet.
+        """
+        done = manifest.read_done(folder) or {"rejected": {}, "counts": {}}
+        unknown, utterances = done["rejected"].get(UNKNOWN, 0), sum(done["counts"].values())
+        if unknown > 0.01 * utterances:
+            raise ValueError(
+                f"old_language: {unknown} of {utterances} utterances hold {UNKNOWN} (see {folder / 'rejected.csv'}); "
+                "the old model cannot have learned them: check old_language and old_data_folder, or add the symbols"
+            )
 
     def new_parameters(self):
         found = self.modules.acoustic.new_parameters()
@@ -180,7 +198,7 @@ class Limits:
             return f"transcript is empty after normalisation: {utterance.text!r}"
         unknown = self.tokenizer.unknown(text)
         if unknown:
-            return f"symbols that are not in the alphabet: {' '.join(sorted(unknown))} in {text!r}"
+            return f"{UNKNOWN}: {' '.join(sorted(unknown))} in {text!r}"
         return None
 
     def __call__(self, utterance: manifest.Utterance) -> str | None:

@@ -15,6 +15,8 @@ ABSOLUTE = {
     "from_scratch": {"lr": 3e-4, "from_scratch": True},
 }
 RELATIVE = ["overfitting", "underfitting"]
+GERMAN = WHISPER.with_name("german_adaptation.yaml")
+METHODS = ["plain", "ewc", "mas", "l2sp", "lwf", "replay", "replay_ewc", "joint", "new_only"]
 
 
 @pytest.fixture
@@ -28,7 +30,14 @@ def loaded(overrides):
 
 
 def test_the_list_is_closed():
-    assert list(presets.read()) == [*ABSOLUTE, *RELATIVE]
+    assert list(presets.read()) == [*ABSOLUTE, *RELATIVE, *METHODS]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_sets_keys_of_the_adaptation_and_objects_stay_objects(name):
+    overrides = presets.apply([name], presets.scalars(GERMAN.read_text(encoding="utf-8")))
+    assert set(overrides) <= set(settings.top_level_keys(str(GERMAN)))
+    assert all(text.startswith("!new:carryover.") for key, text in overrides.items() if key in ("penalty", "replay"))
 
 
 @pytest.mark.parametrize("name", [*ABSOLUTE, *RELATIVE])
