@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from speechbrain import Stage
@@ -68,6 +70,23 @@ def command(overrides: dict[str, str], yaml: str = "hparams/whisper_ft.yaml") ->
 def train(overrides: dict[str, str], yaml: str = "hparams/whisper_ft.yaml") -> subprocess.CompletedProcess:
     """Run train.py to its end."""
     return subprocess.run(command(overrides, yaml), cwd=ROOT, capture_output=True, text=True, timeout=600)
+
+
+def kill_at(update: int, last: int, overrides: dict[str, str], yaml: str = "hparams/whisper_ft.yaml") -> None:
+    """Start a run of `last` updates and kill it (SIGKILL) once it has logged `update` of them, before its end."""
+    folder = Path(overrides["output_folder"])
+    log, words = folder / "metrics.jsonl", f'"train", "update": {update}'
+    process = subprocess.Popen(command(overrides, yaml), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.time() + 300
+        while time.time() < deadline and words not in (log.read_text() if log.exists() else ""):
+            assert process.poll() is None, "finished before it could be killed"
+            time.sleep(0.005)
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    reached = [e["update"] for e in events(folder) if e["event"] == "train"][-1]
+    assert update <= reached < last, reached
 
 
 def events(folder) -> list[dict]:

@@ -1,11 +1,7 @@
 """The CTC recipe end to end on a tiny w2v-BERT: Dutch, then German from it, by each method against forgetting."""
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -15,7 +11,7 @@ from transformers import AutoModelForCTC, Wav2Vec2CTCTokenizer
 
 from carryover import presets
 
-from .helpers import ROOT, Stage, batches, command, events, make_brain, train
+from .helpers import Stage, batches, events, kill_at, make_brain, train
 
 GERMAN = "hparams/german_adaptation.yaml"
 DUTCH = "hparams/dutch_pretrain.yaml"
@@ -187,17 +183,7 @@ def test_killed_in_the_middle_of_the_adaptation_is_bit_equal(german, tmp_path):
     unbroken, broken = (overrides | {"output_folder": str(tmp_path / name)} for name in ("unbroken", "broken"))
     done = train(unbroken, GERMAN)
     assert done.returncode == 0, done.stderr[-2000:]
-    log = tmp_path / "broken" / "metrics.jsonl"
-    process = subprocess.Popen(command(broken, GERMAN), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        deadline = time.time() + 300
-        while time.time() < deadline and '"train", "update": 7' not in (log.read_text() if log.exists() else ""):
-            assert process.poll() is None, "finished before it could be killed"
-            time.sleep(0.005)
-    finally:
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-    assert 7 <= [e["update"] for e in events(tmp_path / "broken") if e["event"] == "train"][-1] < 14
+    kill_at(7, 14, broken, GERMAN)
     again = train(broken, GERMAN)
     assert again.returncode == 0, again.stderr[-2000:]
     assert "Resuming from" in again.stdout and "(reused)" in again.stdout

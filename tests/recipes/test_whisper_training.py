@@ -1,10 +1,6 @@
 """The Whisper recipe's training: gradients, rates, freezing, resuming; on a tiny Whisper of transformers' classes."""
 
 import json
-import os
-import signal
-import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 from speechbrain import Stage
 
-from .helpers import ROOT, batches, command, events, make_brain, train
+from .helpers import batches, events, kill_at, make_brain, train
 
 
 def gradients(brain, group):
@@ -206,18 +202,7 @@ def test_killed_in_the_middle_of_an_epoch_and_started_again_is_bit_equal(whisper
     assert done.returncode == 0, done.stderr[-2000:]
 
     broken = overrides | {"output_folder": str(tmp_path / "broken")}
-    log = tmp_path / "broken" / "metrics.jsonl"
-    process = subprocess.Popen(command(broken), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        deadline = time.time() + 300
-        while time.time() < deadline and '"train", "update": 7' not in (log.read_text() if log.exists() else ""):
-            assert process.poll() is None, "finished before it could be killed"
-            time.sleep(0.005)
-    finally:
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-    reached = [e["update"] for e in events(tmp_path / "broken") if e["event"] == "train"][-1]
-    assert 7 <= reached < 14, reached
+    kill_at(7, 14, broken)
     again = train(broken)
     assert again.returncode == 0, again.stderr[-2000:]
     assert "Resuming from" in again.stdout
