@@ -49,11 +49,14 @@ def make_model(args) -> CTCModel:
 
 def make_batch(model: CTCModel, seconds: list[float], seeds: list[int]) -> tuple:
     """Noise of these durations and random symbols, by seed: inputs, lengths, targets, target lengths."""
-    bank = model.hf.config.model_type == "wav2vec2-bert"  # 50 filter-bank frames of 160 a second
+    bank = model.hf.config.model_type == "wav2vec2-bert"
+    width = model.hf.config.feature_projection_input_dim if bank else 0  # 80 bands x frames of 10 ms side by side
     rows, targets = [], []
     for s, seed in zip(seconds, seeds, strict=True):
         generator = torch.Generator().manual_seed(seed)
-        rows.append(torch.randn((round(50 * s), 160) if bank else (round(16_000 * s),), generator=generator))
+        rows.append(
+            torch.randn((round(100 * 80 / width * s), width) if bank else (round(16_000 * s),), generator=generator)
+        )
         symbols = (max(1, int(SYMBOLS_PER_SECOND * s)),)
         targets.append(torch.randint(1, model.hf.config.vocab_size, symbols, generator=generator))
     batch = (
@@ -86,7 +89,7 @@ class Trainer:
 
     def held_bytes(self) -> int:
         """F and theta*."""
-        return sum(t.nbytes for _, F, anchor in getattr(self.penalty, "_held", []) for t in (F, anchor))
+        return self.penalty.held_bytes() if isinstance(self.penalty, ewc.QuadraticPenalty) else 0
 
     def step(self, variant: str, group: list[tuple]) -> None:
         """An update as carryover.brain makes it."""
@@ -202,7 +205,7 @@ def fisher_time(args) -> None:
     seconds = [
         args.clip_seconds * (0.6 + 0.8 * torch.rand(1, generator=generator).item()) for _ in range(args.utterances)
     ]
-    if getattr(config, "feat_extract_norm", "layer") == "group":  # padding changes such a model: no batches of it
+    if config.to_dict().get("feat_extract_norm") == "group":  # padding changes such a model: no batches of it
         seconds = [args.clip_seconds] * args.utterances
     print(
         f"Fisher information over {args.utterances} utterances of {min(seconds):.1f} to {max(seconds):.1f} s, "

@@ -106,6 +106,10 @@ class QuadraticPenalty:
                 anchor, F = anchor.pin_memory(), F.pin_memory()
             self._held.append((p, F, anchor))
 
+    def held_bytes(self) -> int:
+        """Memory that F and theta* take, wherever they are."""
+        return sum(F.nbytes + anchor.nbytes for _, F, anchor in self._held)
+
     @torch.no_grad()
     def add_gradient(self) -> None:
         """Add lambda F (theta - theta*) to the gradients; one parameter's temporary at a time."""

@@ -33,11 +33,21 @@ class WhisperBrain(RecipeBrain):
 
     def compute_forward(self, batch, stage):
         """-> log-probabilities (B, U, V) of the next token after each decoder input."""
-        model = self.modules.whisper
-        self.encoder_states = model.model.encoder(self.features(batch, stage)).last_hidden_state  # (B, P, D)
+        self.encode(batch, stage)
         tokens, _ = batch.tokens
+        return self.logits(tokens).log_softmax(dim=-1)
+
+    def encode(self, batch, stage):
+        """-> encoder states (B, P, D), kept for the decoder, CTC and generate."""
+        encoder = self.modules.whisper.model.encoder
+        self.encoder_states = encoder(self.features(batch, stage)).last_hidden_state
+        return self.encoder_states
+
+    def logits(self, tokens):
+        """-> logits (B, U, V) of the token after each decoder input; tokens (B, U + 1) with prompt and end."""
+        model = self.modules.whisper
         hidden = model.model.decoder(input_ids=tokens[:, :-1], encoder_hidden_states=self.encoder_states)
-        return model.proj_out(hidden.last_hidden_state).float().log_softmax(dim=-1)
+        return model.proj_out(hidden.last_hidden_state).float()
 
     def compute_objectives(self, log_probs, batch, stage):
         """-> {"nll": mean over the target tokens: text and end, neither prompt nor padding}, in training also "ctc"."""
@@ -93,24 +103,21 @@ class WhisperBrain(RecipeBrain):
         if labels == "sampled":
             if len(tokens) > 1:
                 raise ValueError("labels: sampled transcripts are drawn one clip at a time; batch_size: 1")
-            model, tokenizer, language = self.modules.whisper, self.hparams.tokenizer, batch.language[0]
-            states = model.model.encoder(self.features(batch, Stage.TEST)).last_hidden_state
-            limit, prompt = self.hparams.generation_length, tokenizer.prompt(language)
-            drawn = whisper.sample(model, states.detach(), prompt, tokenizer.eot, limit, generator)
+            model, end, limit = self.modules.whisper, self.hparams.tokenizer.eot, self.hparams.generation_length
+            prompt = self.hparams.tokenizer.prompt(batch.language[0])
+            drawn = whisper.sample(model, self.encode(batch, Stage.TEST).detach(), prompt, end, limit, generator)
             tokens = torch.tensor([drawn], device=tokens.device)
             mask = (torch.arange(1, tokens.shape[1], device=tokens.device) >= len(prompt))[None]
-            hidden = model.model.decoder(input_ids=tokens[:, :-1], encoder_hidden_states=states).last_hidden_state
-            log_probs = model.proj_out(hidden).float().log_softmax(dim=-1)
+            log_probs = self.logits(tokens).log_softmax(dim=-1)
         else:
             log_probs = self.compute_forward(batch, Stage.TEST)
         log_p = log_probs.gather(-1, tokens[:, 1:, None]).squeeze(-1).masked_fill(~mask, 0.0)  # (B, U)
         return log_p.sum(dim=1), mask.sum(dim=1)
 
     def outputs(self, batch):
-        model, (tokens, _) = self.modules.whisper, batch.tokens
-        states = model.model.encoder(self.features(batch, Stage.TEST)).last_hidden_state
-        hidden = model.model.decoder(input_ids=tokens[:, :-1], encoder_hidden_states=states).last_hidden_state
-        return model.proj_out(hidden).float() * self.target_mask(batch)[..., None]
+        self.encode(batch, Stage.TEST)
+        tokens, _ = batch.tokens
+        return self.logits(tokens) * self.target_mask(batch)[..., None]
 
     def batch_statistics(self, batch):
         seconds = sum(row["duration"] for row in batch.row)
