@@ -1,6 +1,7 @@
 """The one door to training: YAML -> objects -> Brain -> fit -> evaluate.
 
-python train.py hparams/whisper_ft.yaml [--key value ...] [--preset NAME] [--profile 24GB] [--deterministic]
+python train.py hparams/whisper_ft.yaml [--key value ...] [--preset NAME] [--profile 24GB] [--overfit 5]
+    [--deterministic]
 """
 
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 import torch
 import transformers
 
-from carryover import presets, profiles, run, settings
+from carryover import needs, overfit, presets, profiles, run, settings
 from carryover.brain import Stage
 from carryover.checkpoint import Checkpointer
 from carryover.scoring import before_after
@@ -27,7 +28,9 @@ def main(argv: list[str]) -> int:
         torch.use_deterministic_algorithms(True)
     text = Path(path).read_text(encoding="utf-8")
     # what a machine can hold comes after a preset's batch; an explicit --key wins over both
-    overrides = presets.apply(names, presets.scalars(text)) | profiles.overrides(profile) | overrides
+    written = presets.scalars(text)
+    overrides = presets.apply(names, written) | profiles.overrides(profile) | overrides
+    overrides = overfit.overrides(overrides.get("overfit"), written, settings.resolved(text, overrides)) | overrides
     run_what_it_needs(settings.resolved(text, overrides), overrides, run_options)
     if "needs_only" in flags:  # a sweep makes what its runs share before it starts them
         return 0
@@ -36,6 +39,8 @@ def main(argv: list[str]) -> int:
 
     manifests = folder / "manifests"
     new, old = prepare(hparams, manifests)
+    if hparams["overfit"]:
+        new = overfit.subset(new["train"], hparams["overfit"])
     run.write_info(folder, {"data": run.data_digests(manifests)})
 
     brain = hparams["brain"](
@@ -53,7 +58,7 @@ def main(argv: list[str]) -> int:
 
     def test(weights: str) -> None:
         for language, dataset in tests.items():
-            name = f"test_{language}"
+            name = f"{'overfit' if hparams['overfit'] else 'test'}_{language}"
             found, _ = brain.evaluate(dataset, test_loader_kwargs=loader, name=name, weights=weights)
             brain.log_test(found, name, language, weights)
             results.append(found | {"language": language, "weights": weights})
@@ -89,7 +94,11 @@ def main(argv: list[str]) -> int:
     print(
         f"\n{table}\n\nRun folder: {folder}; total time {time.strftime('%H:%M:%S', time.gmtime(brain.now()['time']))}"
     )
-    return 0
+    if not hparams["overfit"]:
+        return 0
+    by_heart = next(found for found in results if found["weights"] == "best" and found["language"] == language)
+    print(overfit.verdict(by_heart, brain.metrics.events()))
+    return int(by_heart["WER"] > 0)
 
 
 def prepare(hparams: dict, manifests: Path) -> tuple[dict[str, Path], dict[str, Path]]:
@@ -111,20 +120,22 @@ def run_what_it_needs(values: dict, overrides: dict[str, str], run_options: dict
     """Make the run whose result this one starts from (the YAML's `needs`), where it is not there.
 
     It gets this run's seed for it (`pretrain_seed`) and output root, and what the command line says of max_updates,
-    of SpeechBrain's options, and of the old language's corpus.
+    of SpeechBrain's options, and of the corpus: the old language's, or its own where there is no old one.
     """
-    if not values.get("needs") or "model" in overrides or Path(values["model"]).exists():
+    model = needs.missing(values)
+    if model is None:
         return
-    print(f"{values['model']} is not there; running {values['needs']} first, which makes it", flush=True)
+    print(f"{model} is not there; running {values['needs']} first, which makes it", flush=True)
     argv = [values["needs"], "--seed", values["pretrain_seed"], "--output_root", values["output_root"]]
-    theirs = {"max_updates": "max_updates", "prepare": "prepare", "old_data_folder": "data_folder"}
+    corpus = "old_data_folder" if values["old_language"] else "data_folder"
+    theirs = {"max_updates": "max_updates", "prepare": "prepare", corpus: "data_folder"}
     for mine, its in theirs.items():
         argv += [f"--{its}", overrides[mine]] if mine in overrides else []
     for key, value in run_options.items():
         argv += [f"--{key}", value]
     subprocess.run([sys.executable, __file__, *map(str, argv)], check=True)
-    if not Path(values["model"]).exists():
-        raise FileNotFoundError(f"model: {values['needs']} has been run and made no {values['model']}")
+    if not Path(model).exists():
+        raise FileNotFoundError(f"needs: {values['needs']} has been run and made no {model}")
 
 
 if __name__ == "__main__":

@@ -43,9 +43,9 @@ class RecipeBrain(sb.Brain):
     - `_save`, `_recover` (the Brain's own state in a checkpoint): also random states, patience, and log windows.
 
     Read from `hparams`: schedule, collate, loss_weights, normaliser, tracker, penalty (carryover.ewc), averaging
-    (carryover.averaging); log_every, valid_every, save_every
-    (updates, or "epoch"); save_limit (None: all are kept), early_stopping_patience (validations without a better WER;
-    0: never), max_updates (None: the epochs decide), batch_size, output_folder, language, no_decay_for_vectors; and
+    (carryover.averaging); log_every, valid_every, save_every (updates, or "epoch"); save_limit (None: all are kept),
+    early_stopping_patience (validations without a better WER; 0: never), max_updates (None: the epochs decide), overfit
+    (utterances to learn by heart, None: no such run), batch_size, output_folder, language, no_decay_for_vectors; and
     SpeechBrain's own run options (precision, max_grad_norm, grad_accumulation_factor, nonfinite_patience, ...).
     """
 
@@ -410,6 +410,8 @@ class RecipeBrain(sb.Brain):
         if self.bad_validations >= (self.hparams.early_stopping_patience or math.inf) and not self.stopped:
             self.stopped = f"no better WER in {self.bad_validations} validations"
             tqdm.write(f"Stopping early: {self.stopped} (best {self.best_WER:.2f})")
+        if self.hparams.overfit and found["WER"] == 0:
+            self.stopped = "learned by heart"
         return improved
 
     def validate(self, loader, language: str, **labels) -> dict:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import soundfile
@@ -282,6 +283,7 @@ def build(
     settings: dict,
     workers: int = 2,
     *,
+    inspect: Callable[[str], tuple[float, str, str]] = inspect,
     sample: Mapping[str, int] | int | None = None,
     sample_seed: int = 42,
     metadata_check: Callable[[Utterance], str | None] | None = None,
@@ -310,6 +312,9 @@ def build(
         settings and listing (and a `check` that reads the same), nothing is done again.
     workers : int
         Threads that decode audio.
+    inspect : callable
+        What is asked of each file: path -> (seconds, form, sha256), or ValueError with the reason to refuse it. A
+        corpus that is no audio (landmarks of a signer) gives its own.
     sample : dict or int, optional
         Utterances by split to draw, or of train alone. All are used where there are not as many. A split that is not
         among the utterances is passed over: one setting serves the new language and the old one, of which only the
@@ -370,7 +375,8 @@ def build(
 
     forms, sha = Counter(), hashlib.sha256()
     # closing: an error or Ctrl-C cancels what is still queued instead of waiting until the whole corpus is decoded
-    with ThreadPoolExecutor(workers) as pool, closing(pool.map(_inspect_or_reason, drawn)) as examined:
+    examine = partial(_inspect_or_reason, inspect)
+    with ThreadPoolExecutor(workers) as pool, closing(pool.map(examine, drawn)) as examined:
         for u, (found, reason) in tqdm(
             zip(drawn, examined, strict=True), total=len(drawn), desc=f"Checking {folder.name}", unit="clip"
         ):
@@ -444,7 +450,9 @@ def _steps_table(steps: dict[str, dict[str, int]], wanted: dict[str, int], seed:
     )
 
 
-def _inspect_or_reason(utterance: Utterance) -> tuple[tuple[float, str, str] | None, str | None]:
+def _inspect_or_reason(
+    inspect: Callable[[str], tuple[float, str, str]], utterance: Utterance
+) -> tuple[tuple[float, str, str] | None, str | None]:
     try:
         return inspect(utterance.audio), None
     except ValueError as error:
@@ -468,8 +476,8 @@ def summary(done: dict) -> str:
         sampled = {split: done["steps"]["sampled"][split] for split in done["settings"]["sample"]}
         available = {split: done["steps"]["available"][split] for split in sampled}
         parts.append(f"sampled {sampled} of {available} with seed {done['settings']['sample_seed']}")
-    other = {form: n for form, n in done["forms"].items() if form != "16000 Hz x 1"}
-    if other:
+    audio = {form: n for form, n in done["forms"].items() if re.fullmatch(r"\d+ Hz x \d+", form)}
+    if other := {form: n for form, n in audio.items() if form != "16000 Hz x 1"}:
         parts.append(f"mixed to mono or resampled to 16 kHz when read: {other}")
     return ", ".join(parts)
 

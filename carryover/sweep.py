@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from carryover import presets, run, settings
+from carryover import needs, presets, run, settings
 from carryover.report import forgetting
 from carryover.settings import SettingsError
 
@@ -181,7 +181,7 @@ def plan(path: str, cells: Sequence[dict], seeds: Sequence[int], out: Path, extr
         job = Job(cell, seed, out / cell / str(seed), [*words, *last, *quiet], text)
         _same_settings(job, overrides | own)
         if "needs" in plain and not job.done:
-            job.waits_for = _missing_model(text, overrides | own)
+            job.waits_for = needs.missing(settings.resolved(text, overrides | own))
         jobs.append(job)
     return jobs
 
@@ -204,14 +204,6 @@ def _same_settings(job: Job, overrides: dict[str, str]) -> None:
             f"{job.folder} holds a run with other settings ({', '.join(differ)}). To go on with that sweep, repeat its "
             "command; for a new one give --out, or delete the folder"
         )
-
-
-def _missing_model(text: str, overrides: dict[str, str]) -> str | None:
-    """`model` of a YAML that needs another's result, where it is not there yet; train.py is going to make it."""
-    values = settings.resolved(text, overrides)
-    if not values.get("needs") or not values.get("model") or "model" in overrides:
-        return None
-    return None if Path(values["model"]).exists() else str(values["model"])
 
 
 # ---- running it ----

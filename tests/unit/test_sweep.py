@@ -23,7 +23,8 @@ lambda: 0
 betas: [0.9, 0.98]
 needs: null
 pretrain_seed: !ref <seed>
-model: !ref start/<pretrain_seed>/model
+output_root: made
+model: !ref <output_root>/start/<pretrain_seed>/model
 """
 PRESETS = "plain: {lambda: 0}\newc: {lambda: 10}\nsmall: {lr: {times: 0.5}}\n"
 # Writes when it ran, with what, and the files of a run whose WER is 100 times its learning rate.
@@ -36,7 +37,7 @@ folder = pathlib.Path(given["output_folder"])
 folder.mkdir(parents=True, exist_ok=True)
 if "--needs_only" in words:
     if given.get("model_too"):
-        os.makedirs("start/" + given["seed"] + "/model")
+        os.makedirs("made/start/" + given["seed"] + "/model")
     with open("made.txt", "a") as file:
         file.write(f"{time.time()} {given['seed']} {os.environ['OMP_NUM_THREADS']}\\n")
     sys.exit(4 if given.get("fail") == "needed" else 0)
@@ -296,8 +297,8 @@ def test_needed_model_of_each_run(needing):
     def waits(*extra):
         return sweep.plan("hparams/x.yaml", [{"lr": "1"}], [7], Path("o"), list(extra))[0].waits_for
 
-    assert waits() == "start/7/model"
-    assert waits("--pretrain_seed", "3") == "start/3/model"
+    assert waits() == "made/start/7/model"
+    assert waits("--pretrain_seed", "3") == "made/start/3/model"
     assert waits("--model", "mine/model") is None  # train.py makes no model that was asked for by name
 
 
@@ -305,8 +306,8 @@ def test_needed_model_of_each_run(needing):
 def test_without_what_is_needed_nothing_is_started(needing, fake):
     status, said, runs = go(needing, "lr=0.1,0.2,0.3", fake=fake, jobs=3)
     assert status == 1 and not runs
-    assert "FAILED lr=0.1/1: start/1/model was not made; the end of" in said
-    assert "FAILED lr=0.3/1: not started: start/1/model is not there, for it failed in lr=0.1/1" in said
+    assert "FAILED lr=0.1/1: made/start/1/model was not made; the end of" in said
+    assert "FAILED lr=0.3/1: not started: made/start/1/model is not there, for it failed in lr=0.1/1" in said
 
 
 # ---- stopping ----
