@@ -25,6 +25,7 @@ setup(
         "safetensors",
         "soundfile",
         "scipy>=1.15",
+        "kaldialign",  # word alignments of the report
         "tqdm",
         "typer",
         "tensorboard",
@@ -32,7 +33,7 @@ setup(
         "espeakng-loader==0.2.4",  # speaks the embedded corpus; pinned, for the samples depend on it
     ],
     extras_require={
-        "test": ["pytest", "hypothesis", "ruff", "kaldialign"],
+        "test": ["pytest", "hypothesis", "ruff"],
         "bitsandbytes": ["bitsandbytes"],
         "wandb": ["wandb"],
         "lm": ["kenlm", "pygtrie"],  # beam search with an n-gram model; kenlm is built from source

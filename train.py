@@ -41,7 +41,7 @@ def main(argv: list[str]) -> int:
     new, old = prepare(hparams, manifests)
     if hparams["overfit"]:
         new = overfit.subset(new["train"], hparams["overfit"])
-    run.write_info(folder, {"data": run.data_digests(manifests)})
+    run.write_info(folder, {"data": run.data_digests(manifests), "normaliser": hparams["normaliser"].name})
 
     brain = hparams["brain"](
         modules=hparams["modules"],

@@ -1,0 +1,326 @@
+"""Two runs side by side: in what they were set differently, and whether one is better on the same test utterances."""
+
+import csv
+import json
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from ruamel.yaml.comments import CommentedBase, TaggedScalar
+
+from carryover.report import bootstrap, significance
+from carryover.report.forgetting import Estimate, Scores, number, points, rate
+from carryover.report.run_folder import Run
+
+PROVENANCE = ("commit", "dirty", "python", "versions", "hardware", "data")  # of run.json; the rest differs always
+NAMED = 3  # utterances that an error names
+ABSENT = object()
+# strings that YAML would read as something else: they are shown in quotes
+AMBIGUOUS = re.compile(r"|~|null|true|false|[-+.]?\d[\d_.:e+-]*", re.IGNORECASE)
+
+
+class Utterance(NamedTuple):
+    """A scored utterance: the reference as the corpus has it, both texts as they were scored, their counts."""
+
+    raw: str
+    reference: str
+    hypothesis: str
+    errors: int
+    words: int
+    speaker: str
+
+
+class Differing(NamedTuple):
+    """An utterance that one of the two got better."""
+
+    id: str
+    a: Utterance
+    b: Utterance
+
+
+@dataclass
+class TestSet:
+    """One test set under both runs; WER in percent, differences b - a in points. b won where it made fewer errors."""
+
+    language: str
+    utterances: int
+    words: int
+    a: Estimate
+    b: Estimate
+    difference: Estimate
+    by_speaker: significance.Interval
+    randomisation: significance.Test
+    mapsswe: significance.Test
+    won: int
+    lost: int
+    tied: int
+    most: list[Differing]
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a reader has to know beside the numbers."""
+        found = {"speakers resampled": self.by_speaker.warning, "MAPSSWE": self.mapsswe.warning}
+        return [f"{self.language}, {what}: {warning}." for what, warning in found.items() if warning]
+
+
+@dataclass
+class Comparison:
+    """What `compare` found. `settings`: (key, value in a, value in b) of the keys that differ."""
+
+    a: Path
+    b: Path
+    weights: str
+    settings: list[tuple[str, str, str]]
+    sets: list[TestSet]
+    notes: list[str]
+    caption: str
+
+    def markdown(self) -> str:
+        """Settings, rates and tests, and the utterances that differ most; the same text for the same files."""
+        parts = [f"A: {code(str(self.a))}  \nB: {code(str(self.b))}  \nWeights: {self.weights}"]
+        rows = [(code(key), *map(code, values)) for key, *values in self.settings]
+        parts.append(_table(("setting", "A", "B"), rows) if rows else "No setting differs.")
+        heads = (
+            "test set", "utterances", "words", "A WER [95 %]", "B WER [95 %]", "B - A [95 %]",
+            "B - A, speakers resampled", "p bootstrap", "p randomisation", "p MAPSSWE",
+            "utterances B better / worse / equal",
+        )  # fmt: skip
+        rows = [
+            (
+                found.language, found.utterances, found.words, rate(found.a), rate(found.b),
+                points(found.difference._replace(p_holm=math.nan)), points(Estimate(*found.by_speaker[1:4])),
+                p_value(found.difference.p), p_value(found.randomisation.p),
+                f"{p_value(found.mapsswe.p)} ({found.mapsswe.n} segments)",
+                f"{found.won} / {found.lost} / {found.tied}",
+            )
+            for found in self.sets
+        ]  # fmt: skip
+        parts.append(_table(heads, rows))
+        parts.append(" ".join([self.caption, *self.notes, *(text for found in self.sets for text in found.warnings)]))
+        for found in self.sets:
+            if found.most:
+                parts.append(f"Utterances of {found.language} that differ most, as they were scored:")
+                parts.append("\n\n".join(_block(one) for one in found.most))
+        return "\n\n".join(parts)
+
+
+def code(text: str) -> str:
+    """Text that a Markdown table shows letter by letter: `<seed>` would be taken for HTML."""
+    fence = "``" if "`" in text else "`"
+    return fence + " ".join(text.split()).replace("|", "\\|") + fence
+
+
+def p_value(p: float) -> str:
+    """A cell's p-value."""
+    return "< 0.001" if p < 0.001 else number(p, ".3f")
+
+
+def compare(
+    a: str | Path,
+    b: str | Path,
+    weights: str = "best",
+    utterances: int = 10,
+    resamples: int = bootstrap.RESAMPLES,
+    seed: int = bootstrap.SEED,
+) -> Comparison:
+    """Compare two finished runs on every test set that both have.
+
+    Parameters
+    ----------
+    a, b : path
+        Run folders.
+    weights : str
+        Which weights' predictions: best, before, last or average_<share>.
+    utterances : int
+        How many of the utterances that differ most are shown for each set.
+    resamples, seed : int
+        Of bootstrap and randomisation.
+
+    Raises
+    ------
+    FileNotFoundError
+        For a folder that is no run's, and for missing predictions.
+    ValueError
+        For one folder twice, runs without a common test set, and sets with other utterances, references or normaliser:
+        these are not compared. The message names what differs.
+    """
+    run_a, run_b = Run(Path(a)), Run(Path(b))
+    if run_a.folder.resolve() == run_b.folder.resolve():
+        raise ValueError(f"{a} and {b} are one folder; expected two runs")
+    tested = _test_sets(run_a, weights), _test_sets(run_b, weights)
+    common = [language for language in tested[0] if language in tested[1]]
+    if not common:
+        found = (f"{run.folder} has {_tests(run)}" for run in (run_a, run_b))
+        raise ValueError(f"no test set in common with weights {weights}: {'; '.join(found)}. Give other --weights")
+    _one_normaliser(run_a, run_b)
+    notes = [
+        f"Tested in {name} alone, not compared: {', '.join(only)}."
+        for name, (here, there) in {"A": tested, "B": tested[::-1]}.items()
+        if (only := [language for language in here if language not in there])
+    ]
+    recorded = {name: _provenance(run) for name, run in (("A", run_a), ("B", run_b))}
+    notes += [
+        f"{name} has no run.json: its commit and versions are unknown." for name in recorded if not recorded[name]
+    ]
+    settings = _differences("", run_a.settings, run_b.settings)
+    if all(recorded.values()):
+        settings += _differences("", recorded["A"], recorded["B"])
+    sets = [_test_set(language, run_a, run_b, weights, utterances, resamples, seed) for language in common]
+    return Comparison(run_a.folder, run_b.folder, weights, settings, sets, notes, _caption(resamples, seed))
+
+
+def _test_sets(run: Run, weights: str) -> list[str]:
+    """Languages of the run's own test sets that were tested with these weights."""
+    found = dict.fromkeys(e["language"] for e in run.of("test", weights=weights))
+    return [language for language in found if run.of("test", set=f"test_{language}", weights=weights)]
+
+
+def _tests(run: Run) -> str:
+    return ", ".join(dict.fromkeys(f"{e['language']} ({e['weights']})" for e in run.of("test"))) or "no test yet"
+
+
+def _one_normaliser(a: Run, b: Run) -> None:
+    texts = [_text(run.settings["normaliser"] if "normaliser" in run.settings else ABSENT) for run in (a, b)]
+    if texts[0] != texts[1]:
+        raise ValueError(
+            f"normaliser is {texts[0]} in {a.folder} and {texts[1]} in {b.folder}: rates under two normalisers are not "
+            "compared. Test one of them again under the other's"
+        )
+
+
+def _provenance(run: Run) -> dict:
+    """What run.json says of code, machine and data; empty where there is none (a folder that was copied in part)."""
+    path = run.folder / "run.json"
+    if not path.is_file():
+        return {}
+    info = json.loads(path.read_text(encoding="utf-8"))
+    return {key: info[key] for key in PROVENANCE if key in info}
+
+
+def _differences(key: str, a, b) -> list[tuple[str, str, str]]:
+    """Keys whose values differ, with both as text; into objects as long as their tags agree."""
+    if isinstance(a, dict) and isinstance(b, dict) and _tag(a) == _tag(b):
+        names = dict.fromkeys([*a, *b])
+        inner = ((f"{key}.{n}" if key else str(n), a.get(n, ABSENT), b.get(n, ABSENT)) for n in names)
+        return [row for values in inner for row in _differences(*values)]
+    texts = _text(a), _text(b)
+    return [] if texts[0] == texts[1] else [(key, *texts)]
+
+
+def _tag(value) -> str:
+    """`!new:...` of a value that has a tag."""
+    return (value.tag.value or "") if isinstance(value, CommentedBase) else ""
+
+
+def _text(value) -> str:
+    """A value on one line, as a YAML could have it; 1.0e-3 and 0.001 are one text."""
+    if value is ABSENT:
+        return "(not there)"
+    if isinstance(value, TaggedScalar):
+        return f"{value.tag.value} {value.value}".strip()
+    if isinstance(value, dict):
+        return f"{_tag(value)} {{{', '.join(f'{k}: {_text(v)}' for k, v in value.items())}}}".strip()
+    if isinstance(value, list):
+        return f"{_tag(value)} [{', '.join(map(_text, value))}]".strip()
+    if value is None:
+        return "null"
+    if isinstance(value, float):
+        return repr(float(value)).removesuffix(".0")
+    if isinstance(value, str) and AMBIGUOUS.fullmatch(value):
+        return json.dumps(value)
+    return str(value)
+
+
+def _utterances(run: Run, language: str, weights: str) -> dict[str, Utterance]:
+    """Predictions of a test set by id, with their texts; `Run.predictions` checks the counts against the log."""
+    counts = run.predictions(language, weights)
+    path = run.folder / f"predictions_test_{language}_{weights}.csv"
+    with open(path, newline="", encoding="utf-8") as file:
+        texts = {
+            row["id"]: (row["reference"], row["reference_normalised"], row["hypothesis_normalised"])
+            for row in csv.DictReader(file)
+        }
+    return {name: Utterance(*texts[name], one.errors, one.words, one.speaker) for name, one in counts.items()}
+
+
+def _same_references(language: str, run_a: Run, run_b: Run, a: dict[str, Utterance], b: dict[str, Utterance]) -> None:
+    """Refuse what is not one test set."""
+    where = f"{run_a.folder} (A) and {run_b.folder} (B) were not tested on the same {language} set"
+    only = {"A": [name for name in a if name not in b], "B": [name for name in b if name not in a]}
+    if any(only.values()):
+        found = [f"{len(names)} only in {run}: {_named(names)}" for run, names in only.items() if names]
+        raise ValueError(f"{where}: of {len(a)} and {len(b)} utterances, {'; '.join(found)}. Sets are never cut to fit")
+    for what, kind in (("raw", "reference"), ("reference", "normalised reference")):
+        other = [name for name in a if getattr(a[name], what) != getattr(b[name], what)]
+        if other:
+            first = other[0]
+            why = "; the normalisers differ" if what == "reference" else ""
+            raise ValueError(
+                f"{where}: {len(other)} of {len(a)} utterances have another {kind}{why}, first {first}: "
+                f"{getattr(a[first], what)!r} in A, {getattr(b[first], what)!r} in B"
+            )
+
+
+def _named(names: list[str]) -> str:
+    return ", ".join(names[:NAMED]) + ", ..." * (len(names) > NAMED)
+
+
+def _test_set(language: str, run_a: Run, run_b: Run, weights: str, shown: int, resamples: int, seed: int) -> TestSet:
+    """Rates, tests and utterances of one set; intervals draw what `forgetting.table` draws, so the digits are its."""
+    a, b = (_utterances(run, language, weights) for run in (run_a, run_b))
+    _same_references(language, run_a, run_b, a, b)
+    names = sorted(a)
+    a, b = [a[name] for name in names], [b[name] for name in names]
+    keys = ("A", weights), ("B", weights)
+    scores = Scores(language, {keys[0]: [run_a], keys[1]: [run_b]}, resamples, seed)
+    segments = significance.segments([u.reference for u in a], [u.hypothesis for u in b], [u.hypothesis for u in a])
+    errors = [sum(u.errors for u in one) for one in (b, a)]
+    if segments.sum(axis=0).tolist() != errors:
+        raise ValueError(
+            f"{language}: the texts of {run_a.folder} and {run_b.folder} hold {segments.sum(axis=0).tolist()[::-1]} "
+            f"word errors, their counts say {errors[::-1]}: predictions_test_{language}_{weights}.csv was edited or "
+            "made by another version. Run the tests again"
+        )
+    errors_a, errors_b = ([u.errors for u in one] for one in (a, b))
+    gained = [x - y for x, y in zip(errors_b, errors_a, strict=True)]
+    differing = sorted((i for i, d in enumerate(gained) if d), key=lambda i: (-abs(gained[i]), names[i]))
+    draws = {what: bootstrap.generator(seed, language, what) for what in ("speakers", "randomisation")}
+    return TestSet(
+        language, len(names), sum(u.words for u in a),
+        scores.wer(keys[0]), scores.wer(keys[1]), scores.difference(keys[1], keys[0], p=True),
+        significance.speaker_bootstrap(
+            gained, [u.words for u in a], [u.speaker for u in a], draws["speakers"], resamples
+        ),
+        significance.approximate_randomisation(errors_b, errors_a, draws["randomisation"], resamples),
+        significance.mapsswe(segments),
+        sum(d < 0 for d in gained), sum(d > 0 for d in gained), sum(d == 0 for d in gained),
+        [Differing(names[i], a[i], b[i]) for i in differing[:shown]],
+    )  # fmt: skip
+
+
+def _caption(resamples: int, seed: int) -> str:
+    count = f"{resamples:,}".replace(",", " ")
+    return (
+        "WER in percent over the test set, normalised; B - A in points, below 0 where B is better. In brackets 95 % "
+        f"intervals: percentile bootstrap over utterances, {count} resamples (generator's seed {seed}), the same ones "
+        "for A and B; beside it the same with whole speakers resampled. p, two-sided and not corrected, three tests of "
+        "one difference (name the one that you chose beforehand): bootstrap over utterances; approximate randomisation "
+        f"over utterances (Noreen 1989), {count} resamples; MAPSSWE, the matched pairs sentence-segment word error "
+        "test (Gillick and Cox 1989), segments between two or more words that both have right. One run each: other "
+        "seeds of the training are not in these intervals."
+    )
+
+
+def _table(heads, rows) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+
+
+def _block(one: Differing) -> str:
+    """An utterance as an indented block, in which Markdown reads nothing."""
+    speaker = f", speaker {one.a.speaker}" if one.a.speaker else ""
+    lines = [f"{one.id}{speaker}: {one.a.words} words, errors A {one.a.errors}, B {one.b.errors}"]
+    lines += [f"  reference  {one.a.reference}", f"  A          {one.a.hypothesis}", f"  B          {one.b.hypothesis}"]
+    return "\n".join("    " + line.rstrip() for line in lines)

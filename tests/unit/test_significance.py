@@ -1,0 +1,333 @@
+"""carryover/report/significance.py and bootstrap.py: by hand, against scipy, kaldialign and NIST's sc_stats, simulated.
+
+Tolerances of resampled numbers are in Monte-Carlo standard errors. The 2.5 % point of R resamples with standard
+deviation s is known to sqrt(0.025 * 0.975 / R) / 0.0584 * s, which is 0.027 s for R = 10 000; that of the difference
+of two such points is 0.038 s. Four of these are 0.15 s.
+"""
+
+import math
+import random
+
+import kaldialign
+import numpy as np
+import pytest
+from scipy import stats
+
+from carryover.report import bootstrap, significance
+
+
+def corpora(rng, utterances, sets, alpha=0.65, beta=4.72, harder=1.0):
+    """Words of each utterance and two systems' errors, each (utterances, sets).
+
+    Errors are beta-binomial. The default shape is a maximum-likelihood fit of a run: dutch_pretrain.yaml's test of 430
+    utterances at 11.9 % WER. What is hard for one system is hard for the other; the second one's chance of an error
+    is `harder` times the first one's. True WERs: 100 alpha / (alpha + beta), and `harder` times that.
+    """
+    words = rng.integers(3, 20, (utterances, sets))
+    chance = rng.beta(alpha, beta, (utterances, sets))
+    return words, rng.binomial(words, chance), rng.binomial(words, np.minimum(1, harder * chance))
+
+
+def noisy(words, rate, chance, mark):
+    """Words with substitutions, deletions and insertions; wrong ones are `mark` and a number."""
+    out = []
+    for word in words:
+        u = chance.random()
+        out += [] if u < 0.3 * rate else [f"{mark}{len(out)}"] if u < rate else [word]
+        if chance.random() < 0.3 * rate:
+            out.append(f"{mark}{len(out)}")
+    return " ".join(out)
+
+
+def transcripts(repeated):
+    """120 references and two systems' hypotheses: with every word once, or with words that come again."""
+    chance = random.Random(1989)  # random() alone gives the same numbers in every version of Python
+    texts = []
+    for _ in range(120):
+        words = [f"w{int(30 * chance.random())}" if repeated else f"w{i}" for i in range(2 + int(12 * chance.random()))]
+        a, b = ("w", "w") if repeated else ("a", "b")
+        texts.append((" ".join(words), noisy(words, 0.15, chance, a), noisy(words, 0.25, chance, b)))
+    return list(map(list, zip(*texts, strict=True)))
+
+
+# ---- MAPSSWE ----
+
+
+@pytest.mark.parametrize(
+    ("reference", "a", "b", "expected"),
+    [
+        ("a b c d e f", "a b c d e f", "a b c d e f", []),  # no error, no segment
+        ("a b c d e f", "a x c d e f", "a b c d x f", [[1, 0], [0, 1]]),  # c d are right in both
+        ("a b c d e f", "a x c d e f", "a b c x e f", [[1, 1]]),  # c alone does not bound
+        ("a b c d e f", "x x c d e f", "x b d e f", [[2, 2]]),  # x and b or c: one stretch
+        ("a b c d e f", "x b c d e", "x b c d e f", [[1, 1], [1, 0]]),  # at both ends
+        ("a b c d e f", "a x c d e f", "a b c y d e f", [[1, 1]]),  # an insertion between c and d parts them
+        ("a b c d e f", "a x c d y e f", "a b c d e f", [[1, 0], [1, 0]]),  # one after c d does not
+        ("a b", "a b x", "a b", [[1, 0]]),  # an insertion at the end, of one system
+        ("a b", "", "a b x y", [[2, 2]]),
+        ("", "", "x y", [[0, 2]]),  # a reference without words
+        ("", "", "", []),
+    ],
+)
+def test_segments_by_hand(reference, a, b, expected):
+    assert significance.segments([reference], [a], [b]).tolist() == expected
+    assert significance.segments([reference], [b], [a]).tolist() == [pair[::-1] for pair in expected]
+
+
+def test_segments_do_not_cross_utterances():
+    refs, a, b = ["a b c", "", "d e f"], ["a b x", "z", "d e f"], ["a b c", "", "x e f"]
+    assert significance.segments(refs, a, b).tolist() == [[1, 0], [1, 0], [0, 1]]
+
+
+def test_errors_of_segments_are_those_of_the_wer():
+    refs, a, b = transcripts(repeated=True)
+    found = significance.segments(refs, a, b).sum(axis=0)
+    distances = [
+        sum(kaldialign.edit_distance(r.split(), h.split())["total"] for r, h in zip(refs, hyps, strict=True))
+        for hyps in (a, b)
+    ]
+    assert found.tolist() == distances
+
+
+def test_mapsswe_by_hand():
+    """Differences 1, 1, 1, -1: mean 1/2, variance (3 * 1/4 + 9/4) / 3 = 1, z = 1/2 / (1 / sqrt(4)) = 1."""
+    found = significance.mapsswe(np.array([[1, 0], [2, 1], [1, 0], [0, 1]]))
+    assert found.statistic == pytest.approx(1)
+    assert found.p == pytest.approx(math.erfc(1 / math.sqrt(2)))  # 0.3173
+    assert found.n == 4 and found.warning == "4 segments; the normal distribution needs 30"
+    many = significance.mapsswe(np.tile([[1, 0], [2, 1], [1, 0], [0, 1]], (9, 1)))
+    assert many.statistic == pytest.approx(0.5 / (math.sqrt(27 / 35) / 6))  # 9 times: variance 27 / 35
+    assert many.n == 36 and not many.warning and many.method.startswith("MAPSSWE")
+
+
+def test_mapsswe_without_a_variance():
+    assert significance.mapsswe(np.zeros((0, 2), int))[1:4] == (0.0, 1.0, 0)
+    assert significance.mapsswe(np.ones((40, 2), int))[1:] == (0.0, 1.0, 40, "")
+    for n in (1, 40):
+        found = significance.mapsswe(np.tile([[2, 1]], (n, 1)))
+        assert math.isnan(found.p) and found.warning == f"all {n} segments differ by 1: no variance"
+
+
+def test_mapsswe_is_sc_stats():
+    """Numbers of Debian's sctk 2.4.10-20151007-1312Z (sclite 2.10, sc_stats 1.3), of `transcripts` as .trn files:
+
+    sclite -r ref.trn trn -h a.trn trn a -i spu_id -o sgml; the same for b;
+    cat a.trn.sgml b.trn.sgml | sc_stats -p -t mapsswe -v -n -
+
+    Where every word of a reference comes once, alignments leave no choice for a segment, and all printed digits agree.
+    Where words come again, sclite and jiwer choose other alignments with as many errors: 168 segments against 169.
+    """
+    errors = significance.segments(*transcripts(repeated=False))
+    difference = errors[:, 0] - errors[:, 1]
+    assert (len(errors), *errors.sum(axis=0)) == (189, 188, 270)
+    assert (difference.mean().round(3), difference.std(ddof=1).round(3)) == (-0.434, 1.385)
+    assert round(significance.mapsswe(errors).statistic, 3) == -4.308
+
+    errors = significance.segments(*transcripts(repeated=True))
+    assert errors.sum(axis=0).tolist() == [129, 252]
+    assert abs(len(errors) - 168) <= 1
+    assert significance.mapsswe(errors).statistic == pytest.approx(-8.035, abs=0.1)
+
+
+# ---- over utterances ----
+
+
+def test_randomisation_by_hand():
+    """1, 2 and 3 errors more: of 8 ways to take sides 2 differ by 6, 1/4. With -1, 2, 3: 4 or more in 4 of 8."""
+    rng = np.random.default_rng(0)
+    found = significance.approximate_randomisation(np.array([1, 2, 3]), np.zeros(3, int), rng, 40_000)
+    assert found.p == pytest.approx(0.25, abs=4 * math.sqrt(0.25 * 0.75 / 40_000))
+    assert (found.statistic, found.n) == (6, 3)
+    found = significance.approximate_randomisation(np.array([0, 2, 3]), np.array([1, 0, 0]), rng, 40_000)
+    assert found.p == pytest.approx(0.5, abs=4 * 0.5 / math.sqrt(40_000))
+    assert significance.approximate_randomisation(np.ones(9, int), np.ones(9, int), rng, 99).p == 1
+    clear = significance.approximate_randomisation(np.ones(99, int), np.zeros(99, int), rng, 999)
+    assert clear.p == 1 / 1000  # never 0
+
+
+def test_randomisation_is_scipys_permutation_test():
+    rng = np.random.default_rng(2)
+    _, some, others = (column[:, 0] for column in corpora(rng, 300, 1, 2, 6, harder=1.1))
+    few = np.array([3, 0, 2, 1, 4, 0, 1, 2, 0, 1, 5]), np.array([1, 1, 2, 0, 1, 0, 2, 1, 0, 0, 3])
+    for a, b, resamples in ((*few, np.inf), (some, others, 20_000)):  # all 2^11 ways; as many at random
+        theirs = stats.permutation_test(
+            (a, b), lambda x, y, axis: (x - y).sum(axis), permutation_type="samples", vectorized=True,
+            n_resamples=resamples, batch=1000, rng=rng,
+        ).pvalue  # fmt: skip
+        ours = significance.approximate_randomisation(a, b, rng, 20_000).p
+        assert 0.005 < theirs < 0.9
+        assert ours == pytest.approx(theirs, abs=4 * math.sqrt(2 * theirs * (1 - theirs) / 20_000))
+
+
+def test_t_by_hand():
+    """Differences 2, 0, 1, 1: mean 1, sd sqrt(2/3), t = 1 / sqrt(2/3 / 4) = sqrt(6) with 3 degrees of freedom."""
+    found = significance.paired_t([3, 1, 2, 1], [1, 1, 1, 0])
+    assert found.statistic == pytest.approx(math.sqrt(6))
+    assert found.p == pytest.approx(2 * stats.t.sf(math.sqrt(6), 3))
+    assert "t-test" in found.method and found.n == 4
+    assert significance.paired_t([1, 2], [1, 2]).p == 1
+    assert significance.paired_t([2, 3], [1, 2]).warning == "all 2 utterances differ by 1: no variance"
+
+
+def test_wilcoxon_by_hand():
+    """Differences 1, -1, 2, 3, 3 and a 0: ranks 1.5, 1.5, 3, 4.5, 4.5; the smaller sum is 1.5.
+
+    Its mean is 5 * 6 / 4 = 7.5, its variance 5 * 6 * 11 / 24 less (2^3 - 2) / 48 for each of two ties: 13.5.
+    """
+    found = significance.wilcoxon([1, 0, 2, 3, 4, 7], [0, 1, 0, 0, 1, 7])
+    assert found.statistic == 1.5
+    assert found.p == pytest.approx(math.erfc((7.5 - 1.5) / math.sqrt(13.5) / math.sqrt(2)))
+    assert found.n == 5 and found.warning == "5 utterances differ" and "Wilcoxon" in found.method
+    assert significance.wilcoxon([1, 2], [1, 2])[1:4] == (0, 1, 0)
+
+
+def test_tests_agree_where_all_hold():
+    """A large test set and a middling difference: p-values of one question, 0.02 apart at most."""
+    words, a, b = (column[:, 0] for column in corpora(np.random.default_rng(9), 1500, 1, 2, 8, harder=1.02))
+    rng = np.random.default_rng(1)
+    sums = bootstrap.resampled_sums(np.stack([words, a, b], axis=1).astype(float), 10_000, rng)
+    p = bootstrap.two_sided_p((sums[:, 2] - sums[:, 1]) / sums[:, 0])
+    normal = significance.paired_t(a, b).p
+    assert 0.01 < normal < 0.4
+    assert significance.approximate_randomisation(a, b, rng).p == pytest.approx(normal, abs=0.02)
+    assert p == pytest.approx(normal, abs=0.02)
+    assert significance.wilcoxon(a, b).p == pytest.approx(normal, abs=0.25)  # of signs and ranks, not of sums
+
+
+# ---- bootstrap.py ----
+
+
+def test_interval_is_scipys():
+    words, errors, _ = (column[:, 0] for column in corpora(np.random.default_rng(21), 300, 1))
+    sums = bootstrap.resampled_sums(np.stack([errors, words], axis=1).astype(float), 10_000, np.random.default_rng(1))
+    samples = 100 * sums[:, 0] / sums[:, 1]
+    theirs = stats.bootstrap(
+        (errors, words), lambda e, w, axis: 100 * e.sum(axis) / w.sum(axis), n_resamples=10_000, paired=True,
+        vectorized=True, batch=1000, method="percentile", rng=np.random.default_rng(2),
+    )  # fmt: skip
+    ours, tolerance = bootstrap.interval(samples), 0.15 * samples.std()
+    assert ours == pytest.approx(tuple(theirs.confidence_interval), abs=tolerance)
+    assert samples.std() == pytest.approx(theirs.standard_error, rel=4 / math.sqrt(10_000))
+    assert ours[1] - ours[0] > 20 * tolerance
+
+
+def test_interval_and_probability_are_kaldialigns():
+    """Its interval is the mean of the resampled WERs and 1.96 of their standard deviations on both sides.
+
+    Its p_s2_improv_over_s1 is the share of resamples in which system 2 is strictly better: of them our p is made.
+    """
+    refs, a, b = ([text.split() for text in texts] for texts in transcripts(repeated=False))
+    chosen = slice(0, 20)
+    theirs = kaldialign.bootstrap_wer_ci(refs[chosen], b[chosen], a[chosen], replications=10_000, seed=3)
+    counts = [
+        (len(r), *(kaldialign.edit_distance(r, h)["total"] for h in hyps))
+        for r, *hyps in zip(refs[chosen], a[chosen], b[chosen], strict=True)
+    ]
+    sums = bootstrap.resampled_sums(np.array(counts, dtype=float), 10_000, np.random.default_rng(4))
+    for column, name in ((2, "system1"), (1, "system2")):
+        rates = sums[:, column] / sums[:, 0]
+        assert rates.mean() == pytest.approx(theirs[name]["wer"], abs=4 * rates.std() * math.sqrt(2 / 10_000))
+        assert 1.96 * rates.std() == pytest.approx(theirs[name]["ci95"], rel=4 / math.sqrt(10_000))
+        low, high = bootstrap.interval(rates)  # percentiles of a slightly skewed distribution
+        assert low == pytest.approx(theirs[name]["ci95min"], abs=0.25 * rates.std())
+        assert high == pytest.approx(theirs[name]["ci95max"], abs=0.25 * rates.std())
+    better = np.mean(sums[:, 1] < sums[:, 2])
+    assert better == pytest.approx(theirs["p_s2_improv_over_s1"], abs=4 * math.sqrt(2 * better * (1 - better) / 10_000))
+    assert 0.7 < better < 0.99
+
+
+# ---- coverage, with 1 000 corpora: a share near 0.95 is known to 0.007 ----
+
+SETS, UTTERANCES, RESAMPLES = 1000, 200, 2000
+
+
+def covered(numerators, words, truth, rng, resamples=RESAMPLES):
+    """Share of the sets (columns) whose interval of 100 sum(numerators) / sum(words) holds the truth."""
+    held, step = 0, 125  # corpora that share their draws
+    for start in range(0, words.shape[1], step):
+        columns = [x[:, start : start + step].astype(float) for x in (numerators, words)]
+        above, below = np.split(bootstrap.resampled_sums(np.hstack(columns), resamples, rng), 2, axis=1)
+        low, high = np.percentile(100 * above / below, [2.5, 97.5], axis=0)
+        held += np.count_nonzero((low <= truth) & (truth <= high))
+    return held / words.shape[1]
+
+
+def test_interval_covers_the_true_wer():
+    """95 % intervals of 1 000 corpora of 200 utterances, spread as in a run (see `corpora`), 2 000 resamples each."""
+    rng = np.random.default_rng(1000)
+    words, errors, _ = corpora(rng, UTTERANCES, SETS)
+    truth = 100 * 0.65 / (0.65 + 4.72)
+    assert 100 * errors.sum() / words.sum() == pytest.approx(truth, abs=0.15)
+    assert errors.var() > 2 * (words * truth / 100 * (1 - truth / 100)).mean()  # over-dispersed
+    assert 0.93 <= covered(errors, words, truth, rng) <= 0.97
+
+
+def test_interval_covers_the_true_difference():
+    """The same, paired, of a system with 1.2 times the errors (a chance of an error never reaches 1 here)."""
+    rng = np.random.default_rng(1001)
+    words, a, b = corpora(rng, UTTERANCES, SETS, 2, 18, harder=1.2)
+    truth = 100 * 0.2 * 2 / 20
+    assert 0.93 <= covered(b - a, words, truth, rng) <= 0.97
+
+
+def test_equal_systems_differ_significantly_in_five_of_a_hundred():
+    rng = np.random.default_rng(1002)
+    _, a, b = corpora(rng, UTTERANCES, SETS)
+    p = np.array([significance.approximate_randomisation(a[:, i], b[:, i], rng, 999).p for i in range(SETS)])
+    assert 0.03 <= np.mean(p <= 0.05) <= 0.07
+    assert 0.46 <= p.mean() <= 0.56  # uniform, with a little more for ties
+    t = np.array([significance.paired_t(a[:, i], b[:, i]).p for i in range(SETS)])
+    assert 0.03 <= np.mean(t <= 0.05) <= 0.07
+
+
+def test_speakers_who_differ_need_to_be_resampled():
+    """40 speakers with 10 utterances each, WERs 12 % that scatter by 10 points: over utterances it holds 7 of 10."""
+    rng = np.random.default_rng(1003)
+    own = rng.beta(1.2, 8.8, (40, 1, 500))  # of each speaker
+    words = rng.integers(3, 20, (40, 10, 500))
+    errors = rng.binomial(words, rng.beta(4 * own, 4 * (1 - own), words.shape))
+    flat = [x.reshape(400, 500) for x in (errors, words)]
+    assert covered(*flat, 12, rng, 1000) < 0.8
+    assert 0.9 <= covered(errors.sum(axis=1), words.sum(axis=1), 12, rng, 1000) <= 0.97
+
+
+# ---- speakers and seeds ----
+
+
+def test_speakers_of_one_utterance_are_utterances():
+    words, errors, _ = (column[:, 0] for column in corpora(np.random.default_rng(5), 60, 1))
+    names = [f"s{i:02d}" for i in range(60)]
+    found = significance.speaker_bootstrap(errors, words, names, np.random.default_rng(6), 500)
+    sums = bootstrap.resampled_sums(np.stack([errors, words], axis=1).astype(float), 500, np.random.default_rng(6))
+    assert (found.low, found.high) == bootstrap.interval(100 * sums[:, 0] / sums[:, 1])
+    assert found.value == 100 * errors.sum() / words.sum()
+    assert found.n == 60 and not found.warning and "over speakers, 500 resamples" in found.method
+
+
+def test_speakers_are_drawn_whole():
+    """Two speakers of 10 and 30 %, any number of utterances: 10, 20 or 30 %, so that is the interval."""
+    errors, words = np.repeat([1, 3], 50), np.full(100, 10)
+    speakers = ["anna"] * 50 + ["ben"] * 50
+    found = significance.speaker_bootstrap(errors, words, speakers, np.random.default_rng(0), 500)
+    assert found[1:5] == (20, 10, 30, 2)
+    assert found.warning == "2 speakers are few: the interval is too narrow"
+
+
+def test_without_speakers_there_is_no_interval_over_them():
+    for speakers, warning in (
+        (["anna"] * 4, "one speaker: not possible"),
+        (["anna", "", "ben", ""], "2 of 4 utterances without a speaker: not possible"),
+        ([""] * 4, "4 of 4 utterances without a speaker: not possible"),
+    ):
+        found = significance.speaker_bootstrap([1, 0, 2, 0], [9, 9, 9, 9], speakers, np.random.default_rng(0), 50)
+        assert found.value == pytest.approx(100 / 12)
+        assert math.isnan(found.low) and math.isnan(found.high)
+        assert found.warning == warning and found.n == len(set(speakers) - {""})
+
+
+def test_over_seeds_by_hand():
+    assert significance.over_seeds([10, 12, 17])[1:] == pytest.approx((13, math.sqrt((9 + 1 + 16) / 2), 3))
+    one = significance.over_seeds([10])
+    assert one.mean == 10 and math.isnan(one.sd) and one.n == 1 and "standard deviation" in one.method
+    with pytest.raises(ValueError, match="no value"):
+        significance.over_seeds([])
