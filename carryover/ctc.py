@@ -120,6 +120,28 @@ def log_likelihood(
     )
 
 
+def label_likelihood(
+    log_probs: torch.Tensor,
+    frames: torch.Tensor,
+    targets: torch.Tensor,
+    lengths: torch.Tensor,
+    blank: int,
+    labels: str,
+    generator: torch.Generator,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """`log_likelihood` (B,) of the transcript (labels: gold) or of a draw of the model (sampled), and its length (B,).
+
+    What the Fisher information is estimated from; other arguments as `log_likelihood`. A drawn y without a symbol
+    counts as one long where a mean over symbols is wanted.
+    """
+    if labels == "sampled":
+        drawn = sample(log_probs.detach(), frames, blank, generator)
+        lengths = torch.tensor([len(y) for y in drawn], device=log_probs.device)
+        drawn = [torch.tensor(y or [0], device=log_probs.device) for y in drawn]
+        targets = torch.nn.utils.rnn.pad_sequence(drawn, batch_first=True)
+    return log_likelihood(log_probs, frames, targets, lengths, blank), lengths.clamp(min=1)
+
+
 def collapse(ids: torch.Tensor | Sequence[int], blank: int) -> list[int]:
     """A frame path -> its symbols: equal neighbours merged first, blanks dropped then (B of Graves et al. 2006)."""
     path = ids.tolist() if isinstance(ids, torch.Tensor) else ids

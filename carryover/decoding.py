@@ -34,6 +34,13 @@ class BeamSearch:
     natural logarithms, p(y|x) summed over the paths that stay in the beam, p_LM with its sentence end and 10^-10 more
     for each word that is not in the model's list. alpha and beta are chosen on validation, never on test.
 
+    With `length_penalty` c above 0 the beam's last texts compete once more: the one with the highest
+
+        (log p(y|x) + alpha * log p_LM(y)) / n^c + beta * n,    n = words of y (1 for an empty text),
+
+    is taken. This is the length penalty of transformers' generate, and as in Wu et al. (2016, section 7, there with
+    ((5 + n) / 6)^c) only logarithms are divided: they are never positive, so a larger c favours longer texts.
+
     Three things are handled here that its searcher leaves to the caller: relative lengths are cut down to one frame too
     few (so it is given frames), the sentence end is never scored (so "der" ends a sentence as well as "haus"), and an
     ARPA file's words that have no back-off weight are taken for unknown (so the list is read here).
@@ -60,7 +67,9 @@ class BeamSearch:
         -inf searches everything within the beam, slowly.
     prune_history : bool
         Of texts whose next words the language model scores alike, only the best goes on: faster; a sum over paths may
-        lose its smaller terms.
+        lose its smaller terms, and `length_penalty` finds fewer texts to choose from (give False).
+    length_penalty : float
+        c; 0 takes the text with the highest score. Chosen on validation, as alpha and beta.
 
     Raises
     ------
@@ -69,7 +78,7 @@ class BeamSearch:
     FileNotFoundError
         For a missing file of `lm` or `words`.
     ValueError
-        For a binary without `words`, and for a model or list without words.
+        For a binary without `words`, for a model or list without words, and for a negative `length_penalty`.
     """
 
     def __init__(
@@ -83,7 +92,10 @@ class BeamSearch:
         token_prune_min_logp: float = -5.0,
         beam_prune_logp: float = -10.0,
         prune_history: bool = True,
+        length_penalty: float = 0.0,
     ):
+        if not 0 <= length_penalty < math.inf:
+            raise ValueError(f"length_penalty: {length_penalty}; give 0 (none) or more, e.g. 0.5 or 1")
         if words and not lm:
             raise ValueError(f"words: {words} is the list of a language model, and lm names none; give lm or no words")
         if lm:
@@ -108,7 +120,9 @@ class BeamSearch:
             beam_prune_logp=beam_prune_logp,
             token_prune_min_logp=token_prune_min_logp,
             prune_history=prune_history,
+            topk=beam_size if length_penalty else 1,
         )
+        self._length_penalty, self._word_bonus = length_penalty, beta if lm else 0.0
 
     def __call__(self, log_probs: torch.Tensor, frames: torch.Tensor) -> list[str]:
         """(B, T, V) log-probabilities (no logits: a score against the LM's means something), (B,) frames -> B texts."""
@@ -119,8 +133,15 @@ class BeamSearch:
             )
         log_probs = log_probs.detach().float().cpu().numpy()
         return [
-            self._searcher.decode_log_probs(one, n)[0].text for one, n in zip(log_probs, frames.tolist(), strict=True)
+            max(self._searcher.decode_log_probs(one, n), key=self._score).text
+            for one, n in zip(log_probs, frames.tolist(), strict=True)
         ]
+
+    def _score(self, found) -> float:
+        """What a hypothesis of the searcher (its lm_score is the whole score) is worth under the length penalty."""
+        words = len(found.text.split())
+        bonus = self._word_bonus * words
+        return (found.lm_score - bonus) / max(words, 1) ** self._length_penalty + bonus
 
 
 class _Searcher(CTCBeamSearcher):

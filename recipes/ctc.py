@@ -36,7 +36,8 @@ class CTCBrain(RecipeBrain):
         if stage != Stage.TRAIN:
             return terms
         batch.blanks = ctc.blank_ratio(log_probs.detach(), self.frames, blank)
-        return terms | self.hparams.distillation.terms(self.inputs, self.logits, self.frames, self.old_units())
+        ids = None if self.augmented else batch.id
+        return terms | self.hparams.distillation.terms(self.inputs, self.logits, self.frames, self.old_units(), ids)
 
     def transcribe(self, batch, stage, predictions):
         """-> list of B strings: greedy in validation, the YAML's decoder in test."""
@@ -44,13 +45,17 @@ class CTCBrain(RecipeBrain):
         return decoder(predictions, self.frames)
 
     def features(self, batch, stage):
-        """-> what the model takes (B, S) or (B, F, 160), each utterance by itself, and the lengths (B,)."""
-        wavs, lengths = unpadded(*batch.wav)
+        """-> what the model takes (B, S) or (B, F, 160), each utterance by itself, and the lengths (B,).
+
+        `self.augmented` says whether it is something else than the manifest's recordings.
+        """
+        wavs, lengths = recorded, _ = unpadded(*batch.wav)
         if stage == Stage.TRAIN:
             augmented, heard = unpadded(*self.hparams.augmentation(*batch.wav))
             # sped-up speech can become too short for its transcript, which would then be impossible
             if bool((self.hparams.check.frames(heard) >= batch.frames_needed.to(heard.device)).all()):
                 wavs, lengths = augmented, heard
+        self.augmented = wavs is not recorded  # the augmentation hands back what it leaves alone
         inputs = [self.hparams.features(wav[:n]) for wav, n in zip(wavs, lengths.tolist(), strict=True)]
         padded = torch.nn.utils.rnn.pad_sequence(inputs, batch_first=True)
         return padded, torch.tensor([len(x) for x in inputs], device=padded.device)
@@ -101,15 +106,8 @@ class CTCBrain(RecipeBrain):
         return logits.log_softmax(dim=-1)
 
     def log_likelihood(self, batch, labels, generator):
-        log_probs = self.old_log_probs(batch)
-        targets, lengths = self.targets(batch)
-        blank = self.hparams.tokenizer.blank
-        if labels == "sampled":
-            drawn = ctc.sample(log_probs.detach(), self.frames, blank, generator)
-            lengths = torch.tensor([len(y) for y in drawn], device=log_probs.device)
-            drawn = [torch.tensor(y or [0], device=log_probs.device) for y in drawn]
-            targets = torch.nn.utils.rnn.pad_sequence(drawn, batch_first=True)
-        return ctc.log_likelihood(log_probs, self.frames, targets, lengths, blank), lengths.clamp(min=1)
+        log_probs, blank = self.old_log_probs(batch), self.hparams.tokenizer.blank
+        return ctc.label_likelihood(log_probs, self.frames, *self.targets(batch), blank, labels, generator)
 
     def outputs(self, batch):
         logits, frames = self.modules.acoustic(*self.features(batch, Stage.TEST))  # (B, T, V)

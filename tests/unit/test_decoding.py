@@ -120,9 +120,46 @@ def test_a_tokenizer_of_another_model_is_refused():
         BeamSearch(CHARACTERS)(torch.zeros(1, 3, 5), torch.tensor([3]))
 
 
+def penalised(log_p, text, c, bonus=0.0):
+    words = len(text.split())
+    return log_p / max(1, words) ** c + bonus * words
+
+
+@pytest.mark.parametrize("c", [0.5, 1.0, 2.0])
+def test_a_length_penalty_takes_the_text_that_its_formula_says(c):
+    frames, changed = torch.tensor([5]), 0
+    for seed in range(8):
+        log_probs = torch.randn(1, 5, 4, generator=torch.Generator().manual_seed(seed)).log_softmax(-1)
+        every = texts_of(log_probs[0], CHARACTERS)
+        best = max(every, key=lambda text: penalised(math.log(every[text]), text, c))
+        assert BeamSearch(CHARACTERS, length_penalty=c, **EXACT)(log_probs, frames) == [best]
+        changed += best != max(every, key=every.get)
+    assert changed > 0
+
+
+def test_a_length_penalty_on_two_texts_by_hand():
+    # "a" has 0.6 and "a b" 0.4: -0.51 is more than -0.92, but less than -0.92 / 2 = -0.46, the mean of a word
+    space = CHARACTERS.encode("a b")[1]
+    log_probs = torch.full((1, 3, 4), 1e-9)
+    a, b = CHARACTERS.encode("ab")
+    log_probs[0, 0, a] = 1.0
+    log_probs[0, 1, space] = 1.0  # "a " is "a"
+    log_probs[0, 2, CHARACTERS.blank], log_probs[0, 2, b] = 0.6, 0.4
+    for c, text in ((0.0, "a"), (0.8, "a"), (0.9, "a b"), (1.0, "a b")):  # turns at log2(0.92 / 0.51) = 0.843
+        assert BeamSearch(CHARACTERS, length_penalty=c)(log_probs.log(), torch.tensor([3])) == [text], c
+    assert BeamSearch(CHARACTERS, length_penalty=1.0)(log_probs.log(), torch.tensor([0])) == [""]
+
+
+@pytest.mark.parametrize("c", [-0.1, math.nan, math.inf])
+def test_a_length_penalty_that_is_none_is_refused(c):
+    with pytest.raises(ValueError, match="length_penalty: .* give 0 .none. or more"):
+        BeamSearch(CHARACTERS, length_penalty=c)
+
+
 @needs_kenlm
+@pytest.mark.parametrize("length_penalty", [0.0, 1.0])
 @pytest.mark.parametrize("seed", range(8))
-def test_with_a_language_model_the_score_is_the_one_that_is_promised(arpa, seed):
+def test_with_a_language_model_the_score_is_the_one_that_is_promised(arpa, seed, length_penalty):
     import kenlm
 
     model, alpha, beta = kenlm.Model(arpa), 0.7, 0.9
@@ -131,11 +168,12 @@ def test_with_a_language_model_the_score_is_the_one_that_is_promised(arpa, seed)
     def score(text, p):
         unknown = sum(word not in IN_LIST for word in text.split())
         log_lm = math.log(10) * (model.score(text, bos=True, eos=True) - 10 * unknown)
-        return math.log(p) + alpha * log_lm + beta * len(text.split())
+        return penalised(math.log(p) + alpha * log_lm, text, length_penalty, bonus=beta)
 
     every = texts_of(log_probs[0], CHARACTERS)
     best = max(every, key=lambda text: score(text, every[text]))
-    assert BeamSearch(CHARACTERS, lm=arpa, alpha=alpha, beta=beta, **EXACT)(log_probs, torch.tensor([5])) == [best]
+    search = BeamSearch(CHARACTERS, lm=arpa, alpha=alpha, beta=beta, length_penalty=length_penalty, **EXACT)
+    assert search(log_probs, torch.tensor([5])) == [best]
 
 
 @needs_kenlm

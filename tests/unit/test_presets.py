@@ -17,6 +17,11 @@ ABSOLUTE = {
 RELATIVE = ["overfitting", "underfitting"]
 GERMAN = WHISPER.with_name("german_adaptation.yaml")
 METHODS = ["plain", "ewc", "mas", "l2sp", "lwf", "replay", "replay_ewc", "joint", "new_only"]
+SIGN = {  # preset: the YAML it is for
+    "sign_baseline": "sign_teacher", "sign_no_augmentation": "sign_teacher", "sign_dropout_02": "sign_teacher",
+    "sign_dropout_04": "sign_teacher", "sign_rate_5e4": "sign_teacher", "sign_batch_12": "sign_teacher",
+    "sign_continue": "sign_teacher", "sign_alone": "sign_student",
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -30,7 +35,14 @@ def loaded(overrides):
 
 
 def test_the_list_is_closed():
-    assert list(presets.read()) == [*ABSOLUTE, *RELATIVE, *METHODS]
+    assert list(presets.read()) == [*ABSOLUTE, *RELATIVE, *METHODS, *SIGN]
+
+
+@pytest.mark.parametrize("name", SIGN)
+def test_every_variation_of_signing_sets_keys_of_its_yaml(name):
+    yaml = WHISPER.with_name(f"{SIGN[name]}.yaml")
+    overrides = presets.apply([name], presets.scalars(yaml.read_text(encoding="utf-8")))
+    assert set(overrides) <= set(settings.top_level_keys(str(yaml)))
 
 
 @pytest.mark.parametrize("name", METHODS)
