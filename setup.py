@@ -12,6 +12,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["carryover", "carryover.*"]),
+    package_data={"carryover.report": ["page.html", "page.css", "page.js"]},
     python_requires=">=3.10",
     install_requires=[
         # the pair has to match: torchaudio's extension is built against one torch
@@ -30,6 +31,8 @@ setup(
         "typer",
         "tensorboard",
         "matplotlib",
+        "jinja2",  # the page of a report
+        "rich",  # carryover watch
         "espeakng-loader==0.2.4",  # speaks the embedded corpus; pinned, for the samples depend on it
     ],
     extras_require={

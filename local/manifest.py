@@ -85,35 +85,64 @@ def prepare(
         Where the list, a column, a split or the language is not there, or a line of it is broken.
     """
     data_folder = Path(data_folder).expanduser()
-    rows = [row for path, split in _lists(data_folder, splits) for row in _rows(path, split)]
+    used = rows(data_folder, language, splits)
+    settings = {"corpus": "manifest", "data_folder": data_folder, "language": language, "splits": list(splits)}
+    drawn = {"sample": sample, "sample_seed": sample_seed, "metadata_check": metadata_check}
+    return manifest.build(utterances(used, language), folder, check, settings, workers, **drawn)
+
+
+def rows(
+    data_folder: str | Path,
+    language: str,
+    splits: Sequence[str],
+    aliases: Mapping[str, tuple[str, ...]] = ALIASES,
+) -> list[dict[str, str]]:
+    """What a corpus lists of one language and some splits; what it leaves out is counted in a printed line.
+
+    Parameters
+    ----------
+    data_folder, language, splits
+        As `prepare`.
+    aliases : dict
+        Names of columns by field; a corpus that is no audio has more of them (local/landmarks.py).
+
+    Returns
+    -------
+    rows : list of dict
+        Values by field, with `file`, the path as it can be opened; in the order of `splits`, then of the list.
+
+    Raises
+    ------
+    ValueError
+        As `prepare`.
+    """
+    data_folder = Path(data_folder).expanduser()
+    listed = [row for path, split in _lists(data_folder, splits) for row in _rows(path, split, aliases)]
     left_out, used = Counter(), []
-    for row in rows:
+    for row in listed:
         if row["split"] not in splits:
             left_out[f"of split '{row['split']}'"] += 1
         elif row.setdefault("language", language).lower() != language.lower():
             left_out[f"in language '{row['language']}'"] += 1
         else:
             used.append(row)
-    parts = [f"{data_folder}: {len(rows)} rows, {len(used)} used", *(f"{n} {what}" for what, n in left_out.items())]
+    parts = [f"{data_folder}: {len(listed)} rows, {len(used)} used", *(f"{n} {what}" for what, n in left_out.items())]
     print(", left out ".join(parts))
 
     for split in splits:
-        if not any(row["split"] == split for row in rows):
+        if not any(row["split"] == split for row in listed):
             raise ValueError(
                 f"data_folder: '{data_folder}' lists no row of split '{split}'; looked for {_values(split)} in the "
-                f"column 'split', found {dict(Counter(row['split'] for row in rows))}; correct the list, or take "
+                f"column 'split', found {dict(Counter(row['split'] for row in listed))}; correct the list, or take "
                 f"'{split}' out of splits"
             )
         if not any(row["split"] == split for row in used):
-            languages = Counter(row["language"] for row in rows if row["split"] == split)
+            languages = Counter(row["language"] for row in listed if row["split"] == split)
             raise ValueError(
                 f"language: '{language}' was asked for, but split '{split}' of '{data_folder}' holds "
                 f"{dict(languages)}; set language to one of these, or correct the column"
             )
-    used.sort(key=lambda row: list(splits).index(row["split"]))  # stable: the list's own order stays within a split
-    settings = {"corpus": "manifest", "data_folder": data_folder, "language": language, "splits": list(splits)}
-    drawn = {"sample": sample, "sample_seed": sample_seed, "metadata_check": metadata_check}
-    return manifest.build(_utterances(used, language), folder, check, settings, workers, **drawn)
+    return sorted(used, key=lambda row: list(splits).index(row["split"]))  # stable: the list's order within a split
 
 
 def _values(split: str) -> str:
@@ -162,14 +191,14 @@ def _lists(data_folder: Path, splits: Sequence[str]) -> list[tuple[Path, str | N
     return [(single[split][0], split) for split in splits]
 
 
-def _rows(path: Path, split: str | None) -> Iterator[dict[str, str]]:
+def _rows(path: Path, split: str | None, aliases: Mapping[str, tuple[str, ...]]) -> Iterator[dict[str, str]]:
     """Rows by field instead of by column; `file` is the audio's path as it can be opened."""
     lines = path.suffix.lower() == ".jsonl"
     keys, columns = None, {}
-    for number, row in _read_jsonl(path) if lines else manifest.read_table(path):
+    for number, row in _read_jsonl(path, aliases) if lines else manifest.read_table(path):
         if keys != row.keys():  # once for a table; a JSON line may differ from the one above it
             keys = row.keys()
-            columns = _columns(f"{path}:{number}" if lines else str(path), tuple(keys), split)
+            columns = _columns(f"{path}:{number}" if lines else str(path), tuple(keys), split, aliases)
         found = {field: row[column].strip() for field, column in columns.items()}
         if not found["audio"]:
             raise ValueError(
@@ -186,7 +215,7 @@ def _rows(path: Path, split: str | None) -> Iterator[dict[str, str]]:
         yield found
 
 
-def _read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+def _read_jsonl(path: Path, aliases: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[int, dict[str, str]]]:
     for number, line in enumerate(path.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
         if not line.strip():
             continue
@@ -199,7 +228,7 @@ def _read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
             ) from error
         if not isinstance(row, dict):
             raise ValueError(f"{path}:{number}: a JSON {type(row).__name__}; expected one object; correct that line")
-        known = {name for names in ALIASES.values() for name in names}
+        known = {name for names in aliases.values() for name in names}
         for key, value in row.items():
             if key.lower() in known and isinstance(value, (dict, list)):
                 raise ValueError(
@@ -208,11 +237,13 @@ def _read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
         yield number, {key: "" if value is None else str(value) for key, value in row.items()}
 
 
-def _columns(where: str, names: Sequence[str], split: str | None) -> dict[str, str]:
+def _columns(
+    where: str, names: Sequence[str], split: str | None, aliases: Mapping[str, tuple[str, ...]]
+) -> dict[str, str]:
     """Which of a list's columns holds which field."""
     columns = {}
-    for field, aliases in ALIASES.items():
-        found = [name for name in names if name.strip().lower() in aliases]
+    for field, known in aliases.items():
+        found = [name for name in names if name.strip().lower() in known]
         if len(found) > 1:
             raise ValueError(
                 f"{where}: columns {' and '.join(map(repr, found))} both mean {field}; expected one; rename the other"
@@ -222,12 +253,13 @@ def _columns(where: str, names: Sequence[str], split: str | None) -> dict[str, s
         elif field in ("audio", "text") or (field == "split" and split is None):
             raise ValueError(
                 f"{where}: no column for {field}; found {', '.join(map(repr, names))}; expected one of "
-                f"{', '.join(aliases)}; rename a column (a .tsv is separated by tabs, a .csv by commas)"
+                f"{', '.join(known)}; rename a column (a .tsv is separated by tabs, a .csv by commas)"
             )
     return columns
 
 
-def _utterances(rows: Sequence[dict[str, str]], language: str) -> Iterator[Utterance]:
+def utterances(rows: Sequence[dict[str, str]], language: str) -> Iterator[Utterance]:
+    """Rows as `carryover.manifest.build` takes them."""
     # the file's name is the ID people recognise; where folders repeat it (spk1/001, spk2/001) the folder is needed too
     stems = Counter((row["split"], Path(row["audio"]).stem) for row in rows)
     for row in rows:

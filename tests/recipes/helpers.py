@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import torch
 from speechbrain import Stage
 
 from carryover import settings
@@ -35,12 +36,18 @@ def first_ten_losses(yaml: str, folder: Path) -> list[float]:
     """Training losses of a YAML as it stands, on 0.05 h of its corpus; one that needs another's result has the
     embedded model's shape with random weights instead."""
     text = (ROOT / "hparams" / f"{yaml}.yaml").read_text(encoding="utf-8")
-    overrides = {"model": "assets/ctc_small", "from_scratch": "True"} if "\nneeds: " in text else {}
+    corpus = {"prepare": "!name:local.synthetic.prepare {hours: 0.05}", "data_folder": str(folder / "synthetic")}
+    if "local.synthetic_sign" in text:
+        prepare = "!name:local.synthetic_sign.prepare {train: 160, valid: 4, test: 4}"
+        corpus = {"prepare": prepare, "data_folder": str(folder / "signs")}
+    overrides = {}
+    if "\nteacher: " in text:
+        overrides |= {"teacher": random_teacher(folder / "teacher")}
+    elif "\nneeds: " in text:
+        overrides |= {"model": "assets/ctc_small", "from_scratch": "True"}
     if "\nold_data_folder: data" in text:
         overrides |= {"old_data_folder": str(folder / "synthetic")}
-    overrides |= {
-        "prepare": "!name:local.synthetic.prepare {hours: 0.05}",
-        "data_folder": str(folder / "synthetic"),
+    overrides |= corpus | {
         "output_root": str(folder),
         "max_updates": "10",
         "log_every": "1",
@@ -54,6 +61,21 @@ def first_ten_losses(yaml: str, folder: Path) -> list[float]:
         old = brain.read(old / "train.csv")
     brain.fit(range(1, 2), brain.read(manifests / "train.csv"), None, train_loader_kwargs=kwargs, old_set=old)
     return [e["loss"] for e in brain.metrics.events() if e["event"] == "train"]
+
+
+def random_teacher(folder: Path) -> str:
+    """Folder of a small teacher with the embedded corpus's glosses and random weights."""
+    from carryover.glosses import Glosses
+    from carryover.landmarks import Landmarks
+    from carryover.sequence_model import SequenceCTC
+    from local import synthetic_sign
+
+    tokenizer = Glosses(synthetic_sign.glosses("", ""))
+    torch.manual_seed(3)
+    width = Landmarks(synthetic_sign.LAYOUT).width
+    SequenceCTC(width, len(tokenizer), d_model=16, layers=1, heads=2, d_ffn=32).save(folder)
+    tokenizer.save(folder)
+    return str(folder)
 
 
 def batches(brain, manifest, size, stage=Stage.VALID, **kwargs):
@@ -93,4 +115,5 @@ def events(folder) -> list[dict]:
     """Events of metrics.jsonl without what a clock or another process decides, and without resume events."""
     lines = (Path(folder) / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     found = [json.loads(line) for line in lines]
-    return [{k: v for k, v in e.items() if k not in TIMES} for e in found if e["event"] != "resume"]
+    found = [e for e in found if e["event"] != "resume" and e.get("kind") != "waiting for data"]
+    return [{k: v for k, v in e.items() if k not in TIMES} for e in found]

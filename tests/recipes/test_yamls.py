@@ -15,7 +15,7 @@ from .helpers import ROOT, first_ten_losses, train
 
 YAMLS = sorted((ROOT / "hparams").rglob("*.yaml"))
 GOLDEN = json.loads((ROOT / "tests" / "regression" / "golden_losses.json").read_text())
-EXPECTED = 5
+EXPECTED = 8
 # Siblings and the keys in which they may differ; everything else is held together.
 SIBLINGS = {
     ("whisper_ft", "whisper_starter"): {
@@ -28,6 +28,14 @@ SIBLINGS = {
         "needs", "model", "from_scratch", "language", "alphabet", "old_language", "old_data_folder", "old_splits", "lr",
         "warmup", "max_updates", "epochs", "valid_every", "save_every", "lambda", "pretrain_seed", "output_folder",
         "test_before", "batch_size", "mask_time_prob", "augment_prob",
+    },
+    ("sign_overfit", "sign_teacher"): {
+        "weight_decay", "dropout", "warmup", "epochs", "batch_size", "grad_accumulation_factor", "log_every",
+        "valid_every", "save_every", "early_stopping_patience", "overfit", "augmentation", "augment_prob", "output_folder",
+    },
+    ("sign_teacher", "sign_student"): {
+        "needs", "teacher", "pretrain_seed", "d_model", "layers", "d_ffn", "heads", "dropout", "loss_weights",
+        "temperature", "distillation", "output_folder",
     },
 }  # fmt: skip
 

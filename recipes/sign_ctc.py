@@ -1,0 +1,184 @@
+"""CTC over landmark sequences of signers: the overfit gate, a teacher, and a student distilled from it."""
+
+from dataclasses import dataclass
+
+import torch
+from speechbrain.dataio.dataset import DynamicItemDataset
+from speechbrain.utils.data_pipeline import provides, takes
+
+from carryover import ctc, landmarks, manifest
+from carryover.brain import RecipeBrain, Stage
+from carryover.decoding import Greedy
+from carryover.glosses import Glosses
+from carryover.sequence_model import SequenceCTC
+
+# Shapes: B batch, F input frames, P points, C coordinates, D features a frame, T output frames, L glosses, V units
+
+
+class SignBrain(RecipeBrain):
+    """Trains `modules.recogniser`, a carryover.sequence_model.SequenceCTC; loss: mean over utterances of -log p.
+
+    Read from `hparams` besides RecipeBrain's: tokenizer, layout, features, augmentation, target_text, distillation,
+    decoder.
+    """
+
+    def compute_forward(self, batch, stage):
+        """-> log-probabilities (B, T, V); `self.frames` (B,) of them are signed."""
+        self.inputs = self.features(batch, stage)
+        self.logits, self.frames = self.modules.recogniser(*self.inputs)
+        return self.logits.float().log_softmax(dim=-1)
+
+    def compute_objectives(self, log_probs, batch, stage):
+        """-> {"ctc": mean over utterances of -log p(y|x)}, in training also what a teacher says, "kd"."""
+        blank = self.hparams.tokenizer.blank
+        terms = {"ctc": -ctc.log_likelihood(log_probs, self.frames, *self.targets(batch), blank).mean()}
+        if stage != Stage.TRAIN:
+            return terms
+        batch.blanks = ctc.blank_ratio(log_probs.detach(), self.frames, blank)
+        units, ids = list(range(log_probs.shape[-1])), None if self.augmented else batch.id
+        return terms | self.hparams.distillation.terms(self.inputs, self.logits, self.frames, units, ids)
+
+    def transcribe(self, batch, stage, predictions):
+        """-> list of B strings: greedy in validation, the YAML's decoder in test."""
+        decoder = self.hparams.decoder if stage == Stage.TEST else Greedy(self.hparams.tokenizer)
+        return decoder(predictions, self.frames)
+
+    def features(self, batch, stage):
+        """-> features (B, F, D), each utterance by itself, and the lengths (B,)."""
+        padded, relative = batch.points  # (B, F, P, C)
+        lengths = torch.round(relative * padded.shape[1]).long().tolist()
+        sequences = [x[:n] for x, n in zip(padded, lengths, strict=True)]
+        self.augmented = stage == Stage.TRAIN and self.hparams.augmentation.changes
+        if self.augmented:
+            # sped-up signing can become too short for its glosses, which would then be impossible
+            fewest = self.modules.recogniser.fewest_inputs(batch.frames_needed).tolist()
+            sequences = [self.hparams.augmentation(x, n) for x, n in zip(sequences, fewest, strict=True)]
+        inputs = [self.hparams.features(x) for x in sequences]
+        padded = torch.nn.utils.rnn.pad_sequence(inputs, batch_first=True)
+        return padded, torch.tensor([len(x) for x in inputs], device=padded.device)
+
+    def targets(self, batch):
+        """-> glosses (B, L), padded, and their numbers (B,)."""
+        tokens, relative = batch.tokens
+        return tokens, torch.round(relative * tokens.shape[1]).long()
+
+    def units(self, batch):
+        return len(batch.id)
+
+    def begin(self, old_set):
+        super().begin(old_set)
+        self.hparams.distillation.begin(self.modules.recogniser)
+
+    def log_likelihood(self, batch, labels, generator):
+        logits, self.frames = self.modules.recogniser(*self.features(batch, Stage.TEST))
+        log_probs = logits.float().log_softmax(dim=-1)
+        blank = self.hparams.tokenizer.blank
+        return ctc.label_likelihood(log_probs, self.frames, *self.targets(batch), blank, labels, generator)
+
+    # ---- reading, logging, export ----
+
+    def batch_statistics(self, batch):
+        seconds = [row["duration"] for row in batch.row]
+        blanks, frames = batch.blanks
+        every = len(seconds) * max(seconds)
+        return {
+            "audio_seconds": sum(seconds), "frames": every, "padded_frames": every - sum(seconds),
+            "blanks": blanks, "output_frames": frames,
+        }  # fmt: skip
+
+    def summary(self, window):
+        return super().summary(window) | {"blank_ratio": window["blanks"] / window["output_frames"]}
+
+    def read(self, path):
+        tokenizer, target_text = self.hparams.tokenizer, self.hparams.target_text
+
+        @takes("audio")
+        @provides("points")
+        def points(path):
+            return torch.from_numpy(landmarks.read(path, self.hparams.layout).array)
+
+        @takes("text")
+        @provides("target", "tokens", "frames_needed")
+        def target(text):
+            yield (target := target_text(text))
+            yield torch.tensor(ids := tokenizer.encode(target))
+            yield ctc.frames_needed(ids)
+
+        keys = ["id", "row", "language", "points", "target", "tokens", "frames_needed"]
+        return DynamicItemDataset(manifest.load(path), dynamic_items=[points, target], output_keys=keys)
+
+    def export(self, folder):
+        self.modules.recogniser.save(folder)
+        self.hparams.tokenizer.save(folder)
+
+
+def teacher(folder: str, tokenizer: Glosses) -> SequenceCTC:
+    """The model of another run, for its posteriors.
+
+    Raises
+    ------
+    ValueError
+        When its units are other glosses than the student's, or stand in another order.
+    """
+    theirs = Glosses.from_folder(folder)
+    if theirs.symbols != tokenizer.symbols:
+        differ = sorted(set(theirs.symbols) ^ set(tokenizer.symbols))
+        raise ValueError(
+            f"teacher: {folder} has {len(theirs)} units and the student {len(tokenizer)}; "
+            + (f"only one of them has {', '.join(differ[:6])}" if differ else "they stand in another order")
+            + ": train the teacher on the same corpus, or give its glosses.txt as the student's glosses"
+        )
+    return SequenceCTC.from_folder(folder)
+
+
+@dataclass
+class Limits:
+    """What this model can take: `limits(utterance)` is the reason to refuse a sequence at preparation, or None.
+
+    Attributes
+    ----------
+    recogniser : carryover.sequence_model.SequenceCTC
+    tokenizer : carryover.glosses.Glosses
+    target_text : callable
+        Targets as they are learned; a transcript that it empties is refused.
+    layout : carryover.landmarks.Layout
+        Points of a frame.
+    seconds : float
+        Longest sequence: attention grows with the square of it.
+    """
+
+    recogniser: object
+    tokenizer: object
+    target_text: object
+    layout: landmarks.Layout
+    seconds: float = 30.0
+
+    def __repr__(self):  # part of a manifest's settings: another vocabulary, layout or stride makes it anew
+        return (
+            f"Limits({self.target_text.name}, {len(self.tokenizer.symbols)} units, {self.layout.name}, "
+            f"{int(self.recogniser.frames(torch.tensor([1000])))} frames of 1000, {self.seconds} s)"
+        )
+
+    def metadata(self, utterance: manifest.Utterance) -> str | None:
+        """What can be said before the landmarks are opened."""
+        text = self.target_text(utterance.text)
+        if not text:
+            return f"no gloss is left after normalisation: {utterance.text!r}"
+        if unknown := self.tokenizer.unknown(text):
+            return f"glosses that are not in the vocabulary: {' '.join(sorted(unknown))}"
+        return None
+
+    def __call__(self, utterance: manifest.Utterance) -> str | None:
+        if reason := self.metadata(utterance):
+            return reason
+        if utterance.duration > self.seconds:
+            return f"sequence is longer than max_seconds {self.seconds:g} s: {utterance.duration:.2f} s"
+        needed = ctc.frames_needed(self.tokenizer.encode(self.target_text(utterance.text)))
+        inputs = len(landmarks.read(utterance.audio, self.layout).array)
+        frames = int(self.recogniser.frames(torch.tensor([inputs])))
+        if needed > frames:
+            return (
+                f"target needs more frames than the sequence has: {needed} (glosses and repeats) of {frames}, made of "
+                f"{inputs} input frames"
+            )
+        return None
