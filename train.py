@@ -12,9 +12,10 @@ from pathlib import Path
 import torch
 import transformers
 
-from carryover import needs, overfit, presets, profiles, run, settings
+from carryover import manifest, needs, overfit, presets, profiles, run, settings
 from carryover.brain import Stage
 from carryover.checkpoint import Checkpointer
+from carryover.flags import overlap
 from carryover.scoring import before_after
 
 
@@ -66,6 +67,9 @@ def main(argv: list[str]) -> int:
     fresh = brain.checkpointer.last() is None
     if fresh:
         brain.metrics.truncate(0)  # a run that ended before its first checkpoint begins anew
+        if not hparams["overfit"]:  # which tests what it has learned, and is meant to
+            train_rows, test_rows = (manifest.load(new[split]).values() for split in ("train", "test"))
+            brain.raise_flags(overlap(train_rows, test_rows, f"test_{language}"))
     if hparams["test_before"] and fresh:
         test("before")
     elif hparams["test_before"]:

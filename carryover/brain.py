@@ -17,7 +17,7 @@ from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.utils.train_logger import FileTrainLogger
 from tqdm import tqdm
 
-from carryover import checkpoint, scoring
+from carryover import checkpoint, flags, scoring
 from carryover.metrics import MetricsLog
 from carryover.micro_batches import halve_until_it_fits
 
@@ -66,6 +66,7 @@ class RecipeBrain(sb.Brain):
         self.stopped = ""  # why training ended, "" while it goes on
         self.window = new_window()
         self.started, self.elapsed_before = time.time(), 0.0
+        self.monitor = self.new_monitor()
         self._random_state = None
         if self.checkpointer is not None:
             self.checkpointer.add_recoverable(
@@ -148,6 +149,9 @@ class RecipeBrain(sb.Brain):
         with random_state_kept():  # an importance that is estimated and one that is reused train the same
             self.begin(old_set)
         self.on_fit_start()
+        self.monitor = self.new_monitor()  # now the schedule is planned, and the log cut back to the checkpoint
+        for event in self.metrics.events():
+            self.monitor.see(event)
         self.print_plan(loader, groups, total)
 
         enable = not self.noprogressbar if progressbar is None else progressbar
@@ -160,7 +164,7 @@ class RecipeBrain(sb.Brain):
                 if epoch > self.epoch:
                     self.epoch, self.groups_done = epoch, 0
                 self._fit_epoch(loader, valid_sets, groups, total, epoch == last_epoch, bar)
-        self.metrics.write("end", **self.now(), reason=self.stopped, skipped=self.skipped)
+        self.log("end", reason=self.stopped, skipped=self.skipped)
         self.load_best()
 
     def begin(self, old_set) -> None:
@@ -374,6 +378,28 @@ class RecipeBrain(sb.Brain):
             "time": round(self.elapsed_before + time.time() - self.started, 3),
         }
 
+    def log(self, event: str, **values) -> None:
+        """Write an event into metrics.jsonl, and what it shows to be going wrong."""
+        event = {"event": event} | self.now() | values
+        self.metrics.write(**event)
+        self.raise_flags(self.monitor.see(event))
+
+    def raise_flags(self, found: list[flags.Flag]) -> None:
+        """A line for the screen and both logs, for each flag."""
+        for flag in found:
+            tqdm.write(flag.line)
+            self.metrics.write("flag", **self.now(), kind=flag.kind, message=flag.line)
+            self.text_log.log_stats(self.now() | {"flag": flag.line})
+
+    def new_monitor(self) -> flags.Monitor:
+        """What looks for red flags, told what it may know of this run."""
+        hparams, schedule = self.hparams, self.schedule
+        settings = {
+            "language": hparams.language, "lr_schedule": schedule.name, "warmup": schedule.warmup,
+            "max_updates": schedule.total_updates, "precision": self.precision, "overfit": hparams.overfit,
+        }  # fmt: skip
+        return flags.Monitor(**flags.told(settings))
+
     def _log_train(self, bar):
         window, self.window = self.window, new_window()
         if not window["updates"]:
@@ -394,7 +420,7 @@ class RecipeBrain(sb.Brain):
                 "peak_memory_bytes": peak_memory_bytes(self.device_type),
             }
         )
-        self.metrics.write("train", **self.now(), **values)
+        self.log("train", **values)
         self.text_log.log_stats(self.now() | {"lr": self.lr}, train_stats=terms)
         bar.set_postfix({name: f"{value:.3f}" for name, value in terms.items()} | {"lr": f"{self.lr:.1e}"})
 
@@ -418,7 +444,7 @@ class RecipeBrain(sb.Brain):
         """Score a validation set and log it; training goes on as if it had not been."""
         with random_state_kept():
             found, _ = self.score_set(loader, Stage.VALID)
-        self.metrics.write("valid", **self.now(), set="valid", language=language, **labels, **found)
+        self.log("valid", set="valid", language=language, **labels, **found)
         self.text_log.log_stats(
             self.now() | {"language": language}, valid_stats={k: found[k] for k in ("loss", "WER", "CER")}
         )
@@ -432,7 +458,7 @@ class RecipeBrain(sb.Brain):
         meta = {"update": self.update, "epoch": self.epoch}
         if self.valid_WER is not None:
             meta["WER"] = self.valid_WER
-        self.metrics.write("checkpoint", **self.now(), **{k: v for k, v in meta.items() if k == "WER"})
+        self.log("checkpoint", **{k: v for k, v in meta.items() if k == "WER"})
         self.valid_WER = None  # belongs to the weights of this update alone
         best = None
 
@@ -541,7 +567,7 @@ class RecipeBrain(sb.Brain):
 
     def log_test(self, found: dict, name: str, language: str, weights: str) -> None:
         """Write a test event into metrics.jsonl and train_log.txt."""
-        self.metrics.write("test", **self.now(), set=name, language=language, weights=weights, **found)
+        self.log("test", set=name, language=language, weights=weights, **found)
         self.text_log.log_stats(
             self.now() | {"set": name, "weights": weights}, test_stats={k: found[k] for k in ("loss", "WER", "CER")}
         )
