@@ -40,6 +40,8 @@ setup(
         "bitsandbytes": ["bitsandbytes"],
         "wandb": ["wandb"],
         "lm": ["kenlm", "pygtrie"],  # beam search with an n-gram model; kenlm is built from source
+        "pose": ["pose-format"],  # landmarks in .pose files
+        "mediapipe": ["mediapipe<0.10.30"],  # landmarks of videos; later wheels have no holistic model
     },
     entry_points={"console_scripts": ["carryover = carryover.cli:main"]},
 )

@@ -68,11 +68,12 @@ def sweep(
     seeds: str = typer.Option(..., help="Seeds of every cell, e.g. 1,2,3"),
     jobs: int = typer.Option(1, help="Runs at a time"),
     out: Path = typer.Option(None, help="Folder of the runs; default: results/<name of the YAML>_sweep"),
+    baseline: str = typer.Option("plain", help="Method that the table compares the others with"),
 ) -> None:
     """Run a grid and make its table; the same command goes on where it stopped. Other --key value go to all runs."""
     from carryover import sweep
 
-    raise typer.Exit(sweep.sweep(path, sets, seeds, jobs, out, context.args))
+    raise typer.Exit(sweep.sweep(path, sets, seeds, jobs, out, context.args, baseline=baseline))
 
 
 @app.command()
@@ -103,6 +104,38 @@ def compare(
     from carryover.report import compare
 
     typer.echo(compare.compare(a, b, weights, utterances).markdown())
+
+
+@app.command()
+def watch(
+    folder: Path = RUN,
+    once: bool = typer.Option(False, "--once", help="Print one frame and end, as it does where no terminal is"),
+    every: float = typer.Option(5.0, min=0.5, help="Seconds between two looks"),
+) -> None:
+    """Show a running job: progress, loss and WER as curves, time left, flags; it may also not have begun or be over."""
+    from carryover.report import watch
+
+    watch.watch(folder, once, every)
+
+
+@app.command()
+def report(
+    results: list[Path] = typer.Argument(metavar="RESULTS...", help="Run folders, or folders with runs below them"),
+    out: Path = typer.Option("report", help="Folder to write"),
+    rate: float = typer.Option(None, help="Money an hour of the machine costs, for the table of costs"),
+    grid: list[str] = typer.Option([], metavar="ROWS,COLUMNS,METRIC", help="A pivot, e.g. 'lr,batch_size,test WER'"),
+    clips: bool = typer.Option(False, "--clips", help="Embed the audio of the worst utterances into the page"),
+    workers: int = typer.Option(2, min=1, help="Processes that read runs"),
+) -> None:
+    """Make a thesis's tables (CSV, Markdown, LaTeX), figures, methods paragraph and one page from run folders."""
+    from carryover.report import build
+
+    grids = [tuple(part.strip() for part in text.split(",")) for text in grid]
+    if wrong := [text for text, parts in zip(grid, grids, strict=True) if len(parts) != 3]:
+        raise typer.BadParameter(
+            f"--grid '{wrong[0]}': expected two keys of the YAML and a metric, with commas between"
+        )
+    typer.echo(build.report(results, out, rate, grids, clips, workers).said())
 
 
 def main() -> None:

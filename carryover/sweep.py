@@ -138,6 +138,11 @@ def _refuse_twice(where: str, values: Sequence[str]) -> None:
         seen[same] = value
 
 
+def method_name(values: dict[str, str]) -> str:
+    """A cell's name in the table: the preset alone where nothing else is varied."""
+    return values["preset"] if values.keys() == {"preset"} else cell_name(values)
+
+
 def cell_name(values: dict[str, str]) -> str:
     """Folder name of a cell, e.g. `preset=ewc,lambda=1e3`.
 
@@ -333,6 +338,7 @@ def sweep(
     extra: Sequence[str] = (),
     command: Sequence[str] | None = None,
     say: Callable[[str], None] = print,
+    baseline: str = forgetting.BASELINE,
 ) -> int:
     """Run a grid from the checkout's root and write OUT/table.md and OUT/table.csv.
 
@@ -357,6 +363,8 @@ def sweep(
         What is run instead of `python train.py`.
     say : callable
         Prints a line.
+    baseline : str
+        Method (preset or cell) that the table compares the others with.
 
     Returns
     -------
@@ -376,6 +384,9 @@ def sweep(
         raise SettingsError(f"--jobs {jobs}: at least 1 is needed")
     out = Path(out or f"results/{Path(path).stem}_sweep")
     cells = grid(sets)
+    names = [method_name(cell) for cell in cells]
+    if baseline not in (forgetting.BASELINE, *names):
+        raise SettingsError(f"--baseline {baseline}: no such method here; expected one of {', '.join(names)}")
     runs = plan(path, cells, parse_seeds(seeds), out, extra)
     todo = [job for job in runs if not job.done]
     say(f"{out}: {len(cells)} cells, {len(runs)} runs, {len(runs) - len(todo)} of them done; {jobs} at a time")
@@ -386,7 +397,7 @@ def sweep(
         say("stopped; the same command goes on")
         return 130
     failed = [job for job in todo if job.error]
-    made = _write_table(runs, cells, out, say)
+    made = _write_table(runs, cells, out, say, baseline)
     for job in failed:
         say(f"\nFAILED {job.name}: {job.error}")
     if failed:
@@ -394,15 +405,17 @@ def sweep(
     return int(bool(failed) or not made)
 
 
-def _write_table(jobs: Sequence[Job], cells: Sequence[dict], out: Path, say: Callable[[str], None]) -> bool:
+def _write_table(
+    jobs: Sequence[Job], cells: Sequence[dict], out: Path, say: Callable[[str], None], baseline: str
+) -> bool:
     """Write the table of the finished runs; False where there is none to be made."""
-    names = {cell_name(cell): cell["preset"] if cell.keys() == {"preset"} else cell_name(cell) for cell in cells}
+    names = {cell_name(cell): method_name(cell) for cell in cells}
     methods = {name: [job.folder for job in jobs if job.cell == cell and job.done] for cell, name in names.items()}
     methods = {name: folders for name, folders in methods.items() if folders}
     if not methods:
         return False
     try:
-        table = forgetting.table(methods)
+        table = forgetting.table(methods, baseline)
     except (FileNotFoundError, ValueError) as error:
         say(f"No table: {error}")
         return False

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from carryover.report import bootstrap, forgetting
 from carryover.report.forgetting import Estimate, number, points, rate
+from carryover.report.run_folder import Run
+from carryover.report.table import Bold, Table
 
 # Colours of Okabe and Ito, told apart by the colour-blind; the markers alone are enough in black and white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
@@ -44,28 +46,37 @@ class Curves:
     caption: str
     key: str = "lambda"
 
-    def markdown(self) -> str:
-        """One row a point; the chosen value of a line is bold."""
+    def as_table(self, name: str = "curve") -> Table:
+        """One row a point; the chosen value of a line is bold. The CSV has each number and its interval by itself."""
         new, old = self.language, self.old_language
         heads = (
             "method", self.key, "seeds", f"{new} WER validation", f"{old} WER validation", "mean validation",
             f"{new} WER test [95 %]", f"{old} WER test [95 %]", "forgetting [95 %]",
         )  # fmt: skip
-        lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
+        rows, flat = [], []
         for point in self.points:
-            value = "-" if point.value is None else f"**{point.value:g}**" if point.chosen else f"{point.value:g}"
+            value = "-" if point.value is None else (Bold if point.chosen else str)(f"{point.value:g}")
             cells = (
                 point.method, value, point.seeds, number(point.valid_new), number(point.valid_old),
                 number((point.valid_new + point.valid_old) / 2), rate(point.new), rate(point.old),
                 points(point.forgetting),
             )  # fmt: skip
-            lines.append(f"| {' | '.join(map(str, cells))} |")
-        return "\n".join(lines) + f"\n\n{self.caption}"
+            rows.append(cells)
+            estimates = [part for e in (point.new, point.old, point.forgetting) for part in e[:3]]
+            known = (point.method, point.value, point.seeds, point.chosen, point.valid_new, point.valid_old)
+            flat.append((*known, *estimates))
+        named = [f"{what}{end}" for what in ("new_WER", "old_WER", "forgetting") for end in ("", "_low", "_high")]
+        csv_columns = ("method", self.key, "seeds", "chosen", "valid_new_WER", "valid_old_WER", *named)
+        return Table(name, heads, rows, self.caption, csv_columns=csv_columns, csv_values=flat)
+
+    def markdown(self) -> str:
+        """The table, with its caption."""
+        return self.as_table().markdown()
 
 
 def curves(
-    lines: Mapping[str, Mapping[float, Sequence[str | Path]]],
-    points: Mapping[str, Sequence[str | Path]] | None = None,
+    lines: Mapping[str, Mapping[float, Sequence[str | Path | Run]]],
+    points: Mapping[str, Sequence[str | Path | Run]] | None = None,
     key: str = "lambda",
     resamples: int = bootstrap.RESAMPLES,
     seed: int = bootstrap.SEED,

@@ -5,8 +5,6 @@ transfer is the new language's WER of the model that learned it without the old 
 positive where the old language helped. WER and CER are never averaged together, and rates never over utterances.
 """
 
-import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from carryover.report import bootstrap
+from carryover.report import table as report_table
 from carryover.report.run_folder import Run
 
 BASELINE, FROM_SCRATCH = "plain", "new_only"
@@ -91,8 +90,11 @@ class Table:
     one_speaker: frozenset[str] = frozenset()
     baseline: str = BASELINE
 
-    def markdown(self) -> str:
-        """Rows that are shown, under their heads, with the caption."""
+    def as_table(self, name: str = "methods") -> report_table.Table:
+        """Rows that are shown, under their heads, without columns of an old language where there is none.
+
+        The CSV has all rows and columns.
+        """
         new, old = (
             f"{name}{' †' * (name in self.one_speaker)}" for name in (self.language, self.old_language or "old")
         )
@@ -101,27 +103,31 @@ class Table:
             "forgetting [95 %]", f"{new} WER to {self.baseline}", f"{old} WER to {self.baseline}", "forward transfer",
             "penalty / loss", "time", "memory",
         )  # fmt: skip
-        lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
-        for row in self.rows:
-            if not row.shown:
-                continue
-            cells = (
+        cells = [
+            (
                 row.method, len(row.seeds), rate(row.new), number(row.old_before.value), rate(row.old),
                 points(row.forgetting), points(row.new_to_baseline), points(row.old_to_baseline),
                 points(row.forward_transfer), number(row.penalty_ratio, ".3g"), number(row.relative_time, ".2f", " x"),
                 number(row.relative_memory, ".2f", " x"),
-            )  # fmt: skip
-            lines.append(f"| {' | '.join(map(str, cells))} |")
-        return "\n".join(lines) + f"\n\n{self.caption}"
+            )
+            for row in self.rows
+            if row.shown
+        ]  # fmt: skip
+        if self.old_language is None:
+            kept = [i for i, head in enumerate(heads) if not head.startswith(("old ", "forgetting", "forward"))]
+            heads, cells = [heads[i] for i in kept], [[row[i] for i in kept] for row in cells]
+        flat = [row.flat() for row in self.rows]
+        return report_table.Table(
+            name, heads, cells, self.caption, csv_columns=list(flat[0]), csv_values=[list(row.values()) for row in flat]
+        )
+
+    def markdown(self) -> str:
+        """Rows that are shown, with the caption."""
+        return self.as_table().markdown()
 
     def csv(self) -> str:
         """All rows and columns, with full precision; empty where there is no number."""
-        out = io.StringIO()
-        rows = [row.flat() for row in self.rows]
-        writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        return out.getvalue()
+        return self.as_table().csv()
 
 
 def number(value: float, form: str = ".2f", unit: str = "") -> str:
@@ -213,7 +219,7 @@ class Scores:
 
 
 def table(
-    methods: Mapping[str, Sequence[str | Path]],
+    methods: Mapping[str, Sequence[str | Path | Run]],
     baseline: str = BASELINE,
     from_scratch: str = FROM_SCRATCH,
     resamples: int = bootstrap.RESAMPLES,
@@ -227,7 +233,7 @@ def table(
     Parameters
     ----------
     methods : dict
-        Run folders of a method, one a seed, by the method's name.
+        Run folders of a method (or `Run`s), one a seed, by the method's name.
     baseline : str
         Method that the others are compared with, if it is among them.
     from_scratch : str
@@ -294,7 +300,8 @@ def _seeds(name: str, folders: Sequence[str | Path]) -> list[Run]:
     """Runs of a method by their seed."""
     if not folders or isinstance(folders, (str, Path)):
         raise ValueError(f"{name}: {folders!r}; expected a list of run folders, one a seed")
-    runs = sorted((Run(Path(folder)) for folder in folders), key=lambda run: (len(run.seed), run.seed))
+    runs = (folder if isinstance(folder, Run) else Run(Path(folder)) for folder in folders)
+    runs = sorted(runs, key=lambda run: (len(run.seed), run.seed))
     twice = [(a, b) for a, b in zip(runs, runs[1:], strict=False) if a.seed == b.seed]
     if twice:
         a, b = twice[0]

@@ -1,15 +1,15 @@
 """One run as its files tell it: settings, events of metrics.jsonl, predictions."""
 
 import csv
-import json
 import math
-import statistics
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
 from ruamel.yaml import YAML
+
+from carryover.report.summary import Summary, number, summarise
 
 
 class Prediction(NamedTuple):
@@ -58,24 +58,38 @@ class Run:
 
     @property
     def seed(self) -> str:
-        return str(self.settings.get("seed", self.folder.name))
+        return self.summary.seed
 
     @property
     def languages(self) -> tuple[str, str | None]:
         """The new language and the old one; None where the YAML has none."""
-        if "language" not in self.settings:
+        settings = self.summary.settings
+        if "language" not in settings:
             raise ValueError(f"{self.folder}/as_written.yaml: no key language; expected the language that was learned")
-        return self.settings["language"], self.settings.get("old_language") or None
+        return settings["language"], settings.get("old_language") or None
 
     @cached_property
-    def events(self) -> list[dict]:
-        """Whole events of metrics.jsonl, in order."""
-        lines = (self.folder / "metrics.jsonl").read_bytes().split(b"\n")[:-1]  # the last one may be half a line
-        return [json.loads(line) for line in lines]
+    def summary(self) -> Summary:
+        """What the run logged; a table of digits to be trusted is not made of a log with holes in it."""
+        return self._whole(summarise(self.folder))
+
+    @classmethod
+    def from_summary(cls, summary: Summary) -> "Run":
+        """The run of a summary that was read before."""
+        run = cls(summary.folder)
+        vars(run)["summary"] = run._whole(summary)
+        return run
+
+    def _whole(self, found: Summary) -> Summary:
+        if found.unreadable:
+            lines = ", ".join(map(str, found.unreadable[:5]))
+            raise ValueError(f"{self.folder}/metrics.jsonl: line {lines}: no event; expected one as JSON on each line")
+        return found
 
     def of(self, kind: str, **labels) -> list[dict]:
-        """Events of a kind whose keys have the values asked for."""
-        return [e for e in self.events if e["event"] == kind and all(e.get(k) == v for k, v in labels.items())]
+        """Test or valid events whose keys have the values asked for."""
+        events = {"test": self.summary.tests, "valid": self.summary.valid}[kind]
+        return [e for e in events if all(e.get(k) == v for k, v in labels.items())]
 
     def tested(self, language: str, weights: str) -> bool:
         return bool(self.of("test", language=language, weights=weights))
@@ -135,30 +149,18 @@ class Run:
         found = [e for e in self.of("valid", language=language, update=update) if "weights" not in e]
         return float(found[-1]["WER"]) if found else math.nan
 
-    @cached_property
+    @property
     def seconds_per_update(self) -> float:
-        """Seconds of training that an update took, the median over the run's train events; nan without any.
-
-        A train event counts from the event just before it, and only where that is a train or valid event: so the
-        start of the run, Fisher estimation, tests, validation, the writing of a checkpoint and a resume are not in
-        it. The median, for a machine pauses.
-        """
-        pairs = zip(self.events, self.events[1:], strict=False)
-        found = [
-            (b["time"] - a["time"]) / (b["update"] - a["update"])
-            for a, b in pairs
-            if b["event"] == "train" and a["event"] in ("train", "valid") and b["update"] > a["update"]
-        ]
-        return statistics.median(found) if found else math.nan
+        """Seconds of training that an update took, see `summary.seconds_of_update`; nan without train events."""
+        return self.summary.seconds_per_update
 
     @property
     def peak_memory_bytes(self) -> float:
         """Highest peak that a train event logged; nan where none did."""
-        found = [float(e["peak_memory_bytes"]) for e in self.of("train") if "peak_memory_bytes" in e]
-        return max(found, default=math.nan)
+        return self.summary.peak_memory_bytes
 
     @property
     def penalty_ratio(self) -> float:
         """Penalty / task loss at the last train event; nan without a penalty."""
-        trained = self.of("train")
-        return float(trained[-1].get("penalty_ratio", math.nan)) if trained else math.nan
+        ratios = self.summary.train.get("penalty_ratio", ())
+        return number(ratios[-1]) if len(ratios) else math.nan

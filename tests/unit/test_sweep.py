@@ -340,9 +340,18 @@ def test_stopping_ends_the_runs(place, number):
 
 def test_command_passes_on_what_it_does_not_know(monkeypatch):
     found = []
-    monkeypatch.setattr(sweep, "sweep", lambda *args: found.append(args) or 3)
+    monkeypatch.setattr(sweep, "sweep", lambda *args, **kwargs: found.append((args, kwargs)) or 3)
     words = ["sweep", "hparams/x.yaml", "--set", "lr=1,2", "--max_updates", "4", "--seeds", "1,2", "--jobs", "2"]
     result = CliRunner().invoke(cli.app, [*words, "--set=preset=a", "--deterministic", "--warmup=-1", "--out", "o"])
     assert result.exit_code == 3, result.output
     extra = ["--max_updates", "4", "--deterministic", "--warmup=-1"]
-    assert found == [("hparams/x.yaml", ["lr=1,2", "preset=a"], "1,2", 2, Path("o"), extra)]
+    args = ("hparams/x.yaml", ["lr=1,2", "preset=a"], "1,2", 2, Path("o"), extra)
+    assert found == [(args, {"baseline": "plain"})]
+
+
+def test_table_is_against_the_baseline_asked_for(place):
+    status, said, _ = go(place, "lr=0.1,0.2", baseline="lr=0.1")
+    assert status == 0 and "de † WER to lr=0.1" in said and "+10.00" in said
+    assert "old WER" not in said and "forward transfer" not in said  # there is no old language
+    with pytest.raises(SettingsError, match="--baseline lr=9: no such method here; expected one of lr=0.1, lr=0.2"):
+        go(place, "lr=0.1,0.2", baseline="lr=9")

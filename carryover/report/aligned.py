@@ -1,0 +1,89 @@
+"""Predictions of a test, read from predictions_SET_WEIGHTS.csv, and their alignment with the references.
+
+The alignments are kaldialign's, over the normalised texts and with the lowest number of edits: so there are as many
+errors in them as jiwer counted for the run. Of alignments with as many edits it takes one that keeps more words.
+"""
+
+import csv
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+import kaldialign
+
+from carryover.report.summary import Summary, clean
+
+WEIGHTS = "best"  # whose errors are looked at
+
+
+class Utterance(NamedTuple):
+    """One row; texts normalised."""
+
+    id: str
+    audio: str
+    speaker: str
+    duration: float
+    reference: str
+    hypothesis: str
+    words: int
+    errors: int
+    characters: int
+    character_errors: int
+
+
+def read(path: Path) -> list[Utterance]:
+    """Rows of a predictions file.
+
+    Raises
+    ------
+    ValueError
+        For a file that lacks a column, or a row that is cut off or holds no number where one belongs.
+    """
+    with open(path, newline="", encoding="utf-8") as file:
+        found = []
+        for row in csv.DictReader(file):
+            try:
+                found.append(
+                    Utterance(
+                        row["id"], row["audio"], row["speaker"], float(row["duration"]),
+                        row["reference_normalised"], row["hypothesis_normalised"],
+                        *(int(row[c]) for c in ("words", "word_errors", "characters", "character_errors")),
+                    )
+                )  # fmt: skip
+            except (KeyError, TypeError, ValueError) as error:
+                raise ValueError(
+                    f"{path}: utterance {len(found) + 1} cannot be read ({type(error).__name__}: {error}); expected "
+                    "the columns of carryover.scoring.COLUMNS. Test again: carryover evaluate RUN"
+                ) from error
+    return found
+
+
+def tests(run: Summary) -> dict[str, list[Utterance]]:
+    """Utterances of a run's test sets with its best weights; of a file that cannot be read, `run.problems` tells."""
+    found = {}
+    for (name, weights), path in run.predictions.items():
+        if weights != WEIGHTS:
+            continue
+        try:
+            if rows := read(path):
+                found[name] = rows
+        except ValueError as error:
+            if (said := clean(str(error))) not in run.problems:
+                run.problems.append(said)
+    return found
+
+
+def words(reference: str, hypothesis: str) -> list[tuple[str, str]]:
+    """Pairs (word of the reference, word of the hypothesis), "" where there is none.
+
+    Example
+    -------
+    >>> words("zet de lamp aan", "zet lamp uit nu")
+    [('zet', 'zet'), ('de', ''), ('lamp', 'lamp'), ('aan', 'uit'), ('', 'nu')]
+    """
+    return kaldialign.align(reference.split(), hypothesis.split(), "")
+
+
+def confusions(reference: str, hypothesis: str) -> Counter:
+    """Counts of (character of the reference, of the hypothesis) that differ, "" where there is none."""
+    return Counter(pair for pair in kaldialign.align(reference, hypothesis, "") if pair[0] != pair[1])

@@ -1,0 +1,251 @@
+"""The figures of a report, from the summaries of its runs; one with nothing to show is left out.
+
+Runs that differ in their seed alone are one line: the mean over seeds, with a band from the lowest to the highest.
+What is drawn over updates is here; what the predictions show is in error_figures.py, how it looks in style.py.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+
+from carryover.report import error_figures
+from carryover.report.scores import method_names
+from carryover.report.style import Figure, Line, Styles, canvas, draw_lines, save
+from carryover.report.summary import Summary, number
+
+TASKS = (
+    "ctc",
+    "nll",
+    "kd",
+)  # terms of the loss that name what is learned; penalties have a figure of their own
+BAND = "Mean over seeds; band: lowest to highest seed, drawn where all seeds have been."
+
+
+def draw(summaries: Sequence[Summary], folder: str | Path) -> list[Figure]:
+    """Draw what these runs have to show, each as NAME.svg, NAME.png and NAME.csv.
+
+    Parameters
+    ----------
+    summaries : list of Summary
+        Finished or not; what a run has not logged is missing in its figures.
+    folder : path
+        Is made where it is not there.
+
+    Returns
+    -------
+    list of Figure
+        A predictions file that cannot be read is left out, and told in its run's `problems`.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    runs = method_names(summaries)
+    styles = Styles(runs)
+    found = [
+        loss(runs, styles, folder),
+        rates(runs, styles, folder, "WER"),
+        rates(runs, styles, folder, "CER"),
+        schedules(runs, styles, folder),
+        _column(
+            runs, styles, folder, "grad_norm", "gradient norm",
+            "Gradient norm over all parameters before clipping, mean over a log window. Dotted: max_grad_norm.",
+            level=_one([run.settings.get("max_grad_norm") for run in summaries]),
+        ),
+        _column(
+            runs, styles, folder, "penalty_ratio", "penalty / loss",
+            "Penalty (EWC, MAS, L2-SP) relative to the task's loss, at each logged update.",
+        ),
+        _column(
+            runs, styles, folder, "blank_ratio", "share of blanks",
+            "Share of frames in which the blank is the likeliest symbol, in training.", log=False,
+        ),
+        forgetting_against_gain(runs, styles, folder),
+        *error_figures.draw(runs, styles, folder),
+    ]  # fmt: skip
+    return [figure for figure in found if figure is not None]
+
+
+def loss(runs: Mapping[str, Sequence[Summary]], styles: Styles, folder: Path) -> Figure | None:
+    """Loss of training and of each validation set over updates; runs with other terms of the loss stand apart."""
+    lines = {}
+    for name, found in runs.items():
+        for terms in dict.fromkeys(_terms(run.train) for run in found):
+            alike = [run for run in found if _terms(run.train) == terms]
+            _add(lines, f"training, {terms}", name, [_of(run, "loss") for run in alike])
+    for name, found in runs.items():
+        for title, curves in _valid(found, "loss", with_terms=True).items():
+            _add(lines, title, name, curves)
+    return _lines(
+        runs, lines, styles, folder, "loss", "loss", f"Loss over optimizer updates. {BAND} Logarithmic scale.", log=True
+    )
+
+
+def rates(runs: Mapping[str, Sequence[Summary]], styles: Styles, folder: Path, rate: str) -> Figure | None:
+    """Validation WER or CER of each language over updates."""
+    lines = {}
+    for name, found in runs.items():
+        for title, curves in _valid(found, rate).items():
+            _add(lines, title, name, curves)
+    caption = f"{rate} in percent on the validation sets, normalised. {BAND}"
+    return _lines(runs, lines, styles, folder, rate, f"{rate} (%)", caption)
+
+
+def schedules(runs: Mapping[str, Sequence[Summary]], styles: Styles, folder: Path) -> Figure | None:
+    """Learning rate over updates; experiments with the same rates are one line."""
+    lines, labels, first = {}, {}, {}
+    for name, found in runs.items():
+        line = Line.of([_of(run, "lr") for run in found])
+        if line is None:
+            continue
+        same = first.setdefault((line.x.tobytes(), line.low.tobytes(), line.high.tobytes()), name)
+        labels.setdefault(same, []).append(name)
+        if same == name:
+            lines[name] = line
+    said = {name: name if len(alike) == 1 else f"{name} and {len(alike) - 1} alike" for name, alike in labels.items()}
+    alike = "; ".join(f"{', '.join(names[1:])} as {names[0]}" for names in labels.values() if len(names) > 1)
+    caption = f"Learning rate of the first parameter group. {BAND}" + (f" The same rates: {alike}." if alike else "")
+    lines = {"": lines} if lines else {}
+    return _lines(runs, lines, styles, folder, "schedules", "learning rate", caption, labels=said)
+
+
+def forgetting_against_gain(
+    runs: Mapping[str, Sequence[Summary]], styles: Styles, folder: Path, name: str = "forgetting"
+) -> Figure | None:
+    """Test WER of the new language over forgetting of the old one; a point a method, and a point an average of weights.
+
+    Forgetting is the test WER of the old language after minus before, in points, as in carryover.report.forgetting.
+    """
+    pairs = {}  # (new, old, sizes of the test sets) -> {(experiment, weights): [(forgetting, WER, seed)]}
+    for experiment, found in runs.items():
+        for run in found:
+            before = run.test(run.old_language, "before")
+            for weights in dict.fromkeys(e.get("weights") for e in run.tests):
+                new, old = run.test(run.language, weights), run.test(run.old_language, weights)
+                if weights in ("before", "last", "evaluate") or None in (before, new, old):
+                    continue
+                if old.get("words") != before.get("words"):
+                    continue  # the test set was changed between the two: no difference can be told
+                pair = (run.language, run.old_language, new.get("words"), old.get("words"))
+                point = (number(old["WER"]) - number(before["WER"]), number(new["WER"]), run.seed)
+                pairs.setdefault(pair, {}).setdefault((experiment, weights), []).append(point)
+    if not pairs:
+        return None
+    rows = []
+    with matplotlib.rc_context({"font.size": 8}):
+        most = max(len({experiment for experiment, _ in points}) for points in pairs.values())
+        figure, all_axes = canvas(len(pairs), high=3.0 + 0.14 * most)
+        for axes, ((language, old_language, words, old_words), points) in zip(all_axes, pairs.items(), strict=True):
+            labelled = set()
+            for (experiment, weights), seeds in points.items():
+                x, y = np.array([s[0] for s in seeds]), np.array([s[1] for s in seeds])
+                average = weights.removeprefix("average_") if weights != "best" else ""
+                axes.errorbar(
+                    x.mean(), y.mean(), [[y.mean() - y.min()], [y.max() - y.mean()]],
+                    [[x.mean() - x.min()], [x.max() - x.mean()]], ecolor="0.7", elinewidth=0.8, linestyle="none",
+                )  # fmt: skip
+                axes.plot(
+                    x.mean(), y.mean(), linestyle="none", markersize=5, **styles.marker(experiment),
+                    fillstyle="none" if average else "full", label=None if experiment in labelled else experiment,
+                )  # fmt: skip
+                if average:
+                    at = (x.mean(), y.mean())
+                    axes.annotate(average, at, xytext=(4, 3), textcoords="offset points", fontsize=6)
+                else:
+                    labelled.add(experiment)
+                panel = f"{language} ({words} words), {old_language} ({old_words} words)"
+                rows.append(
+                    (panel, experiment, weights, len(seeds), x.mean(), x.min(), x.max(), y.mean(), y.min(), y.max())
+                )
+            axes.axvline(0, color="0.6", linewidth=0.7, linestyle=(0, (1, 2)))
+            columns = 1 if max(map(len, labelled), default=0) > 28 else 2
+            axes.set_xlabel(f"forgetting: {old_language} WER after - before (points)")
+            axes.set_ylabel(f"{language} WER (%)")
+            axes.margins(0.08)
+            axes.spines[["top", "right"]].set_visible(False)
+            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), frameon=False, fontsize=6.5, ncols=columns)
+    caption = (
+        "Test WER of the new language against forgetting of the old one; lower left is better. Mean over seeds; bars: "
+        "lowest to highest seed. Open: averages of old and new weights, with the share of the new. Not in it: runs "
+        "without a test before training, and runs of one language."
+    )
+    columns = (
+        "sets", "experiment", "weights", "seeds", "forgetting", "forgetting_low", "forgetting_high", "WER", "WER_low",
+        "WER_high",
+    )  # fmt: skip
+    return save(figure, folder, name, caption, columns, rows)
+
+
+# ---- lines over updates ----
+
+
+def _column(runs, styles, folder, key, label, caption, log=True, level=None) -> Figure | None:
+    """A column of the train events over updates."""
+    lines = {}
+    for name, found in runs.items():
+        _add(lines, "", name, [_of(run, key, positive=log) for run in found])
+    caption = f"{caption} {BAND}" + (" Logarithmic scale." if log else "")
+    return _lines(runs, lines, styles, folder, key, label, caption, log=log, level=level if lines else None)
+
+
+def _lines(runs, lines, styles, folder, name, label, caption, **how) -> Figure | None:
+    """Draw panels of lines over updates and save them with their numbers; each YAML has panels of its own."""
+    if not lines:
+        return None
+    if len({run.experiment for found in runs.values() for run in found}) > 1:
+        whole, lines = lines, {}
+        for title, named in whole.items():
+            for group, line in named.items():
+                subject = ": ".join(filter(None, (runs[group][0].experiment, title)))
+                lines.setdefault(subject, {})[group] = line
+    drawn = draw_lines(lines, styles, "optimizer update", label, **how)
+    rows = (
+        (title, experiment, int(x), mean, low, high, line.seeds)
+        for title, named in lines.items()
+        for experiment, line in named.items()
+        for x, mean, low, high in zip(line.x, line.mean, line.low, line.high, strict=True)
+    )
+    return save(drawn, folder, name, caption, ("panel", "experiment", "update", "mean", "low", "high", "seeds"), rows)
+
+
+def _add(lines: dict, title: str, name: str, curves: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
+    if (line := Line.of(curves)) is not None:
+        lines.setdefault(title, {})[name] = line
+
+
+def _of(run: Summary, key: str, positive: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """(updates, values) of a column of the train events; what a logarithm cannot show or is infinite is left out."""
+    if key not in run.train or "update" not in run.train:
+        return np.empty(0), np.empty(0)
+    values = run.train[key]
+    good = np.isfinite(values) & ((values > 0) | (not positive))
+    return run.train["update"][good], values[good]
+
+
+def _valid(runs: Sequence[Summary], key: str, with_terms: bool = False) -> dict[str, list]:
+    """{panel: [(updates, values) of each run]}; sets of another size, or losses of other terms, are other panels."""
+    found = {}
+    for run in runs:
+        panels = {}
+        for e in run.valid:
+            value = number(e.get(key))
+            if "weights" in e or not np.isfinite(value) or "update" not in e:  # with weights: not of the curve
+                continue
+            size = f"{e['words']} words" if "words" in e else "of unknown size"
+            title = f"validation, {e.get('language', '')}, " + (_terms(e) if with_terms else size)
+            panels.setdefault(title, {})[e["update"]] = value
+        for title, points in panels.items():
+            found.setdefault(title, []).append((np.array(list(points), float), np.array(list(points.values()))))
+    return found
+
+
+def _terms(keys) -> str:
+    """Terms of the task's loss, e.g. `ctc + kd`."""
+    return " + ".join(term for term in TASKS if term in keys) or "loss"
+
+
+def _one(values: Sequence) -> float | None:
+    """The value that all have, where it is a positive number."""
+    found = {number(value) for value in values}
+    value = found.pop() if len(found) == 1 else np.nan
+    return value if value > 0 else None

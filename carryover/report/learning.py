@@ -1,0 +1,250 @@
+"""Tables of how runs learned: curves, penalties, dynamics, loss reduction, memory, cost."""
+
+import math
+import statistics
+from collections.abc import Sequence
+
+import numpy as np
+
+from carryover.report.scores import about, method_names
+from carryover.report.summary import Summary, number
+from carryover.report.table import MOST, Table
+
+# Columns of a train event that are no term of the loss.
+NO_TERM = {
+    "update", "epoch", "time", "loss", "lr", "grad_norm", "audio_seconds", "padding", "blank_ratio", "skipped",
+    "data_wait_seconds", "peak_memory_bytes", "penalty_ratio", "energy_joules",
+}  # fmt: skip
+TASK = ("ctc", "nll", "kd")
+GiB = 2**30
+
+
+def learning_curve(runs: Sequence[Summary]) -> Table | None:
+    """Epoch, update, training and validation loss, WER and CER at every validation."""
+    rows, best = [], set()
+    for run in runs:
+        updates, losses = run.train.get("update", np.array([])), run.train.get("loss", np.array([]))
+        mine = []
+        for event in run.valid:
+            before = np.flatnonzero(updates <= event.get("update", -1))
+            loss = float(losses[before[-1]]) if len(before) and len(losses) else math.nan
+            rates = [number(event.get(key)) for key in ("loss", "WER", "CER")]
+            weights = str(event.get("weights", "training"))
+            cells = [run.name, event.get("language", ""), weights, event.get("epoch"), event.get("update")]
+            mine.append([*cells, loss, *rates])
+        new = [row for row in mine if row[1] == run.language and row[2] == "training" and not math.isnan(row[7])]
+        if new:
+            best |= {(run.name, min(new, key=lambda row: row[7])[4]), (run.name, new[-1][4])}
+        rows += mine
+    if not rows:
+        return None
+    columns = ["run", "language", "weights", "epoch", "update", "train loss", "valid loss", "WER", "CER"]
+    short = len(rows) > MOST
+    shown = [row for row in rows if not short or (row[0], row[4]) in best]
+    notes = [f"Of each run its best and its last validation; all {len(rows)} are in learning_curve.csv."] * short
+    caption = (
+        "Learning curves: training loss (mean over the updates since the log's line before, at the last line up to the "
+        "validation), validation loss, and WER and CER of the validation sets in percent, normalised (jiwer). "
+        + about(_having(runs, rows))
+    )
+    forms = {"train loss": ".4g", "valid loss": ".4g"}
+    return Table("learning_curve", columns, shown, caption, notes, forms, csv_columns=columns, csv_values=rows)
+
+
+def adaptation(runs: Sequence[Summary]) -> Table | None:
+    """Update, training loss, penalty and penalty / loss of runs with a penalty."""
+    rows, shown = [], []
+    for run in runs:
+        if "penalty_ratio" not in run.train:
+            continue
+        ratio = run.train["penalty_ratio"]
+        terms = [key for key in run.train if key not in NO_TERM and key not in TASK]
+        penalty = sum(run.train[key] for key in terms) if terms else ratio * run.train["loss"]
+        columns = (run.train["update"], run.train["loss"], penalty, ratio)
+        mine = [
+            [run.name, run.settings.get("lambda"), int(update), *map(float, values)]
+            for update, *values in zip(*columns, strict=True)
+        ]
+        rows += mine
+        # the display shows how it grows: five points a run
+        shown += [mine[i] for i in sorted(set(np.linspace(0, len(mine) - 1, 5).round().astype(int).tolist()))]
+    if not rows:
+        return None
+    columns = ["run", "lambda", "update", "train loss", "penalty", "penalty / loss"]
+    caption = (
+        "Adaptation: loss of the task and penalty against forgetting, each unweighed by the other, and their ratio, as "
+        f"the log has them: loss as the mean over the updates since the line before. {about(_having(runs, rows))}"
+    )
+    forms = {"lambda": "g", "train loss": ".4g", "penalty": ".4g", "penalty / loss": ".3g"}
+    notes = ["Five lines of each run's log; all are in adaptation.csv."] * (len(shown) < len(rows))
+    return Table("adaptation", columns, shown, caption, notes, forms, csv_columns=columns, csv_values=rows)
+
+
+def dynamics(runs: Sequence[Summary]) -> Table | None:
+    """All that training logged, as means over each epoch."""
+    shown_too = ("lr", "grad_norm", "blank_ratio", "padding", "penalty_ratio", "skipped")
+    keys = list(dict.fromkeys(key for run in runs for key in run.by_epoch if key not in ("epoch", "update", "time")))
+    rows = []
+    for run in runs:
+        for i, epoch in enumerate(run.by_epoch.get("epoch", ())):
+            update = run.by_epoch["update"][i] if "update" in run.by_epoch else math.nan
+            values = [float(run.by_epoch[key][i]) if key in run.by_epoch else math.nan for key in keys]
+            rows.append([run.name, int(epoch), None if math.isnan(update) else int(update), *values])
+    if not rows:
+        return None
+    columns = ["run", "epoch", "update", *keys]
+    kept = [0, 1, 2, *(3 + i for i, k in enumerate(keys) if k == "loss" or k not in NO_TERM or k in shown_too)]
+    caption = (
+        "Dynamics of training: means over the log's lines of an epoch (update: the last), of the loss, its terms, the "
+        f"learning rate, the gradient norm before clipping and what the recipe logs. {about(_having(runs, rows))}"
+    )
+    return Table(
+        "dynamics", [columns[i] for i in kept], [[row[i] for i in kept] for row in rows], caption,
+        forms=dict.fromkeys(keys, ".4g"), csv_columns=columns, csv_values=rows,
+    )  # fmt: skip
+
+
+def overfit(runs: Sequence[Summary]) -> Table | None:
+    """Every line of runs that learn a handful of utterances by heart (--overfit N)."""
+    runs = [run for run in runs if run.settings.get("overfit")]
+    rows = [
+        [run.name, int(run.settings["overfit"]), int(update), *(
+            float(run.train[key][i]) if key in run.train else math.nan for key in ("loss", "grad_norm", "blank_ratio")
+        )]
+        for run in runs for i, update in enumerate(run.train.get("update", ()))
+    ]  # fmt: skip
+    if not rows:
+        return None
+    columns = ("run", "utterances", "update", "loss", "gradient norm", "share of blanks")
+    forms = {"loss": ".4g", "gradient norm": ".4g"}
+    caption = f"Learning a handful of training utterances by heart: each line of the log. {about(runs)}"
+    return Table("overfit", columns, rows, caption, forms=forms)
+
+
+def loss_reduction(runs: Sequence[Summary]) -> Table | None:
+    """First and last training loss, by how much it fell, and its mean over updates."""
+    rows = []
+    for run in runs:
+        if math.isnan(run.first_loss) or run.train_events < 2 or not run.first_loss:
+            continue
+        fell = run.first_loss - run.last_loss
+        rows.append(
+            [run.name, run.last_update, run.first_loss, run.last_loss, 100 * fell / run.first_loss, run.mean_loss,
+             fell / run.last_update if run.last_update else math.nan]
+        )  # fmt: skip
+    if not rows:
+        return None
+    columns = ("run", "updates", "first loss", "last loss", "reduction (%)", "mean loss", "reduction per update")
+    forms = {key: ".4g" for key in columns[2:]} | {"reduction (%)": ".1f"}
+    caption = (
+        "Training loss at the first and the last line of the log (each the mean over the updates since the line "
+        "before), its reduction in percent of the first, its mean over all updates, and the reduction per update. "
+        + about(_having(runs, rows))
+    )
+    return Table("loss_reduction", columns, rows, caption, forms=forms)
+
+
+def batch_memory(runs: Sequence[Summary]) -> Table | None:
+    """Memory and speed by batch size, of experiments that were run with several."""
+    found = {}
+    for run in runs:
+        keys = [run.settings.get(key) for key in ("batch_size", "grad_accumulation_factor", "precision")]
+        if math.isnan(run.peak_memory_bytes) or keys[0] is None:
+            continue
+        found.setdefault((run.experiment, machine(run.info), *keys), []).append(run)
+    sizes = {}
+    for experiment, where, size, *_ in found:
+        sizes.setdefault((experiment, where), set()).add(size)
+    rows, used = [], []
+    for (experiment, where, size, accumulation, precision), same in sorted(found.items(), key=str):
+        if len(sizes[experiment, where]) < 2:
+            continue
+        used += same
+        pace = statistics.fmean(run.seconds_per_update for run in same)
+        effective = size * (accumulation or 1)
+        peak = max(run.peak_memory_bytes for run in same) / GiB
+        rows.append([experiment, where, precision, size, accumulation, effective, peak, pace, effective / pace])
+    if not rows:
+        return None
+    rows.sort(key=lambda row: (row[0], row[1], str(row[2]), row[5], row[3]))
+    columns = (
+        "experiment", "machine", "precision", "batch size", "accumulation", "effective batch", "peak memory (GiB)",
+        "seconds per update", "utterances per second",
+    )  # fmt: skip
+    caption = (
+        "Memory and speed by batch size: highest peak that was logged (of the GPU where there is one, else of the "
+        f"process), median seconds of an update without validation and checkpoints, mean over runs. {about(used)}"
+    )
+    return Table("batch_memory", columns, rows, caption, forms={"seconds per update": ".3f"})
+
+
+def machine(info: dict) -> str:
+    """What a run ran on: its GPUs, else its processor with the threads used; "" where run.json says nothing."""
+    hardware = info.get("hardware") or {}
+    gpus = [str(gpu.get("name") if isinstance(gpu, dict) else gpu) for gpu in hardware.get("gpus") or ()]
+    if gpus:
+        return ", ".join(f"{gpus.count(name)} x {name}" for name in dict.fromkeys(gpus))
+    threads = hardware.get("threads") or hardware.get("cores")
+    return f"{hardware.get('cpu', '')}{f', {threads} threads' * bool(threads)}" if hardware else ""
+
+
+def cost(runs: Sequence[Summary], rate: float | None = None) -> Table | None:
+    """Hours, GPU hours, money and energy by experiment, over its seeds.
+
+    Parameters
+    ----------
+    rate : float, optional
+        Money an hour of the machine costs.
+    """
+    rows = []
+    for name, same in method_names(runs).items():
+        known = [run for run in same if not math.isnan(run.seconds)]
+        if not known:
+            continue
+        hours = sum(run.seconds for run in known) / 3600
+        gpu = sum(run.seconds / 3600 * len((run.info.get("hardware") or {}).get("gpus") or ()) for run in known)
+        energy = [float(np.nansum(r.train["energy_joules"])) / 3.6e6 for r in known if "energy_joules" in r.train]
+        audio = sum(run.audio_seconds for run in known) / 3600
+        training = [run.seconds_per_update * run.last_update / 3600 for run in known]
+        rows.append(
+            [name, machine(known[0].info), len(known), sum(run.last_update for run in known), hours, hours / len(known),
+             sum(training), audio, gpu or math.nan, math.nan if rate is None else rate * hours,
+             sum(energy) if len(energy) == len(known) else math.nan,
+             max(run.peak_memory_bytes for run in known) / GiB]
+        )  # fmt: skip
+    if not rows:
+        return None
+    columns = [
+        "experiment", "machine", "runs", "updates", "hours", "hours per run", "hours of updates", "hours of audio",
+        "GPU hours", "money", "energy (kWh)", "peak memory (GiB)",
+    ]  # fmt: skip
+    empty = {i for i in range(len(columns)) if all(isinstance(r[i], float) and math.isnan(r[i]) for r in rows)}
+    kept = [i for i in range(len(columns)) if i not in empty]
+    caption = (
+        "Cost of all seeds together: hours from the start of training and tests to the last line of the log (time "
+        "before a resume is in it, time between is not), hours of updates alone (median pace times updates), hours of "
+        "audio trained on, repeats counted"
+        + (", GPU hours" if 8 not in empty else "")
+        + (f", money at {rate:g} an hour of the machine" if rate is not None else "")
+        + f". {about(_having_seconds(runs))}"
+    )
+    notes = [f"Not logged: {', '.join(columns[i] for i in sorted(empty) if i in (10, 11))}."]
+    notes = notes if empty & {10, 11} else []
+    unfinished = [run.name for run in runs if run.status != "finished"]
+    notes += [f"So far, not finished: {', '.join(unfinished[:10])}{' ...' * (len(unfinished) > 10)}."] * bool(
+        unfinished
+    )
+    return Table(
+        "cost", [columns[i] for i in kept], [[row[i] for i in kept] for row in rows], caption, notes,
+        forms={"hours": ".3f", "hours per run": ".3f", "hours of updates": ".3f", "GPU hours": ".3f"},
+    )  # fmt: skip
+
+
+def _having(runs: Sequence[Summary], rows: Sequence[Sequence]) -> list[Summary]:
+    """Runs that have a row."""
+    names = {row[0] for row in rows}
+    return [run for run in runs if run.name in names]
+
+
+def _having_seconds(runs: Sequence[Summary]) -> list[Summary]:
+    return [run for run in runs if not math.isnan(run.seconds)]

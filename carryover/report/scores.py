@@ -1,0 +1,347 @@
+"""Tables of what was tested: methods against forgetting, before and after, grids of swept values, the test sets.
+
+Rates are the run's own (jiwer's counts over the whole set) and are never averaged over test sets: runs stand in one
+table only where ids, durations and texts of their test sets and the normaliser of their scores are the same.
+"""
+
+import itertools
+import math
+import re
+import statistics
+from collections.abc import Mapping, Sequence
+
+from carryover.report import forgetting
+from carryover.report.run_folder import Run
+from carryover.report.style import groups
+from carryover.report.summary import Summary, clean, number
+from carryover.report.table import Table
+
+SWEPT_APART = ("seed", "pretrain_seed", "output_folder", "output_root")  # differ without making another method
+PAIRS = (("lr", "warmup"), ("lr", "batch_size"))  # rows and columns of grids that one asks for first
+
+
+def of_test(runs: Sequence[Summary]) -> list[Summary]:
+    """Finished runs with a test of their own; learning a handful by heart (--overfit) has none."""
+    return [run for run in runs if run.status == "finished" and run.tests and not run.settings.get("overfit")]
+
+
+def comparable(runs: Sequence[Summary]) -> dict[tuple, list[Summary]]:
+    """Runs by what they were tested on: (language, old language, digests of both test sets, normaliser)."""
+    found = {}
+    for run in of_test(runs):
+        digests = tuple(run.test_sets.get(name, "unknown") for name in (run.language, run.old_language) if name)
+        found.setdefault((run.language, run.old_language, digests, run.normaliser), []).append(run)
+    return found
+
+
+def seeds_of(runs: Sequence[Summary]) -> str:
+    """Seeds in words.
+
+    Example
+    -------
+    "seed 1234", "seeds 1, 2, 3"
+    """
+    found = sorted({run.seed for run in runs}, key=lambda seed: (len(seed), seed))
+    return f"seed{'s' * (len(found) > 1)} {', '.join(found)}"
+
+
+def about(runs: Sequence[Summary]) -> str:
+    """Runs and seeds of a table, for its caption."""
+    return f"{len(runs)} run{'s' * (len(runs) != 1)}, {seeds_of(runs)}."
+
+
+def method_names(runs: Sequence[Summary]) -> dict[str, list[Summary]]:
+    """Runs by method: the folder that seeds lie in, a sweep's cell preset=ewc by its preset alone."""
+    named = groups(runs)
+    short = [name.replace("preset=", "") for name in named]
+    named = dict(zip(short if len(set(short)) == len(short) else named, named.values(), strict=True))
+    return dict(sorted(named.items(), key=lambda item: _natural(item[0])))
+
+
+def _natural(name: str) -> list:
+    """A key that sorts lambda=1e2 before lambda=1e10."""
+    parts = re.split(r"((?<=[=,])\d[\d.]*(?:e[-+]?\d+)?)", name)
+    return [(0, float(part), "") if i % 2 else (1, 0.0, part) for i, part in enumerate(parts)]
+
+
+def said(error: Exception, runs: Sequence[Summary]) -> str:
+    """An error's words with the runs' names in place of their folders."""
+    text = str(error)
+    for run in sorted(runs, key=lambda run: -len(str(run.folder))):
+        text = text.replace(str(run.folder), run.name)
+    return clean(text)
+
+
+def methods(runs: Sequence[Summary]) -> tuple[list[Table], list[str]]:
+    """Methods by languages with forgetting, backward and forward transfer; one table for each set of comparable runs.
+
+    Returns
+    -------
+    (tables, left_out)
+        And what is in none of them, with the reason.
+    """
+    tables, left_out = [], []
+    sets = {key: found for key, found in comparable(runs).items() if key[1] or len(groups(found)) > 1}
+    for i, (key, found) in enumerate(sets.items(), 1):
+        language, old, digests, normaliser = key
+        kept = []
+        for run in found:
+            reason = _unusable(run)
+            kept += [] if reason else [run]
+            left_out += [f"{run.name} is not among the methods: {reason}"] * bool(reason)
+        if not kept:
+            continue
+        named = {name: [Run.from_summary(run) for run in found] for name, found in method_names(kept).items()}
+        try:
+            compared = forgetting.table(named)
+        except ValueError as error:
+            left_out.append(f"methods, {language} after {old or 'nothing'}: {said(error, kept)}")
+            continue
+        name = "methods" if len(sets) == 1 else f"methods_{i}"
+        table = compared.as_table(name)
+        at = list(table.columns).index("forgetting [95 %]") + 1
+        shown = [row for row in compared.rows if row.shown]
+        table.columns = [*table.columns[:at], "BWT", *table.columns[at:]]
+        table.values = [
+            [*cells[:at], forgetting.points(_minus(row.forgetting)), *cells[at:]]
+            for cells, row in zip(table.values, shown, strict=False)  # a long table shows its first rows
+        ]
+        transfer = [(-r.forgetting.value, -r.forgetting.high, -r.forgetting.low) for r in compared.rows]
+        table.csv_columns = [*table.csv_columns, *(f"backward_transfer{end}" for end in ("", "_low", "_high"))]
+        table.csv_values = [[*row, *more] for row, more in zip(table.csv_values, transfer, strict=True)]
+        table.notes = [
+            "BWT: backward transfer, minus the forgetting.",
+            f"Test sets {', '.join(digest[:12] for digest in digests)}; normaliser {normaliser or 'unknown'}; "
+            + about(kept),
+            *mixed_settings(method_names(kept)),
+        ]
+        tables.append(table)
+    return tables, left_out
+
+
+def _minus(e: forgetting.Estimate) -> forgetting.Estimate:
+    return forgetting.Estimate(-e.value, -e.high, -e.low)
+
+
+def mixed_settings(named: Mapping[str, Sequence[Summary]]) -> list[str]:
+    """What the seeds of one method were set differently in, where they were."""
+    said = []
+    for name, runs in named.items():
+        values = [{**run.settings, **run.objects} for run in runs]
+        keys = {key for value in values for key in value} - set(SWEPT_APART)
+        differ = sorted(k for k in keys if len({str(v.get(k)) for v in values}) > 1 and k not in ("model", "needs"))
+        said += [f"The runs of {name} differ in more than the seed: {', '.join(differ)}."] * bool(differ)
+    return said
+
+
+def _unusable(run: Summary) -> str:
+    """Why the predictions of a run cannot be compared; "" where they can."""
+    try:
+        reader = Run.from_summary(run)
+        for language in filter(None, (run.language, run.old_language)):
+            weights = {e["weights"] for e in reader.of("test", language=language)} - {"evaluate"} | {"best"}
+            for name in sorted(weights):
+                reader.predictions(language, name)
+    except (FileNotFoundError, ValueError, KeyError) as error:
+        return said(error, [run]).replace(f"{run.name}/", "")
+    return ""
+
+
+def before_after(runs: Sequence[Summary]) -> Table | None:
+    """Each run's test sets before and after training; None where no run has been tested."""
+    rows = []
+    for run in runs:
+        for name, language in dict.fromkeys((e.get("set", "test"), e.get("language", "")) for e in run.tests):
+            before, after = run.test(language, "before"), run.test(language, "best")
+            known = after or before
+            if known is None or "WER" not in known:
+                continue
+            cells = [run.name, run.status, name, language, _count(known, "utterances"), _count(known, "words")]
+            for event in (before, after):
+                low, high = map(number, (event or {}).get("interval", (math.nan, math.nan)))
+                cells += [_rate(event, "WER"), low, high, _rate(event, "CER"), _rate(event, "WER_raw")]
+            change = _rate(after, "WER") - _rate(before, "WER")
+            rows.append([*cells, change, run.test_sets.get(language, "unknown")[:12], run.normaliser])
+    if not rows:
+        return None
+    columns = ["run", "status", "set", "language", "utterances", "words"]
+    for when in ("before", "after"):
+        columns += [f"{what} {when}" for what in ("WER", "low", "high", "CER", "raw WER")]
+    columns += ["difference", "test set", "normaliser"]
+    normalisers = sorted({row[-1] for row in rows})
+    mark = {name: "" if i == 0 else "*" * i for i, name in enumerate(normalisers)}
+    shown = [
+        [row[0], f"{row[2]}{mark[row[-1]]}", row[5], _with_interval(row[6:9]), row[9], _with_interval(row[11:14]),
+         row[14], row[16]]
+        for row in rows
+    ]  # fmt: skip
+    notes = [f"{'*' * i}: scored with {name or 'an unknown normaliser'}." for i, name in enumerate(normalisers) if i]
+    if notes:
+        notes.insert(0, f"Rates of different normalisers cannot be compared; without a mark: {normalisers[0]}.")
+    heads = ("run", "set", "words", "WER before [95 %]", "CER before", "WER after [95 %]", "CER after", "difference")
+    caption = (
+        "Test sets before and after training, of the weights that validation of the new language chose. WER and CER in "
+        "percent over the set, normalised (jiwer); in brackets the 95 % interval (percentile bootstrap over "
+        f"utterances, 10 000 resamples); difference: WER after minus before, in points. {about(_named(runs, rows))}"
+    )
+    forms = {"difference": "+.2f"}
+    return Table("before_after", heads, shown, caption, notes, forms, csv_columns=columns, csv_values=rows)
+
+
+def _named(runs: Sequence[Summary], rows: Sequence[Sequence]) -> list[Summary]:
+    names = {row[0] for row in rows}
+    return [run for run in runs if run.name in names]
+
+
+def _rate(event: Mapping | None, key: str) -> float:
+    return math.nan if event is None else number(event.get(key))
+
+
+def _count(event: Mapping, key: str) -> int | None:
+    return int(event[key]) if key in event else None
+
+
+def _with_interval(values: Sequence[float]) -> str:
+    return forgetting.rate(forgetting.Estimate(*values))
+
+
+# ---- grids ----
+
+
+def metric(run: Summary, name: str) -> float:
+    """A number of a run by name.
+
+    Parameters
+    ----------
+    name : str
+        test WER, old test WER, forgetting, valid WER (the lowest of the new language), or a column of the train
+        events (its last value).
+    """
+    if name in ("test WER", "test CER"):
+        return _rate(run.test(run.language, "best"), name[-3:])
+    if name == "old test WER":
+        return _rate(run.test(run.old_language, "best"), "WER")
+    if name == "forgetting":
+        before, after = (_rate(run.test(run.old_language, w), "WER") for w in ("before", "best"))
+        return after - before
+    if name == "valid WER":
+        found = [number(e.get("WER")) for e in run.valid if e.get("language") == run.language and "weights" not in e]
+        return min(found, default=math.nan)
+    column = run.train.get(name, ())
+    return float(column[-1]) if len(column) else math.nan
+
+
+def swept(runs: Sequence[Summary]) -> dict[str, list]:
+    """Keys with a number that differs between runs, and its values in order."""
+    keys = {key for run in runs for key in run.settings} - set(SWEPT_APART)
+    found = {}
+    for key in sorted(keys):
+        values = {run.settings.get(key) for run in runs if not isinstance(run.settings.get(key), (list, dict))}
+        if len(values) > 1 and all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values):
+            found[key] = sorted(values)
+    return found
+
+
+def grid(runs: Sequence[Summary], row_key: str, column_key: str, name: str = "test WER") -> Table | None:
+    """Pivot of a metric over two keys of the YAML; None where one of them has a single value.
+
+    A cell is the mean over its runs (seeds). Runs that differ in something else as well do not stand in one grid:
+    see `grids`.
+    """
+    if name.startswith("test") or name in ("old test WER", "forgetting"):
+        runs = of_test(runs)
+    cells = {}
+    for run in runs:
+        value = metric(run, name)
+        if not math.isnan(value) and row_key in run.settings and column_key in run.settings:
+            place = run.settings[row_key], run.settings[column_key]
+            cells.setdefault(place, []).append((value, run))
+    row_values, column_values = (sorted({place[i] for place in cells}) for i in (0, 1))
+    if len(row_values) < 2 or len(column_values) < 2:
+        return None
+    used = [run for found in cells.values() for _, run in found]
+    flat = [
+        [r, c, statistics.fmean(v for v, _ in cells[r, c]), len(cells[r, c])]
+        for r, c in itertools.product(row_values, column_values) if (r, c) in cells
+    ]  # fmt: skip
+    means = {(r, c): mean for r, c, mean, _ in flat}
+    rows = [[f"{r:g}", *(means.get((r, c), math.nan) for c in column_values)] for r in row_values]
+    unit = f" ({used[0].language}, percent)" if "WER" in name or "CER" in name else ""
+    experiments = ", ".join(sorted({run.experiment for run in used}))
+    file = f"grid_{row_key}_{column_key}_{name}".replace(" ", "_")
+    return Table(
+        file, [f"{row_key} \\ {column_key}", *(f"{c:g}" for c in column_values)], rows,
+        f"{name}{unit} over {row_key} (rows) and {column_key} (columns), {experiments}; mean over the runs of a cell. "
+        + about(used),
+        csv_columns=[row_key, column_key, name, "runs"], csv_values=flat,
+    )  # fmt: skip
+
+
+def grids(runs: Sequence[Summary], wanted: Sequence[tuple[str, str, str]] = ()) -> list[Table]:
+    """Grids that were asked for as (rows, columns, metric), or those of the rate, warm-up and batch size that were
+    swept; one for each experiment, test set and value of whatever else was swept beside them.
+    """
+    tables = []
+    sets = {}
+    for run in runs:
+        digest = run.test_sets.get(run.language, "unknown")
+        sets.setdefault((run.experiment, run.language, digest, run.normaliser), []).append(run)
+    for found in sets.values():
+        keys = swept(found)
+        pairs = wanted or [
+            (row, column, name)
+            for row, column in PAIRS
+            if row in keys and column in keys
+            for name in ("test WER", "valid WER")
+        ]
+        for row, column, name in pairs:
+            parts = {}
+            for run in found:
+                parts.setdefault(_beside(run, (row, column)), []).append(run)
+            tables += [table for part in parts.values() if (table := grid(part, row, column, name)) is not None]
+    for name, same in groups_of(tables).items():
+        for i, table in enumerate(same if len(same) > 1 else (), 1):
+            table.name = f"{name}_{i}"
+    return tables
+
+
+def groups_of(tables: Sequence[Table]) -> dict[str, list[Table]]:
+    """Tables by name."""
+    found = {}
+    for table in tables:
+        found.setdefault(table.name, []).append(table)
+    return found
+
+
+def _beside(run: Summary, keys: Sequence[str]) -> str:
+    """All of a run's settings but these and the seed, as one text."""
+    values = {**run.settings, **run.objects}
+    left = set(keys) | set(SWEPT_APART)
+    return repr(sorted((k, str(v)) for k, v in values.items() if k not in left))
+
+
+def test_sets(runs: Sequence[Summary]) -> Table | None:
+    """Which test sets there are, and how many runs were scored on each under which normaliser."""
+    found = {}
+    for run in of_test(runs):
+        for event in {(e.get("set"), e.get("language")): e for e in run.tests}.values():
+            language = event.get("language", "")
+            key = (language, run.test_sets.get(language, "unknown"), run.normaliser or "unknown")
+            found.setdefault(key, (event, {}))[1][run.name] = run
+    if not found:
+        return None
+    rows = [
+        [language, digest[:12], normaliser, _count(event, "utterances"), _count(event, "words"), len(tested)]
+        for (language, digest, normaliser), (event, tested) in sorted(found.items())
+    ]
+    languages = [row[0] for row in rows]
+    notes = [
+        f"{language}: {languages.count(language)} test sets or normalisers; their rates are in no table together."
+        for language in dict.fromkeys(languages) if languages.count(language) > 1
+    ]  # fmt: skip
+    caption = (
+        "Test sets: digest of ids, durations and texts (of the whole corpus where the manifest is gone), normaliser of "
+        f"the scores, sizes, and finished runs that were tested on them. {about(of_test(runs))}"
+    )
+    heads = ("language", "test set", "normaliser", "utterances", "words", "runs")
+    return Table("test_sets", heads, rows, caption, notes)

@@ -1,0 +1,121 @@
+"""carryover/report/methods.py: only what the files say, in text, Markdown, LaTeX and BibTeX."""
+
+import json
+import re
+
+import made_runs
+import pytest
+from test_summary import write_manifest
+
+from carryover.report import citations, methods, summary
+
+YAML = """# python train.py hparams/german_adaptation.yaml
+seed: 1
+model: !ref results/dutch/<seed>/model
+from_scratch: False
+brain: !name:recipes.ctc.CTCBrain
+language: de
+old_language: nl
+batch_size: 8
+grad_accumulation_factor: 4
+lr: 2.0e-3
+lr_schedule: noam
+warmup: 0.1
+weight_decay: 0.01
+max_grad_norm: 5.0
+precision: bf16
+early_stopping_patience: 3
+lambda: 1.0e+3
+penalty: !new:carryover.ewc.EWC {lambda_: !ref <lambda>}
+replay: !new:carryover.replay.NoReplay
+optimizer: !name:torch.optim.AdamW {lr: !ref <lr>}
+normaliser: !new:carryover.text.Normaliser
+"""
+
+
+@pytest.fixture
+def runs(tmp_path):
+    for seed in (1, 2):
+        folder = made_runs.make(tmp_path / "ewc" / str(seed), seed=seed, penalty=0.1)
+        (folder / "as_written.yaml").write_text(YAML)
+        write_manifest(folder, "de")
+        info = json.loads((folder / "run.json").read_text())
+        info["versions"] = {"jiwer": "4.0.0", "speechbrain": "1.1.2", "transformers": "5.23.0", "torch": "2.11.0"}
+        (folder / "run.json").write_text(json.dumps(info | {"parameters": 1234567, "trainable": 1000}))
+        fisher = {"event": "fisher", "method": "ewc", "samples": 500, "labels": "gold"}
+        (folder / "metrics.jsonl").write_text(json.dumps(fisher) + "\n" + (folder / "metrics.jsonl").read_text())
+    return summary.load([tmp_path])
+
+
+def test_every_fact_is_the_files(runs):
+    text = methods.describe(runs).text()
+    for said in (
+        "german_adaptation: Training starts from results/dutch/SEED/model.",
+        "connectionist temporal classification [graves2006connectionist]",
+        "It has 1 234 567 parameters, of which 1 000 are trained.",
+        "The common voice corpus [ardila2020common] (de) has 57 utterances (1.25 h) for training and 2 utterances "
+        "(0.50 h) for test, after a sample of 60 (train) was drawn with seed 42; 8 were refused (too long 5 and "
+        "unreadable 3).",
+        "Batches of 8 utterances are accumulated over 4 steps, an effective batch of 32.",
+        "The optimizer is AdamW [loshchilov2019decoupled] with a peak learning rate of 0.002 and weight decay 0.01; "
+        "gradients are clipped to a norm of 5.",
+        "The schedule is noam [vaswani2017attention] after a warm-up of 10 % of the updates.",
+        "Training runs in bf16.",
+        "we use elastic weight consolidation [kirkpatrick2017overcoming]",
+        "The weight lambda of the penalty is 1000 (EWC).",
+        "The importance of EWC is estimated from 500 utterances with the transcripts as labels (the empirical Fisher).",
+        "Training takes 100 updates (2 epochs begun). It stops after 3 validations without a lower WER.",
+        "Results are of seeds 1, 2. Runs were made on AMD EPYC, 2 threads.",
+        "the checkpoint with the lowest validation WER of the new language (de).",
+        "counted by jiwer 4.0.0, after normalisation by carryover.text.Normaliser.",
+        "10 000 bootstrap resamples of the utterances [bisani2004bootstrap]",
+        "SpeechBrain 1.1.2 [ravanelli2021speechbrain], transformers 5.23.0 [wolf2020transformers] and PyTorch 2.11.0.",
+        "carryover at 22ca7dd571f7 with changes that were not committed.",
+    ):
+        assert said in text, (said, text)
+    assert "holm" not in text and "replay" not in text
+
+
+def test_what_the_files_do_not_say_is_left_out(tmp_path):
+    folder = made_runs.make(tmp_path / "a" / "1", finished=False, tests={})
+    (folder / "run.json").unlink()
+    (folder / "as_written.yaml").write_text("seed: 1\n")
+    (folder / "metrics.jsonl").write_text("")
+    assert methods.describe(summary.load([tmp_path])).text() == "a: Results are of seed 1."
+
+
+def test_values_that_vary_are_listed(runs, tmp_path):
+    for seed, warmup, size in ((3, 0, 8), (4, 200, 16)):
+        folder = made_runs.make(tmp_path / "ewc" / str(seed), seed=seed, warmup=warmup, batch_size=size)
+        (folder / "as_written.yaml").write_text(YAML)
+    found = summary.load([tmp_path])
+    text = methods.describe(found).text()
+    assert "The batch size is 8 or 16 utterances." in text and "effective" not in text
+    assert "after a warm-up of 10 % of the updates or 200 updates." in text
+    assert "parameters, of which" in text  # of those that say
+
+
+def test_markdown_latex_and_bibtex_agree(runs):
+    found = methods.describe(runs)
+    assert "[@graves2006connectionist]" in found.markdown() and found.markdown().startswith("# Methods\n\n## german_ad")
+    latex = found.latex()
+    assert (
+        latex.startswith("\\paragraph{german\\_adaptation} ")
+        and "classification~\\cite{graves2006connectionist}" in latex
+    )
+    assert "10 \\% of the updates" in latex and "@[" not in latex + found.markdown() + found.text()
+    cited = set(re.findall(r"\\cite\{([^}]*)\}", latex))
+    assert cited == set(found.keys) == set(re.findall(r"@\w+\{(\w+),", found.bibtex()))
+
+
+def test_entries_are_bibtex_and_all_can_be_cited():
+    for key, entry in citations.BIBTEX.items():
+        assert re.match(rf"@(article|inproceedings|misc)\{{{key},\n", entry) and entry.endswith("\n}")
+        assert entry.count("{") == entry.count("}")
+        assert {"title", "author", "year"} <= set(re.findall(r"^  (\w+) = \{", entry, re.M)), key
+    source = open(methods.__file__, encoding="utf-8").read()
+    assert all(key in source for key in citations.BIBTEX)
+
+
+def test_words_in_a_list():
+    assert [methods.listed(x) for x in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == ["", "a", "a and b", "a, b and c"]

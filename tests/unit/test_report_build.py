@@ -1,0 +1,95 @@
+"""carryover/report/build.py and `carryover report`: what is written, the same bytes each time, nobody's paths in it."""
+
+import re
+
+import made_runs
+import pytest
+from test_summary import write_manifest
+from typer.testing import CliRunner
+
+from carryover import cli
+from carryover.report import build
+
+
+def make_results(root):
+    more = {"preset=ewc/1": {"penalty": 0.1}, "preset=mas/1": {"finished": False}}
+    for name in ("preset=plain/1", "preset=plain/2", "preset=ewc/1", "preset=mas/1"):
+        kept = {"seed": int(name[-1]), "data_folder": "/home/anna/cv"} | more.get(name, {})
+        write_manifest(made_runs.make(root / name, **kept), "de")
+    with open(root / "preset=mas" / "1" / "metrics.jsonl", "a") as file:
+        file.write('{"event": "tr')
+    return root
+
+
+def files(out):
+    return {p.relative_to(out).as_posix(): p.read_bytes() for p in out.rglob("*") if p.is_file()}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """Report of the same logs in two places."""
+    found = []
+    for name in ("one", "two"):
+        root = tmp_path_factory.mktemp(name)
+        make_results(root / "results")
+        found.append((root, build.report([root / "results"], root / "report", rate=1.5)))
+    return found
+
+
+def test_the_same_logs_give_the_same_bytes(built):
+    one, two = (files(root / "report") for root, _ in built)
+    assert one.keys() == two.keys()
+    assert [name for name in one if one[name] != two[name]] == []
+
+
+def test_everything_is_there_and_in_the_index(built):
+    root, made = built[0]
+    found = files(root / "report")
+    for name in ("methods.md", "methods.tex", "references.bib", "index.html", "index.md"):
+        assert found[name], name
+    for table in made.tables:
+        for suffix in ("csv", "md", "tex"):
+            assert f"tables/{table.name}.{suffix}" in found
+    assert made.figures and all(f"figures/{figure.name}.svg" in found for figure in made.figures)
+    index = found["index.md"].decode()
+    linked = set(re.findall(r"\]\(([^)]*)\)", index))
+    assert linked == set(found) - {"index.md"}
+    assert "Made by `carryover report …/results --out …/report --rate 1.5` of 4 runs" in index
+    assert "Not finished (killed or running), with what they logged so far: `preset=mas/1` (100 updates)." in index
+    assert "- batch_memory: no experiment with several batch sizes" in index
+    assert "half-written" in found["tables/problems.md"].decode()
+
+
+def test_nobodys_paths_tokens_or_dates(built):
+    root, _ = built[0]
+    for name, data in files(root / "report").items():
+        if name.endswith(".png"):  # pixels can spell anything
+            continue
+        for secret in (str(root), "home/anna", "anna/", "hf_abc", "/root", "/tmp"):
+            assert secret.encode() not in data, (name, secret)
+        assert not re.search(rb"20[0-9]{2}-[01][0-9]-[0-3][0-9]", data), name
+
+
+def test_nothing_old_stands_among_the_new(built, tmp_path):
+    root = make_results(tmp_path / "results")
+    out = tmp_path / "report"
+    build.report([root], out)
+    assert (out / "tables" / "adaptation.csv").is_file() and (out / "figures" / "penalty_ratio.svg").is_file()
+    (out / "tables" / "mine.tex").write_text("a thesis's own")
+    build.report([root / "preset=plain"], out)
+    left = files(out)
+    assert "tables/adaptation.csv" not in left and "figures/penalty_ratio.svg" not in left
+    assert left["tables/mine.tex"] == b"a thesis's own" and "tables/runs.md" in left
+
+
+def test_command(tmp_path):
+    made_runs.make(root := tmp_path / "results" / "plain" / "1")
+    run = CliRunner().invoke
+    done = run(cli.app, ["report", str(root), "--out", str(tmp_path / "r"), "--grid", "seed,lambda,loss"])
+    assert done.exit_code == 0, done.output
+    assert "1 runs (0 unfinished)" in done.output and "Left out: adaptation: no run logged a penalty" in done.output
+    done = run(cli.app, ["report", str(root), "--grid", "seed"])
+    assert done.exit_code == 2 and "expected two keys" in done.output
+    (tmp_path / "empty").mkdir()
+    done = run(cli.app, ["report", str(tmp_path / "empty")])
+    assert isinstance(done.exception, FileNotFoundError) and "no run in it" in str(done.exception)

@@ -1,0 +1,294 @@
+"""The tables of a report, on runs whose numbers are known by hand; rates are jiwer's on the prediction files."""
+
+import csv
+import io
+import json
+import math
+import shutil
+
+import jiwer
+import made_runs
+import pytest
+from test_summary import write_manifest
+from test_table import check
+
+from carryover.report import learning, provenance, scores, summary, tables
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """plain with seeds 1 and 2, ewc with seed 1, new_only; a run that was killed."""
+    root = tmp_path_factory.mktemp("results")
+    after = {("nl", "best"): made_runs.DUTCH, ("nl", "before"): made_runs.DUTCH}
+    for seed in (1, 2):
+        made_runs.make(root / "preset=plain" / str(seed), seed=seed, loss=float(seed))
+    tests = {("de", "best"): made_runs.GERMAN[:2] + [("um elf uhr", "um elf uhr", "ben", 3.0), *made_runs.GERMAN[3:]]}
+    made_runs.make(root / "preset=ewc" / "1", loss=2.0, penalty=0.01, tests=tests | after, **{"lambda": "1e3"})
+    bad = {("de", "best"): [(ref, "x", who, s) for ref, _, who, s in made_runs.GERMAN], ("nl", "best"): made_runs.DUTCH}
+    made_runs.make(root / "preset=new_only" / "1", tests=bad, lr="5e-4")
+    made_runs.make(root / "preset=replay" / "1", finished=False)
+    for run in root.glob("*/*"):
+        for language in ("de", "nl"):
+            write_manifest(run, language, digest=language * 32)
+    return root
+
+
+@pytest.fixture(scope="module")
+def runs(results):
+    return summary.load([results])
+
+
+def read(table):
+    """Rows of a table's CSV."""
+    return list(csv.DictReader(io.StringIO(table.csv())))
+
+
+def wer(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return 100 * jiwer.wer([r["reference_normalised"] for r in rows], [r["hypothesis_normalised"] for r in rows])
+
+
+def test_methods_by_languages(runs, results):
+    [table], left_out = scores.methods(runs)
+    assert left_out == [] and table.name == "methods"
+    rows = {row["method"]: row for row in read(table)}
+    assert set(rows) == {"plain", "ewc", "new_only"}  # replay has not come to its end
+    for name, row in rows.items():
+        for column, language in (("new", "de"), ("old", "nl")):
+            expected = wer(results / f"preset={name}" / "1" / f"predictions_test_{language}_best.csv")
+            assert float(row[column]) == pytest.approx(expected)
+    # German: 3 of 11 words wrong, 2 with ewc, 11 with new_only; Dutch: 1 of 4 before, 3 after plain, 1 after ewc
+    assert float(rows["plain"]["new"]) == pytest.approx(300 / 11) and rows["plain"]["seeds"] == "1 2"
+    assert float(rows["ewc"]["new"]) == pytest.approx(200 / 11)
+    assert float(rows["plain"]["forgetting"]) == 50 == -float(rows["plain"]["backward_transfer"])
+    assert float(rows["plain"]["backward_transfer_low"]) == -float(rows["plain"]["forgetting_high"])
+    assert float(rows["ewc"]["forgetting"]) == 0 and rows["new_only"]["forgetting"] == ""
+    assert float(rows["plain"]["forward_transfer"]) == pytest.approx(float(rows["new_only"]["new"]) - 300 / 11)
+    at = table.columns.index("BWT")
+    shown = {row[0]: row[at] for row in table.rows}
+    assert shown["plain"].startswith("-50.00") and shown["new_only"] == "-"
+    assert "4 runs, seeds 1, 2." in table.notes[1]
+    check(table.latex())
+
+
+def test_before_and_after(runs, results):
+    rows = read(scores.before_after(runs))
+    assert len(rows) == 10
+    for row in rows:
+        path = results / row["run"] / f"predictions_{row['set']}_best.csv"
+        assert float(row["WER after"]) == pytest.approx(wer(path))
+    [row] = [r for r in rows if (r["run"], r["language"]) == ("preset=plain/1", "nl")]
+    assert (float(row["WER before"]), float(row["WER after"]), float(row["difference"])) == (25, 75, 50)
+    [row] = [r for r in rows if (r["run"], r["language"]) == ("preset=new_only/1", "nl")]
+    assert row["WER before"] == row["difference"] == ""
+    shown = scores.before_after(runs).markdown()
+    assert "| preset=plain/1 | test_nl | 4 | 25.00 [0.00, 1.00]" in shown and "| +50.00 |" in shown
+
+
+def test_learning_curves(runs):
+    rows = [row for row in read(learning.learning_curve(runs)) if row["run"] == "preset=plain/2"]
+    # loss(n) = 200 / n; WER of German 2000 / n, of Dutch n / 2
+    assert [(r["language"], int(r["update"]), float(r["train loss"]), float(r["WER"])) for r in rows] == [
+        ("de", 50, 4, 40), ("nl", 50, 4, 25), ("de", 100, 2, 20), ("nl", 100, 2, 50)
+    ]  # fmt: skip
+    assert {float(r["valid loss"]) for r in rows} == {2}
+
+
+def test_a_long_learning_curve_shows_its_best_and_last(runs, monkeypatch):
+    monkeypatch.setattr(learning, "MOST", 5)
+    table = learning.learning_curve([run for run in runs if run.name == "preset=plain/1"] * 2)
+    assert len(table.rows) == 4 and {row[4] for row in table.rows} == {"100"} and len(read(table)) == 8
+
+
+def test_adaptation(runs):
+    table = learning.adaptation(runs)
+    rows = read(table)
+    assert {row["run"] for row in rows} == {"preset=ewc/1"} and len(rows) == 10
+    assert [float(rows[4][key]) for key in ("update", "train loss", "penalty", "penalty / loss", "lambda")] == [
+        50, 4, 0.01, pytest.approx(0.5), 1000
+    ]  # fmt: skip
+    assert [row[2] for row in table.rows] == ["10", "30", "50", "80", "100"]
+
+
+def test_dynamics_and_loss_reduction(runs):
+    row = next(row for row in read(learning.dynamics(runs)) if row["run"] == "preset=plain/1")
+    assert (row["epoch"], row["update"]) == ("1", "50") and float(row["grad_norm"]) == 3
+    assert float(row["loss"]) == pytest.approx(sum(100 / n for n in range(10, 51, 10)) / 5)
+    row = next(row for row in read(learning.loss_reduction(runs)) if row["run"] == "preset=plain/2")
+    assert (float(row["first loss"]), float(row["last loss"]), float(row["reduction (%)"])) == (20, 2, 90)
+    assert float(row["reduction per update"]) == pytest.approx(0.18)
+    assert float(row["mean loss"]) == pytest.approx(sum(200 / n for n in range(10, 101, 10)) / 10)
+
+
+def test_cost(runs):
+    table = learning.cost(runs, rate=36)
+    row = next(row for row in read(table) if row["experiment"] == "plain")
+    assert float(row["hours"]) == pytest.approx(242 / 3600) and float(row["money"]) == pytest.approx(2.42)
+    assert (row["runs"], row["updates"], row["machine"]) == ("2", "200", "AMD EPYC, 2 threads")
+    assert "GPU hours" not in table.columns and "money" not in learning.cost(runs).columns
+    assert table.notes[0] == "Not logged: energy (kWh)." and "preset=replay/1" in table.notes[1]
+
+
+def test_gpu_hours_and_energy(tmp_path):
+    folder = made_runs.make(tmp_path / "a" / "1")
+    info = json.loads((folder / "run.json").read_text())
+    info["hardware"]["gpus"] = ["NVIDIA H200"] * 2
+    (folder / "run.json").write_text(json.dumps(info))
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    for line in lines:
+        if line["event"] == "train":
+            line["energy_joules"] = 3.6e5
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    [row] = read(learning.cost(summary.load([tmp_path])))
+    assert float(row["GPU hours"]) == pytest.approx(2 * 121 / 3600) and float(row["energy (kWh)"]) == pytest.approx(1)
+    assert row["machine"] == "2 x NVIDIA H200"
+
+
+def test_hyperparameters_are_differences_only(runs):
+    [table] = provenance.hyperparameters(runs)
+    assert table.name == "hyperparameters_german_adaptation"
+    rows = {row["key"]: row for row in read(table)}
+    assert set(rows) == {"lambda", "lr"}
+    assert rows["lambda"] == {"key": "lambda", "ewc": "1000", "new_only": "-", "plain": "-", "replay": "-"}
+    assert rows["lr"]["new_only"] == "0.0005"
+
+
+def test_yamls_are_compared_and_what_varies_is_said(runs, tmp_path):
+    folder = made_runs.make(tmp_path / "whisper_ft" / "1", max_updates=7)
+    info = json.loads((folder / "run.json").read_text()) | {"command": "python train.py hparams/whisper_ft.yaml"}
+    (folder / "run.json").write_text(json.dumps(info))
+    found = {t.name: t for t in provenance.hyperparameters([*runs, *summary.load([tmp_path])])}
+    rows = {row["key"]: row for row in read(found["hyperparameters"])}
+    assert rows["max_updates"] == {"key": "max_updates", "german_adaptation": "100", "whisper_ft": "7"}
+    assert rows["lr"]["german_adaptation"] == "varied"
+
+
+def test_grids_are_pivots(tmp_path):
+    """WER = 1000 loss / 100 at the last validation; two seeds of one cell are averaged."""
+    for lr, warmup, seed, loss in ((1, 10, 1, 1), (1, 10, 2, 3), (1, 20, 1, 4), (2, 10, 1, 5), (2, 20, 1, 6)):
+        made_runs.make(tmp_path / f"lr={lr},warmup={warmup}" / str(seed), seed=seed, loss=loss, lr=lr, warmup=warmup)
+    runs = summary.load([tmp_path])
+    by_name = {table.name: table for table in scores.grids(runs)}
+    assert set(by_name) == {"grid_lr_warmup_test_WER", "grid_lr_warmup_valid_WER"}
+    table = by_name["grid_lr_warmup_valid_WER"]
+    assert [list(table.columns), *table.rows] == [
+        ["lr \\ warmup", "10", "20"], ["1", "20.00", "40.00"], ["2", "50.00", "60.00"]
+    ]  # fmt: skip
+    assert read(table)[0] == {"lr": "1", "warmup": "10", "valid WER": "20.0", "runs": "2"}
+    [asked] = scores.grids(runs, [("warmup", "lr", "loss")])
+    assert asked.rows[0] == ["10", "2.00", "5.00"]  # the last training loss
+    made_runs.make(tmp_path / "lr=1,warmup=10,dropout=1" / "3", seed=3, loss=9, lr=1, warmup=10, dropout=1)
+    again = {table.name: table for table in scores.grids(summary.load([tmp_path]))}
+    assert again["grid_lr_warmup_valid_WER"].rows == table.rows, "another dropout is another grid"
+
+
+def test_batch_sizes_by_memory(tmp_path):
+    for size, factor in ((4, 4), (16, 1)):
+        folder = made_runs.make(tmp_path / str(size) / "1", batch_size=size, grad_accumulation_factor=factor)
+        if size == 16:
+            text = (
+                (folder / "metrics.jsonl")
+                .read_text()
+                .replace('"peak_memory_bytes": 1000000000', '"peak_memory_bytes": 3221225472')
+            )
+            (folder / "metrics.jsonl").write_text(text)
+    runs = summary.load([tmp_path])
+    rows = read(learning.batch_memory(runs))
+    assert [(r["batch size"], r["effective batch"], float(r["peak memory (GiB)"])) for r in rows] == [
+        ("4", "16", pytest.approx(1e9 / 2**30)), ("16", "16", 3)
+    ]  # fmt: skip
+    assert [float(r["utterances per second"]) for r in rows] == [16, 16]
+    assert learning.batch_memory(runs[:1]) is None
+
+
+def test_data_and_parameters_and_runs(runs, tmp_path):
+    table = provenance.data(runs)
+    rows = read(table)
+    assert [(r["language"], r["split"], r["available"], r["sampled"], r["valid"], r["refused"]) for r in rows] == [
+        ("de", "train", "100", "60", "57", "8"), ("de", "test", "2", "2", "2", "0"),
+        ("nl", "train", "100", "60", "57", "8"), ("nl", "test", "2", "2", "2", "0"),
+    ]  # fmt: skip
+    assert "8 refused (too long 5, unreadable 3); a sample of 60 (train)" in table.notes[0]
+    assert provenance.parameters(runs) is None
+    folder = made_runs.make(tmp_path / "a" / "1", model="m")
+    event = {"event": "run", "parameters": 2000, "trainable": 500, "update": 0}
+    (folder / "metrics.jsonl").write_text(json.dumps(event) + "\n" + (folder / "metrics.jsonl").read_text())
+    assert read(provenance.parameters(summary.load([tmp_path])))[0]["trainable (%)"] == "25.0"
+    rows = read(provenance.provenance(runs))
+    row = next(row for row in rows if row["run"] == "preset=replay/1")
+    assert (row["status"], row["commit"], row["uncommitted changes"]) == ("unfinished", "22ca7dd571f7", "True")
+    assert "anna" not in row["command"] and "hf_" not in row["command"] and "--data_folder …/de" in row["command"]
+
+
+def test_mixed_test_sets_and_normalisers_stand_apart(results, tmp_path):
+    root = tmp_path / "mixed"
+    shutil.copytree(results, root)
+    shutil.rmtree(root / "preset=ewc" / "1" / "manifests")
+    for language in ("de", "nl"):
+        write_manifest(root / "preset=ewc" / "1", language, texts=("etwas", "anderes"))
+    yaml = root / "preset=new_only" / "1" / "as_written.yaml"
+    yaml.write_text(yaml.read_text().replace("text.Normaliser", "text.Verbatim"))
+    runs = summary.load([root])
+    made, _ = scores.methods(runs)
+    assert {row["method"] for t in made for row in read(t)} == {"plain", "ewc", "new_only"}
+    assert [len(read(t)) for t in made] == [1, 1, 1]
+    assert [t.name for t in made] == ["methods_1", "methods_2", "methods_3"]
+    table = scores.test_sets(runs)
+    assert len(table.rows) == 6 and sum(int(row["runs"]) for row in read(table)) == 8
+    assert any(note.startswith("de: 3 test sets or normalisers") for note in table.notes)
+    shown = scores.before_after(runs)
+    assert "*: scored with carryover.text.Verbatim." in shown.notes
+    assert [row[1] for row in shown.rows if row[0] == "preset=new_only/1"] == ["test_de*", "test_nl*"]
+
+
+def test_runs_without_usable_predictions_are_named(results, tmp_path):
+    root = tmp_path / "broken"
+    shutil.copytree(results, root)
+    (root / "preset=ewc" / "1" / "predictions_test_de_best.csv").unlink()
+    path = root / "preset=plain" / "2" / "metrics.jsonl"
+    path.write_text(path.read_text().replace('"errors": 3, "utterances": 5', '"errors": 4, "utterances": 5'))
+    runs = summary.load([root])
+    [table], left_out = scores.methods(runs)
+    assert {row["method"]: row["seeds"] for row in read(table)} == {"plain": "1", "new_only": "1"}
+    assert left_out[0].startswith("preset=ewc/1 is not among the methods: predictions_test_de_best.csv: not there")
+    assert left_out[1].startswith("preset=plain/2 is not among the methods") and "metrics.jsonl says 4" in left_out[1]
+    problems = read(provenance.problems(runs))
+    assert problems[0]["run"] == "preset=ewc/1" and "predictions_test_de_best.csv: not there" in problems[0]["problem"]
+
+
+def test_seeds_that_differ_in_more_than_the_seed_are_told(tmp_path):
+    for seed, lr in ((1, "1e-3"), (2, "1e-4")):
+        made_runs.make(tmp_path / "preset=plain" / str(seed), seed=seed, lr=lr)
+    [table], _ = scores.methods(summary.load([tmp_path]))
+    assert "The runs of plain differ in more than the seed: lr." in table.notes
+
+
+def test_what_has_nothing_to_show_is_left_out_and_said(runs, tmp_path):
+    made, left_out = tables.make(runs)
+    names = [table.name for table in made]
+    assert {"methods", "before_after", "learning_curve", "adaptation", "cost", "data", "runs", "flags"} <= set(names)
+    assert len(set(names)) == len(names) and all(table.rows for table in made)
+    assert "parameters: no run says `parameters` and `trainable`" in left_out
+    assert not {reason.split(":")[0] for reason in left_out} & set(names)
+    for table in made:
+        check(table.latex())
+        assert "seed" in table.caption, table.name
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "metrics.jsonl").write_text("")  # a run that has just begun
+    made, left_out = tables.make(summary.load([tmp_path]))
+    assert [table.name for table in made] == ["problems", "runs"] and len(left_out) == 15
+
+
+def test_learning_by_heart_is_no_test(tmp_path):
+    made_runs.make(tmp_path / "a" / "1", overfit=8)
+    runs = summary.load([tmp_path])
+    assert scores.methods(runs) == ([], []) and scores.test_sets(runs) is None
+    table = learning.overfit(runs)
+    assert table.rows[0] == ["a/1", "8", "10", "10", "3", "0.50"] and len(table.rows) == 10
+    assert math.isclose(float(read(table)[0]["loss"]), 10)
+
+
+def test_methods_sort_by_their_numbers():
+    names = ["ewc,lambda=1e10", "ewc,lambda=1e2", "ewc,lambda=0.5", "ewc", "plain"]
+    assert sorted(names, key=scores._natural) == ["ewc", "ewc,lambda=0.5", "ewc,lambda=1e2", "ewc,lambda=1e10", "plain"]
