@@ -51,6 +51,8 @@ def main(argv: list[str]) -> int:
         run_opts=run_options,
         checkpointer=Checkpointer(folder / "save"),
     )
+    trainable, parameters = brain.parameter_counts()
+    run.write_info(folder, {"parameters": parameters, "trainable": trainable})
     loader = {"num_workers": hparams["num_workers"], "batch_size": hparams["eval_batch_size"]}
     language, old_language = hparams["language"], hparams["old_language"]
     tests = {language: brain.read(new["test"])} | ({old_language: brain.read(old["test"])} if "test" in old else {})

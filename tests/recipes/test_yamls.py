@@ -31,7 +31,8 @@ SIBLINGS = {
     },
     ("sign_overfit", "sign_teacher"): {
         "weight_decay", "dropout", "warmup", "epochs", "batch_size", "grad_accumulation_factor", "log_every",
-        "valid_every", "save_every", "early_stopping_patience", "overfit", "augmentation", "augment_prob", "output_folder",
+        "valid_every", "save_every", "early_stopping_patience", "overfit", "augmentation", "augment_prob",
+        "output_folder",
     },
     ("sign_teacher", "sign_student"): {
         "needs", "teacher", "pretrain_seed", "d_model", "layers", "d_ffn", "heads", "dropout", "loss_weights",
@@ -92,7 +93,8 @@ def test_a_run_folder_tells_what_made_it(whisper_run):
     info = json.loads((folder / "run.json").read_text())
     assert info["command"].startswith("python train.py hparams/whisper_ft.yaml --noprogressbar")
     assert info["data"]["nl"]["counts"] == {"train": 28, "valid": 6, "test": 6, "rejected": 0}
-    assert set(info) >= {"commit", "dirty", "versions", "hardware", "python", "started"}
+    assert set(info) >= {"commit", "dirty", "versions", "hardware", "python", "started", "normaliser"}
+    assert 0 < info["trainable"] <= info["parameters"]
     assert (folder / "whisper.py").read_text() == (ROOT / "recipes" / "whisper.py").read_text()
     assert (
         "lr: 1.5e-3" in (folder / "as_written.yaml").read_text()
