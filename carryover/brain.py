@@ -337,8 +337,13 @@ class RecipeBrain(sb.Brain):
         return False
 
     def batch_statistics(self, batch) -> dict[str, float]:
-        """Sums that a recipe wants logged for a batch: `audio_seconds`, `padded_frames`, `frames`, ..."""
-        return {}
+        """Sums over a batch that are logged: `audio_seconds`, `frames` and `padded_frames` (of any one unit), ...
+
+        Here for utterances that are padded to the longest of their batch, in seconds.
+        """
+        seconds = [row["duration"] for row in batch.row]
+        every = len(seconds) * max(seconds)
+        return {"audio_seconds": sum(seconds), "frames": every, "padded_frames": every - sum(seconds)}
 
     def summary(self, window: dict) -> dict[str, float]:
         """What a train event says of the sums of `batch_statistics` since the last one."""

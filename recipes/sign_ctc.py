@@ -78,13 +78,8 @@ class SignBrain(RecipeBrain):
     # ---- reading, logging, export ----
 
     def batch_statistics(self, batch):
-        seconds = [row["duration"] for row in batch.row]
         blanks, frames = batch.blanks
-        every = len(seconds) * max(seconds)
-        return {
-            "audio_seconds": sum(seconds), "frames": every, "padded_frames": every - sum(seconds),
-            "blanks": blanks, "output_frames": frames,
-        }  # fmt: skip
+        return super().batch_statistics(batch) | {"blanks": blanks, "output_frames": frames}
 
     def summary(self, window):
         return super().summary(window) | {"blank_ratio": window["blanks"] / window["output_frames"]}
