@@ -18,6 +18,7 @@ from speechbrain.utils.train_logger import FileTrainLogger
 from tqdm import tqdm
 
 from carryover import checkpoint, flags, scoring
+from carryover.batching import LengthGrouped
 from carryover.metrics import MetricsLog
 from carryover.micro_batches import halve_until_it_fits
 
@@ -45,7 +46,8 @@ class RecipeBrain(sb.Brain):
     Read from `hparams`: schedule, collate, loss_weights, normaliser, tracker, penalty (carryover.ewc), averaging
     (carryover.averaging); log_every, valid_every, save_every (updates, or "epoch"); save_limit (None: all are kept),
     early_stopping_patience (validations without a better WER; 0: never), max_updates (None: the epochs decide), overfit
-    (utterances to learn by heart, None: no such run), batch_size, output_folder, language, no_decay_for_vectors; and
+    (utterances to learn by heart, None: no such run), group_by_length (carryover.batching), batch_size, seed,
+    output_folder, language, no_decay_for_vectors; and
     SpeechBrain's own run options (precision, max_grad_norm, grad_accumulation_factor, nonfinite_patience, ...).
     """
 
@@ -132,8 +134,7 @@ class RecipeBrain(sb.Brain):
         old_valid_sets : dict of dataset, optional
             Validation sets of old languages by language: scored and logged at every validation, not chosen by.
         """
-        collate = {"collate_fn": self.hparams.collate}  # training alone: clips may share a window there
-        loader = self.make_dataloader(train_set, Stage.TRAIN, **(collate | train_loader_kwargs))
+        loader = self.train_loader(train_set, train_loader_kwargs)
         valid_sets = {} if valid_set is None else {self.hparams.language: valid_set} | (old_valid_sets or {})
         valid_sets = {
             language: self.make_dataloader(dataset, Stage.VALID, ckpt_prefix=None, **valid_loader_kwargs)
@@ -166,6 +167,16 @@ class RecipeBrain(sb.Brain):
                 self._fit_epoch(loader, valid_sets, groups, total, epoch == last_epoch, bar)
         self.log("end", reason=self.stopped, skipped=self.skipped)
         self.load_best()
+
+    def train_loader(self, dataset, kwargs: dict):
+        """Loader of a training set: shuffled as `kwargs` say, or batches of similar length (`group_by_length`)."""
+        kwargs = {"collate_fn": self.hparams.collate} | kwargs  # training alone: clips may share a window there
+        if self.hparams.group_by_length:
+            lengths = [row["duration"] for row in dataset.data.values()]
+            sampler = LengthGrouped(lengths, kwargs["batch_size"], seed=self.hparams.seed)
+            kwargs = {key: value for key, value in kwargs.items() if key != "shuffle"} | {"sampler": sampler}
+            self.train_sampler = sampler
+        return self.make_dataloader(dataset, Stage.TRAIN, **kwargs)
 
     def begin(self, old_set) -> None:
         """The old weights are loaded, nothing is trained yet (and nothing resumed): who needs them takes them now."""

@@ -196,6 +196,26 @@ def test_killed_in_the_middle_of_the_adaptation_is_bit_equal(german, tmp_path):
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
+def test_batches_of_similar_length_have_less_padding_and_resume_in_their_order(ctc_run, tmp_path):
+    overrides = ctc_run | {"max_updates": "14", "dropout": "0.1"}
+    paths = {name: tmp_path / name for name in ("random", "unbroken", "broken")}
+    for name in ("random", "unbroken"):
+        more = {"group_by_length": str(name != "random"), "output_folder": str(paths[name])}
+        done = train(overrides | more, DUTCH)
+        assert done.returncode == 0, done.stderr[-2000:]
+    broken = overrides | {"group_by_length": "True", "output_folder": str(paths["broken"])}
+    kill_at(9, 14, broken, DUTCH)  # 7 updates an epoch: in the middle of the second
+    done = train(broken, DUTCH)
+    assert done.returncode == 0 and "Resuming from" in done.stdout, done.stderr[-2000:]
+    assert events(paths["broken"]) == events(paths["unbroken"])
+    one, other = (load_file(paths[name] / "model" / "model.safetensors") for name in ("unbroken", "broken"))
+    assert all(torch.equal(one[key], other[key]) for key in one)
+    padding = {
+        name: sum(e["padding"] for e in events(paths[name]) if e["event"] == "train") for name in ("random", "unbroken")
+    }
+    assert padding["unbroken"] < 0.5 * padding["random"]
+
+
 @pytest.mark.parametrize(
     "overrides, says",
     [
