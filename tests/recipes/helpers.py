@@ -44,7 +44,8 @@ def first_ten_losses(yaml: str, folder: Path) -> list[float]:
     if "\nteacher: " in text:
         overrides |= {"teacher": random_teacher(folder / "teacher")}
     elif "\nneeds: " in text:
-        overrides |= {"model": "assets/ctc_small", "from_scratch": "True"}
+        kind = "encoder" if "\nencoder: " in text else "model"
+        overrides |= {kind: "assets/ctc_small", "from_scratch" if kind == "model" else "encoder_from_scratch": "True"}
     if "\nold_data_folder: data" in text:
         overrides |= {"old_data_folder": str(folder / "synthetic")}
     overrides |= corpus | {

@@ -1,0 +1,375 @@
+"""Speech LLM: a frozen audio encoder, a trained projector, a frozen language model that writes down what it reads."""
+
+import hashlib
+import math
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from speechbrain.dataio.batch import PaddedBatch
+from speechbrain.dataio.dataset import DynamicItemDataset
+from speechbrain.utils.data_pipeline import provides, takes
+
+from carryover import audio, losses, manifest, projector
+from carryover.brain import RecipeBrain, Stage
+from carryover.language_model import Chat, echoes, is_loop
+
+# Shapes: B batch, S samples, T frames, T' vectors, P prompt with its audio, U tokens of an answer, V vocabulary
+
+
+class SpeechLLMBrain(RecipeBrain):
+    """Trains `modules.projector` (and `modules.adapters`, and `modules.encoder` where the YAML says so).
+
+    What is frozen is no module, so that no checkpoint holds it: it comes from `hparams`. Read there besides
+    RecipeBrain's: states (carryover.audio_encoder.States), reader (carryover.language_model.LanguageModel), tasks,
+    made_for, start_from, label_smoothing, tokens_per_second, max_train_samples, max_eval_samples.
+    """
+
+    def __init__(self, modules=None, opt_class=None, hparams=None, run_opts=None, checkpointer=None):
+        super().__init__(modules, opt_class, hparams, run_opts, checkpointer)
+        self.encoder = self.hparams.states.encoder.to(self.device)
+        self.language_model, self.tasks = self.hparams.reader.to(self.device), self.hparams.tasks
+        widths = {"encoder": self.encoder.width, "language_model": self.language_model.width}
+        bridge = self.modules.projector
+        if (bridge.input_width, bridge.output_width) != tuple(widths.values()):
+            raise ValueError(
+                f"projector: it leads from width {bridge.input_width} to {bridge.output_width}, the models have "
+                f"{widths}; let `between` make it for these two"
+            )
+        if self.hparams.start_from:
+            projector.load(bridge, self.hparams.start_from, self.hparams.made_for())
+            self.language_model.lora.load(self.language_model.hf, self.hparams.start_from)
+
+    def compute_forward(self, batch, stage):
+        """-> log-probabilities (B, U, V) of each token of the answer, given prompt, audio and the tokens before it."""
+        self.vectors, self.lengths = self.modules.projector(*self.encode(batch))
+        prefix = self.language_model.prefix(self.vectors, self.lengths, self.tasks.of(batch.task))
+        return self.language_model.logits(*prefix, *self.answers(batch)).log_softmax(dim=-1)
+
+    def compute_objectives(self, log_probs, batch, stage):
+        """-> {"nll": mean over the answers' tokens: text and end, neither prompt nor audio nor padding}."""
+        smoothing = self.hparams.label_smoothing if stage == Stage.TRAIN else 0.0
+        tokens, _ = batch.tokens
+        return {"nll": losses.nll(log_probs, tokens, self.answer_mask(batch), smoothing)}
+
+    def transcribe(self, batch, stage, predictions):
+        """-> list of B strings, greedy; the other tasks' answers are counted on the way."""
+        hypotheses = self.answer(batch, 0)
+        for at, task in enumerate(self.tasks.others, start=1):
+            said = self.answer(batch, at)
+            self.counts[task.name] += sum(map(task.is_right, said, batch.row))
+        return hypotheses
+
+    def answer(self, batch, task: int) -> list[str]:
+        """What the language model says to a task's prompt about each clip of `compute_forward`."""
+        prefix = self.language_model.prefix(self.vectors, self.lengths, self.tasks.of([task] * len(batch.id)))
+        limits = [self.limit(row["duration"]) for row in batch.row]
+        ids = self.language_model.generate(*prefix, limits)
+        if task == 0:
+            self.counts["unended"] += sum(row[-1] not in self.language_model.ends for row in ids)
+        return [self.tasks.chat.decode(row) for row in ids]
+
+    def limit(self, seconds: float) -> int:
+        """Most tokens of an answer about `seconds` of audio, its end among them."""
+        return answer_limit(seconds, self.hparams.tokens_per_second)
+
+    def encode(self, batch):
+        """-> the encoder's states (B, T, D) and their numbers (B,)."""
+        wavs, relative = batch.wav  # (B, S)
+        lengths = torch.round(relative * wavs.shape[1]).long()  # `.long()` alone would floor 0.99999 away
+        return self.hparams.states(wavs, lengths, [row["audio"] for row in batch.row])
+
+    def answers(self, batch):
+        """-> tokens (B, U), padded, and their numbers (B,)."""
+        tokens, relative = batch.tokens
+        return tokens, torch.round(relative * tokens.shape[1]).long()
+
+    def answer_mask(self, batch):
+        """-> (B, U) True for text and end."""
+        tokens, lengths = self.answers(batch)
+        return torch.arange(tokens.shape[1], device=tokens.device) < lengths[:, None]
+
+    def units(self, batch):
+        return int(self.answers(batch)[1].sum())
+
+    # ---- scoring, logging ----
+
+    def score_set(self, loader, stage, name="Validating"):
+        """RecipeBrain's, with what such systems are known for, in utterances: `loops` (one thing again and again,
+        which the reference does not say), `echoes` (of the prompt), `empty`, `unended` (stopped by the audio's length);
+        and each other task's share of right answers, in percent."""
+        self.counts = Counter()
+        found, rows = super().score_set(loader, stage, name)
+        said = [(row["hypothesis"], row["reference"]) for row in rows]
+        prompt = self.tasks.words(0)
+        found |= {
+            "loops": sum(is_loop(hyp) and not is_loop(ref) for hyp, ref in said),
+            "echoes": sum(echoes(hyp, prompt) and not echoes(ref, prompt) for hyp, ref in said),
+            "empty": sum(not hyp for hyp, _ in said),
+            "unended": self.counts["unended"],
+        }
+        return found | {f"{t.name}_accuracy": 100 * self.counts[t.name] / len(rows) for t in self.tasks.others}, rows
+
+    def parameter_counts(self):
+        trained = {id(p): p for p in self.modules.parameters()}
+        frozen = {id(p): p for model in (self.encoder, self.language_model.hf) for p in model.parameters()}
+        return (
+            sum(p.numel() for p in trained.values() if p.requires_grad),
+            sum(p.numel() for p in (trained | frozen).values()),
+        )
+
+    # ---- reading, export ----
+
+    def read(self, path):
+        tasks, target_text = self.tasks, self.hparams.target_text
+
+        @takes("audio")
+        @provides("wav")
+        def wav(path):
+            return audio.read(path)
+
+        @takes("text")
+        @provides("target", "tokens", "task")
+        def target(text):
+            yield (target := target_text(text))
+            yield torch.tensor(tasks.chat.encode(target))
+            yield 0
+
+        training = Path(path).name.startswith("train")
+        most = self.hparams.max_train_samples if training else self.hparams.max_eval_samples
+        keys = ["id", "row", "language", "wav", "target", "tokens", "task"]
+        return DynamicItemDataset(sample(manifest.load(path), most), dynamic_items=[wav, target], output_keys=keys)
+
+    def export(self, folder):
+        """projector.safetensors and config.json; adapters where LoRA is on, the encoder where it was trained.
+
+        What is frozen stays where it is: its source and hash stand in config.json.
+        """
+        made_for = self.hparams.made_for()
+        if "encoder" in self.modules:
+            self.encoder.save(folder / "encoder")
+            made_for["encoder"] = projector.identity(str(folder / "encoder"))
+        projector.save(self.modules.projector, folder, made_for)
+        self.language_model.lora.save(self.language_model.hf, folder)
+
+
+def trained(projector, encoder, language_model) -> dict[str, torch.nn.Module]:
+    """The modules of a Brain: what is trained, and nothing of what is frozen."""
+    parts = {"projector": projector, "adapters": language_model.adapters}
+    return parts | ({"encoder": encoder} if any(p.requires_grad for p in encoder.parameters()) else {})
+
+
+def sample(rows: dict[str, dict], n: int | None) -> dict[str, dict]:
+    """`n` of a manifest's rows, those whose IDs have the smallest digests; all where n is None."""
+    drawn = set(sorted(rows, key=lambda ID: hashlib.sha256(ID.encode()).digest())[:n])
+    return {ID: row for ID, row in rows.items() if ID in drawn}
+
+
+def answer_limit(seconds: float, tokens_per_second: float) -> int:
+    """Most tokens of an answer, its end among them: one clip alone or in a batch, the same."""
+    return math.ceil(seconds * tokens_per_second) + 1
+
+
+class MadeFor:
+    """What a projector is made for, `made_for()`: sources, revisions and hashes of the frozen models, the prompts.
+
+    Parameters
+    ----------
+    encoder, language_model : (str, str or None)
+        Source and revision.
+    tasks : Tasks
+    """
+
+    def __init__(self, encoder, language_model, tasks):
+        self.models, self.tasks = {"encoder": encoder, "language_model": language_model}, tasks
+
+    def __call__(self) -> dict:
+        # hashed when asked for: 6 GB of weights take seconds
+        models = {name: projector.identity(*source) for name, source in self.models.items()}
+        return models | {"prompts": [self.tasks.text(at) for at in range(len(self.tasks))]}
+
+
+@dataclass
+class Answers:
+    """A second task: a question whose answer follows from a column of the manifest.
+
+    Attributes
+    ----------
+    name : str
+        Its accuracy is logged as <name>_accuracy.
+    prompt : str
+        With `{audio}`.
+    share : float
+        Of the training clips that are asked this, drawn anew in each epoch.
+    column : str
+        E.g. "language".
+    answers : dict
+        Answer by the column's value, e.g. {nl: Dutch, de: German}.
+    """
+
+    name: str
+    prompt: str
+    share: float
+    column: str
+    answers: dict[str, str]
+
+    def target(self, row: dict) -> str:
+        """The right answer about a row of a manifest.
+
+        Raises
+        ------
+        ValueError
+            For a value that has no answer.
+        """
+        value = row[self.column]
+        if value not in self.answers:
+            raise ValueError(
+                f"tasks: '{self.name}' has no answer for {self.column} '{value}' of {row['id']}; it has answers for "
+                f"{', '.join(self.answers)}"
+            )
+        return self.answers[value]
+
+    def is_right(self, said: str, row: dict) -> bool:
+        """Whether an answer is the right one, but for case and a full stop."""
+        return said.strip(" .").lower() == self.target(row).lower()
+
+
+class Tasks:
+    """Transcription (task 0) and what else the language model is asked; also what makes batches for training.
+
+    Parameters
+    ----------
+    chat : carryover.language_model.Chat
+    transcription : str
+        Prompt with `{audio}`.
+    others : sequence of Answers
+        Their shares leave something for transcription.
+
+    Raises
+    ------
+    ValueError
+        For shares that are not above 0, or 1 and more together; for a prompt without `{audio}`.
+    """
+
+    def __init__(self, chat: Chat, transcription: str, others: tuple[Answers, ...] = ()):
+        self.chat, self.others = chat, tuple(others)
+        shares = [task.share for task in self.others]
+        if any(not 0 < share < 1 for share in shares) or sum(shares) >= 1:
+            raise ValueError(f"tasks: shares {shares}; each above 0, and below 1 together: the rest is transcription")
+        self.asked = [transcription, *(task.prompt for task in self.others)]
+        self.shares = torch.tensor([1 - sum(shares), *shares])
+        self._prompts = [chat.prompt(prompt) for prompt in self.asked]
+
+    def __len__(self) -> int:
+        return len(self.asked)
+
+    def of(self, tasks) -> list[tuple[list[int], list[int]]]:
+        """Prompts (before, after) of the clips of a batch, by their tasks."""
+        return [self._prompts[int(task)] for task in tasks]
+
+    def prompt_length(self, task: int) -> int:
+        """Tokens of a prompt without its audio."""
+        return sum(map(len, self._prompts[task]))
+
+    def text(self, task: int) -> str:
+        """A prompt as the model reads it, for a record."""
+        return self.chat.text(self.asked[task])
+
+    def words(self, task: int) -> str:
+        """What a person wrote of a prompt: its text and the system's."""
+        return f"{self.chat.system_prompt or ''} {self.asked[task]}"
+
+    def __call__(self, examples: list[dict]) -> PaddedBatch:
+        """Training examples -> a batch in which each clip is asked what chance says (torch's generator)."""
+        if self.others:
+            drawn = torch.multinomial(self.shares, len(examples), replacement=True).tolist()
+            asked = zip(examples, drawn, strict=True)
+            examples = [self._asked(example, at) if at else example for example, at in asked]
+        return PaddedBatch(examples)
+
+    def _asked(self, example: dict, at: int) -> dict:
+        target = self.others[at - 1].target(example["row"])
+        return example | {"target": target, "tokens": torch.tensor(self.chat.encode(target)), "task": at}
+
+
+@dataclass
+class Limits:
+    """What these models can take: `limits(utterance)` is the reason to refuse a clip at preparation, or None.
+
+    Attributes
+    ----------
+    encoder : torch.nn.Module
+    bridge : carryover.projector.Projector
+    language_model : carryover.language_model.LanguageModel
+    tasks : Tasks
+    target_text : callable
+        Targets as they are learned; a transcript that it empties is refused.
+    tokens_per_second : float
+        Bound of an answer: what is longer could not be written.
+    seconds : float
+        Longest clip, where the encoder has no shorter window.
+
+    Raises
+    ------
+    ValueError
+        For a prompt that is longer than the language model's context.
+    """
+
+    encoder: object
+    bridge: projector.Projector
+    language_model: object
+    tasks: Tasks
+    target_text: object
+    tokens_per_second: float
+    seconds: float = 30.0
+
+    def __post_init__(self):
+        self.language_model.require_context(self.prompt, 1)
+
+    def __repr__(self):  # part of a manifest's settings: another model or prompt makes it anew
+        return (
+            f"Limits({self.target_text.name}, {len(self.tasks.chat.hf)} tokens, {self.window} s, "
+            f"{self.tokens_per_second} tokens/s, {self.room} positions, {self.vectors(10.0)} vectors in 10 s)"
+        )
+
+    @property
+    def window(self) -> float:
+        """Seconds of the longest clip."""
+        return min(self.seconds, self.encoder.longest / 16_000)
+
+    @property
+    def prompt(self) -> int:
+        """Tokens of the longest prompt without its audio."""
+        return max(map(self.tasks.prompt_length, range(len(self.tasks))))
+
+    @property
+    def room(self) -> int:
+        """Positions that audio and answer may take."""
+        return self.language_model.context - self.prompt
+
+    def vectors(self, seconds: float) -> int:
+        """Vectors that the language model reads of a clip."""
+        return int(self.bridge.lengths(self.encoder.frames(torch.tensor(round(seconds * 16_000)))))
+
+    def metadata(self, utterance: manifest.Utterance) -> str | None:
+        """What can be said before the audio is opened."""
+        if not self.target_text(utterance.text):
+            return f"transcript is empty after normalisation: {utterance.text!r}"
+        return None
+
+    def __call__(self, utterance: manifest.Utterance) -> str | None:
+        if reason := self.metadata(utterance):
+            return reason
+        seconds = utterance.duration
+        if round(seconds * 16_000) < self.encoder.shortest:
+            return f"audio is shorter than {self.encoder.shortest} samples, which make one frame"
+        if seconds > self.window:
+            return f"audio is longer than the window of {self.window:g} s: {seconds:.2f} s"
+        tokens = len(self.tasks.chat.encode(self.target_text(utterance.text)))
+        most = answer_limit(seconds, self.tokens_per_second)
+        if tokens > most:
+            return f"transcript has more tokens than tokens_per_second allows: {tokens} of {most}"
+        if self.vectors(seconds) + most > self.room:
+            return f"audio and answer do not fit into the context: {self.vectors(seconds)} + {most} of {self.room}"
+        return None
