@@ -72,7 +72,7 @@ def report(
     rate : float, optional
         Money an hour of the machine costs.
     grids : list of (row key, column key, metric), optional
-        See `scores.grids`.
+        See `grids.grids`.
     clips : bool
         Embed the audio of the worst utterances into the page.
     workers : int

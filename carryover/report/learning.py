@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from carryover.report.scores import about, method_names
-from carryover.report.summary import Summary, number
+from carryover.report.summary import POINTS, Summary, number
 from carryover.report.table import MOST, Table
 
 # Columns of a train event that are no term of the loss.
@@ -77,6 +77,8 @@ def adaptation(runs: Sequence[Summary]) -> Table | None:
     )
     forms = {"lambda": "g", "train loss": ".4g", "penalty": ".4g", "penalty / loss": ".3g"}
     notes = ["Five lines of each run's log; all are in adaptation.csv."] * (len(shown) < len(rows))
+    thinned = any(run.train_events > len(run.train.get("update", ())) for run in runs)
+    notes += [f"Of logs of more than {POINTS} lines, {POINTS} that show the same curve."] * thinned
     return Table("adaptation", columns, shown, caption, notes, forms, csv_columns=columns, csv_values=rows)
 
 
@@ -203,14 +205,13 @@ def cost(runs: Sequence[Summary], rate: float | None = None) -> Table | None:
             continue
         hours = sum(run.seconds for run in known) / 3600
         gpu = sum(run.seconds / 3600 * len((run.info.get("hardware") or {}).get("gpus") or ()) for run in known)
-        energy = [float(np.nansum(r.train["energy_joules"])) / 3.6e6 for r in known if "energy_joules" in r.train]
+        energy = sum(run.energy_joules for run in known) / 3.6e6
         audio = sum(run.audio_seconds for run in known) / 3600
         training = [run.seconds_per_update * run.last_update / 3600 for run in known]
         rows.append(
             [name, machine(known[0].info), len(known), sum(run.last_update for run in known), hours, hours / len(known),
              sum(training), audio, gpu or math.nan, math.nan if rate is None else rate * hours,
-             sum(energy) if len(energy) == len(known) else math.nan,
-             max(run.peak_memory_bytes for run in known) / GiB]
+             energy, max(run.peak_memory_bytes for run in known) / GiB]
         )  # fmt: skip
     if not rows:
         return None

@@ -1,13 +1,11 @@
-"""Tables of what was tested: methods against forgetting, before and after, grids of swept values, the test sets.
+"""Tables of what was tested: methods against forgetting, before and after, the test sets.
 
 Rates are the run's own (jiwer's counts over the whole set) and are never averaged over test sets: runs stand in one
 table only where ids, durations and texts of their test sets and the normaliser of their scores are the same.
 """
 
-import itertools
 import math
 import re
-import statistics
 from collections.abc import Mapping, Sequence
 
 from carryover.report import forgetting
@@ -17,7 +15,6 @@ from carryover.report.summary import Summary, clean, number
 from carryover.report.table import Table
 
 SWEPT_APART = ("seed", "pretrain_seed", "output_folder", "output_root")  # differ without making another method
-PAIRS = (("lr", "warmup"), ("lr", "batch_size"))  # rows and columns of grids that one asks for first
 
 
 def of_test(runs: Sequence[Summary]) -> list[Summary]:
@@ -159,8 +156,8 @@ def before_after(runs: Sequence[Summary]) -> Table | None:
             cells = [run.name, run.status, name, language, _count(known, "utterances"), _count(known, "words")]
             for event in (before, after):
                 low, high = map(number, (event or {}).get("interval", (math.nan, math.nan)))
-                cells += [_rate(event, "WER"), low, high, _rate(event, "CER"), _rate(event, "WER_raw")]
-            change = _rate(after, "WER") - _rate(before, "WER")
+                cells += [rate(event, "WER"), low, high, rate(event, "CER"), rate(event, "WER_raw")]
+            change = rate(after, "WER") - rate(before, "WER")
             rows.append([*cells, change, run.test_sets.get(language, "unknown")[:12], run.normaliser])
     if not rows:
         return None
@@ -193,7 +190,8 @@ def _named(runs: Sequence[Summary], rows: Sequence[Sequence]) -> list[Summary]:
     return [run for run in runs if run.name in names]
 
 
-def _rate(event: Mapping | None, key: str) -> float:
+def rate(event: Mapping | None, key: str) -> float:
+    """A rate of a test event, nan where there is none."""
     return math.nan if event is None else number(event.get(key))
 
 
@@ -203,121 +201,6 @@ def _count(event: Mapping, key: str) -> int | None:
 
 def _with_interval(values: Sequence[float]) -> str:
     return forgetting.rate(forgetting.Estimate(*values))
-
-
-# ---- grids ----
-
-
-def metric(run: Summary, name: str) -> float:
-    """A number of a run by name.
-
-    Parameters
-    ----------
-    name : str
-        test WER, old test WER, forgetting, valid WER (the lowest of the new language), or a column of the train
-        events (its last value).
-    """
-    if name in ("test WER", "test CER"):
-        return _rate(run.test(run.language, "best"), name[-3:])
-    if name == "old test WER":
-        return _rate(run.test(run.old_language, "best"), "WER")
-    if name == "forgetting":
-        before, after = (_rate(run.test(run.old_language, w), "WER") for w in ("before", "best"))
-        return after - before
-    if name == "valid WER":
-        found = [number(e.get("WER")) for e in run.valid if e.get("language") == run.language and "weights" not in e]
-        return min(found, default=math.nan)
-    column = run.train.get(name, ())
-    return float(column[-1]) if len(column) else math.nan
-
-
-def swept(runs: Sequence[Summary]) -> dict[str, list]:
-    """Keys with a number that differs between runs, and its values in order."""
-    keys = {key for run in runs for key in run.settings} - set(SWEPT_APART)
-    found = {}
-    for key in sorted(keys):
-        values = {run.settings.get(key) for run in runs if not isinstance(run.settings.get(key), (list, dict))}
-        if len(values) > 1 and all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values):
-            found[key] = sorted(values)
-    return found
-
-
-def grid(runs: Sequence[Summary], row_key: str, column_key: str, name: str = "test WER") -> Table | None:
-    """Pivot of a metric over two keys of the YAML; None where one of them has a single value.
-
-    A cell is the mean over its runs (seeds). Runs that differ in something else as well do not stand in one grid:
-    see `grids`.
-    """
-    if name.startswith("test") or name in ("old test WER", "forgetting"):
-        runs = of_test(runs)
-    cells = {}
-    for run in runs:
-        value = metric(run, name)
-        if not math.isnan(value) and row_key in run.settings and column_key in run.settings:
-            place = run.settings[row_key], run.settings[column_key]
-            cells.setdefault(place, []).append((value, run))
-    row_values, column_values = (sorted({place[i] for place in cells}) for i in (0, 1))
-    if len(row_values) < 2 or len(column_values) < 2:
-        return None
-    used = [run for found in cells.values() for _, run in found]
-    flat = [
-        [r, c, statistics.fmean(v for v, _ in cells[r, c]), len(cells[r, c])]
-        for r, c in itertools.product(row_values, column_values) if (r, c) in cells
-    ]  # fmt: skip
-    means = {(r, c): mean for r, c, mean, _ in flat}
-    rows = [[f"{r:g}", *(means.get((r, c), math.nan) for c in column_values)] for r in row_values]
-    unit = f" ({used[0].language}, percent)" if "WER" in name or "CER" in name else ""
-    experiments = ", ".join(sorted({run.experiment for run in used}))
-    file = f"grid_{row_key}_{column_key}_{name}".replace(" ", "_")
-    return Table(
-        file, [f"{row_key} \\ {column_key}", *(f"{c:g}" for c in column_values)], rows,
-        f"{name}{unit} over {row_key} (rows) and {column_key} (columns), {experiments}; mean over the runs of a cell. "
-        + about(used),
-        csv_columns=[row_key, column_key, name, "runs"], csv_values=flat,
-    )  # fmt: skip
-
-
-def grids(runs: Sequence[Summary], wanted: Sequence[tuple[str, str, str]] = ()) -> list[Table]:
-    """Grids that were asked for as (rows, columns, metric), or those of the rate, warm-up and batch size that were
-    swept; one for each experiment, test set and value of whatever else was swept beside them.
-    """
-    tables = []
-    sets = {}
-    for run in runs:
-        digest = run.test_sets.get(run.language, "unknown")
-        sets.setdefault((run.experiment, run.language, digest, run.normaliser), []).append(run)
-    for found in sets.values():
-        keys = swept(found)
-        pairs = wanted or [
-            (row, column, name)
-            for row, column in PAIRS
-            if row in keys and column in keys
-            for name in ("test WER", "valid WER")
-        ]
-        for row, column, name in pairs:
-            parts = {}
-            for run in found:
-                parts.setdefault(_beside(run, (row, column)), []).append(run)
-            tables += [table for part in parts.values() if (table := grid(part, row, column, name)) is not None]
-    for name, same in groups_of(tables).items():
-        for i, table in enumerate(same if len(same) > 1 else (), 1):
-            table.name = f"{name}_{i}"
-    return tables
-
-
-def groups_of(tables: Sequence[Table]) -> dict[str, list[Table]]:
-    """Tables by name."""
-    found = {}
-    for table in tables:
-        found.setdefault(table.name, []).append(table)
-    return found
-
-
-def _beside(run: Summary, keys: Sequence[str]) -> str:
-    """All of a run's settings but these and the seed, as one text."""
-    values = {**run.settings, **run.objects}
-    left = set(keys) | set(SWEPT_APART)
-    return repr(sorted((k, str(v)) for k, v in values.items() if k not in left))
 
 
 def test_sets(runs: Sequence[Summary]) -> Table | None:

@@ -5,7 +5,6 @@ this version or missing costs what stood in it and nothing else, and is named in
 """
 
 import csv
-import functools
 import hashlib
 import itertools
 import json
@@ -21,10 +20,10 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-from ruamel.yaml import YAML
 
 from carryover import flags
 from carryover.flags import Flag
+from carryover.report.written import clean, read_settings
 
 METRICS = "metrics.jsonl"
 # What this version writes into every event of a kind; an older log lacks some of it.
@@ -34,19 +33,13 @@ KEYS = {
     "test": ("update", "set", "language", "weights", "WER", "CER", "words", "errors", "utterances", "interval"),
 }
 FLAG = ("kind", "update", "evidence", "advice")
-CHUNK = 500  # lines that are parsed in one go: a third less time than one by one
+CHUNK = 500  # lines that are parsed in one go: a tenth less time than one by one
 POINTS = 2000  # train events kept of a longer log: 500 runs then take 150 MB
 PREDICTIONS = re.compile(r"predictions_(.+?)_(before|best|last|evaluate|average_.+)\.csv")
 STEPS = {"available": "available", "passed the metadata": "passed", "sampled": "sampled", "valid audio": "valid"}
 LONG_LOG = 2_000_000  # bytes; a log beyond (4 000 train events) is judged by the flags that training wrote into it:
 # looking again takes as long as reading it, and 500 runs of 10 000 events are to be read in a minute
 SMALL = 20_000_000  # bytes of logs that are read sooner than processes are started
-SECRET = re.compile(
-    r"(?i)(\b[\w-]*(?:token|api_?key|password|secret)\b['\"]?(?:\s*[=:]\s*|\s+))[^\s,}]+"
-    r"|\b(?:hf|ghp|gho|glpat|sk|wandb)[_-]\w{8,}"
-)
-# a path that begins at the root, at home or at a drive, up to its last part; `!new:a.b` and `1/2` are none
-ABSOLUTE = re.compile(r"(?<![\w./…>~])(?:~[\w.-]*/|/|[A-Za-z]:[\\/])(?:[^\s'\",{}()/\\]+[\\/])*(?=[^\s'\",{}()/\\])")
 
 
 @dataclass
@@ -92,8 +85,8 @@ class Summary:
         Time of the last event: what the run took so far.
     seconds_per_update : float
         Median over train events, see `seconds_of_update`; nan without any.
-    audio_seconds, peak_memory_bytes : float
-        Sum and maximum over all train events; nan where none logged it.
+    audio_seconds, energy_joules, peak_memory_bytes : float
+        Sums and maximum over all train events; nan where none logged it.
     first_loss, last_loss, mean_loss : float
         Training loss at the first and the last train event, and its mean over updates.
     red_flags : list of Flag
@@ -133,6 +126,7 @@ class Summary:
     seconds: float = math.nan
     seconds_per_update: float = math.nan
     audio_seconds: float = math.nan
+    energy_joules: float = math.nan
     peak_memory_bytes: float = math.nan
     first_loss: float = math.nan
     last_loss: float = math.nan
@@ -367,7 +361,7 @@ def _read_events(found: Summary) -> None:
         found.last_update, found.seconds = int(before.get("update", 0)), number(before.get("time"))
     found.seconds_per_update = statistics.median(paces) if paces else math.nan
     columns = _columns(blocks, found.train_events)
-    for name, best in (("audio_seconds", np.nansum), ("peak_memory_bytes", np.nanmax)):
+    for name, best in (("audio_seconds", np.nansum), ("energy_joules", np.nansum), ("peak_memory_bytes", np.nanmax)):
         if name in columns and not np.isnan(columns[name]).all():
             setattr(found, name, float(best(columns[name])))
     if "loss" in columns:
@@ -437,85 +431,7 @@ def _thin(columns: dict[str, np.ndarray], n: int, keep: list[int]) -> dict[str, 
     return {key: column[index] for key, column in columns.items()}
 
 
-# ---- settings, run.json, manifests ----
-
-
-class _Tagged(str):
-    """A value with a tag, as text."""
-
-
-def read_settings(folder: Path, problems: list[str]) -> tuple[dict, dict[str, str], dict[str, str]]:
-    """(settings, objects, asked) of a run, as `Summary` has them."""
-    tree, asked = {}, {}
-    for name in ("as_written.yaml", "overrides.yaml"):  # overrides win
-        path = folder / name
-        if not path.is_file():
-            if name == "as_written.yaml":
-                problems.append(f"{name}: not there; the run's settings are unknown")
-            continue
-        text = path.read_text(encoding="utf-8")
-        try:
-            found = _parse(text)
-        except Exception as error:  # ruamel has a dozen kinds
-            problems.append(f"{name}: no YAML: {str(error).splitlines()[0]}")
-            continue
-        if name == "overrides.yaml":
-            lines = dict(line.split(": ", 1) for line in text.splitlines() if ": " in line and not line[0].isspace())
-            asked = {key: clean(value) for key, value in lines.items()}
-        tree |= found
-    settings = {key: _resolve(value, tree) for key, value in tree.items() if not key.startswith("__")}
-    objects = {key: clean(str(value)) for key, value in settings.items() if isinstance(value, _Tagged)}
-    plain = {k: clean(v) if isinstance(v, str) else v for k, v in settings.items() if k not in objects}
-    return plain, objects, asked
-
-
-@functools.lru_cache(16)  # the runs of a sweep have one YAML
-def _parse(text: str) -> dict:
-    """A YAML's top level; YAML 1.2 as HyperPyYAML's reader, so that the language `no` is no truth value."""
-    from ruamel.yaml.constructor import SafeConstructor
-    from ruamel.yaml.nodes import MappingNode, SequenceNode
-
-    class Constructor(SafeConstructor):
-        pass
-
-    def tagged(loader, suffix, node):
-        return _Tagged(f"!{suffix} {plain(node)}".strip())
-
-    def plain(node) -> str:
-        mark = node.tag if isinstance(node.tag, str) else str(node.tag or "")
-        mark = f"{mark} " if mark.startswith("!") else ""
-        if isinstance(node, MappingNode):
-            inner = ", ".join(f"{plain(k)}: {mark_of(v)}{plain(v)}" for k, v in node.value)
-            return f"{{{inner}}}"
-        if isinstance(node, SequenceNode):
-            return f"[{', '.join(mark_of(v) + plain(v) for v in node.value)}]"
-        return str(node.value)
-
-    def mark_of(node) -> str:
-        tag = str(node.tag or "")
-        return f"{tag} " if tag.startswith("!") else ""
-
-    Constructor.add_multi_constructor("!", tagged)
-    yaml = YAML(typ="safe")
-    yaml.Constructor = Constructor
-    found = yaml.load(text)
-    if found is None:
-        return {}
-    if not isinstance(found, dict):
-        raise ValueError("expected keys and values")
-    return {str(key): value for key, value in found.items()}
-
-
-def _resolve(value, tree: dict, depth: int = 0):
-    """A value with `!ref <key>` replaced, where it names plain values of the top level; as it stands, elsewhere."""
-    if not (isinstance(value, _Tagged) and value.startswith("!ref ")) or depth > 8:
-        return value
-    text = value.removeprefix("!ref ")
-    whole = re.fullmatch(r"<(\w+)>", text)
-    parts = {key: _resolve(tree.get(key), tree, depth + 1) for key in re.findall(r"<([\w.]+)>", text)}
-    if not parts or any(isinstance(p, (_Tagged, dict, list)) or key not in tree for key, p in parts.items()):
-        return value
-    return parts[whole[1]] if whole else re.sub(r"<(\w+)>", lambda m: str(parts[m[1]]), text)
+# ---- run.json, manifests ----
 
 
 def _experiment(found: Summary, folder: Path) -> str:
@@ -560,14 +476,3 @@ def _test_digest(path: Path) -> str:
         for row in csv.DictReader(file):
             sha.update(json.dumps([row.get(k) for k in ("ID", "duration", "language", "text")]).encode())
     return sha.hexdigest()
-
-
-def clean(text: str) -> str:
-    """Text without what is nobody's business: an absolute path keeps its last part, a token nothing.
-
-    Example
-    -------
-    >>> clean("python train.py x.yaml --data_folder /home/ann/cv/de --hub_token hf_abcdefghij")
-    'python train.py x.yaml --data_folder …/de --hub_token …'
-    """
-    return ABSOLUTE.sub("…/", SECRET.sub(lambda m: (m[1] or "") + "…", text))

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
-from carryover.report import learning, provenance, scores
+from carryover.report import grids, learning, provenance, scores
 from carryover.report.summary import Summary
 from carryover.report.table import Table
 
 
 def make(
-    runs: Sequence[Summary], rate: float | None = None, grids: Sequence[tuple[str, str, str]] = ()
+    runs: Sequence[Summary], rate: float | None = None, wanted: Sequence[tuple[str, str, str]] = ()
 ) -> tuple[list[Table], list[str]]:
     """Make the tables of these runs.
 
@@ -17,8 +17,8 @@ def make(
     runs : list of Summary
     rate : float, optional
         Money an hour of the machine costs.
-    grids : list of (row key, column key, metric), optional
-        See `scores.grids`.
+    wanted : list of (row key, column key, metric), optional
+        See `grids.grids`.
 
     Returns
     -------
@@ -26,7 +26,7 @@ def make(
         Tables by subject; and what was left out, one sentence each.
     """
     compared, left_out = scores.methods(runs)
-    pivots = scores.grids(runs, grids)
+    pivots = grids.grids(runs, wanted)
     made = {
         "methods": (compared, "no finished runs with an old language, and no two methods with one test set"),
         "before_after": (scores.before_after(runs), "no run has been tested"),

@@ -12,7 +12,7 @@ import pytest
 from test_summary import write_manifest
 from test_table import check
 
-from carryover.report import learning, provenance, scores, summary, tables
+from carryover.report import grids, learning, provenance, scores, summary, tables
 
 
 @pytest.fixture(scope="module")
@@ -169,17 +169,17 @@ def test_grids_are_pivots(tmp_path):
     for lr, warmup, seed, loss in ((1, 10, 1, 1), (1, 10, 2, 3), (1, 20, 1, 4), (2, 10, 1, 5), (2, 20, 1, 6)):
         made_runs.make(tmp_path / f"lr={lr},warmup={warmup}" / str(seed), seed=seed, loss=loss, lr=lr, warmup=warmup)
     runs = summary.load([tmp_path])
-    by_name = {table.name: table for table in scores.grids(runs)}
+    by_name = {table.name: table for table in grids.grids(runs)}
     assert set(by_name) == {"grid_lr_warmup_test_WER", "grid_lr_warmup_valid_WER"}
     table = by_name["grid_lr_warmup_valid_WER"]
     assert [list(table.columns), *table.rows] == [
         ["lr \\ warmup", "10", "20"], ["1", "20.00", "40.00"], ["2", "50.00", "60.00"]
     ]  # fmt: skip
     assert read(table)[0] == {"lr": "1", "warmup": "10", "valid WER": "20.0", "runs": "2"}
-    [asked] = scores.grids(runs, [("warmup", "lr", "loss")])
+    [asked] = grids.grids(runs, [("warmup", "lr", "loss")])
     assert asked.rows[0] == ["10", "2.00", "5.00"]  # the last training loss
     made_runs.make(tmp_path / "lr=1,warmup=10,dropout=1" / "3", seed=3, loss=9, lr=1, warmup=10, dropout=1)
-    again = {table.name: table for table in scores.grids(summary.load([tmp_path]))}
+    again = {table.name: table for table in grids.grids(summary.load([tmp_path]))}
     assert again["grid_lr_warmup_valid_WER"].rows == table.rows, "another dropout is another grid"
 
 

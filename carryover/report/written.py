@@ -1,0 +1,100 @@
+"""What was asked for of a run: its YAML as written under the overrides, without what is nobody's business.
+
+Read without making an object and without torch: a value with a tag (!new, !name, ...) is kept as text.
+"""
+
+import functools
+import re
+from pathlib import Path
+
+from ruamel.yaml import YAML
+from ruamel.yaml.constructor import SafeConstructor
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
+
+SECRET = re.compile(
+    r"(?i)(\b[\w-]*(?:token|api_?key|password|secret)\b['\"]?(?:\s*[=:]\s*|\s+))[^\s,}]+"
+    r"|\b(?:hf|ghp|gho|glpat|sk|wandb)[_-]\w{8,}"
+)
+# a path that begins at the root, at home or at a drive, up to its last part; `!new:a.b` and `1/2` are none
+ABSOLUTE = re.compile(r"(?<![\w./…>~])(?:~[\w.-]*/|/|[A-Za-z]:[\\/])(?:[^\s'\",{}()/\\]+[\\/])*(?=[^\s'\",{}()/\\])")
+
+
+def clean(text: str) -> str:
+    """Text without what is nobody's business: an absolute path keeps its last part, a token nothing.
+
+    Example
+    -------
+    >>> clean("python train.py x.yaml --data_folder /home/ann/cv/de --hub_token hf_abcdefghij")
+    'python train.py x.yaml --data_folder …/de --hub_token …'
+    """
+    return ABSOLUTE.sub("…/", SECRET.sub(lambda m: (m[1] or "") + "…", text))
+
+
+class _Tagged(str):
+    """A value with a tag, as text."""
+
+
+def read_settings(folder: Path, problems: list[str]) -> tuple[dict, dict[str, str], dict[str, str]]:
+    """(settings, objects, asked) of a run, as `Summary` has them."""
+    tree, asked = {}, {}
+    for name in ("as_written.yaml", "overrides.yaml"):  # overrides win
+        path = folder / name
+        if not path.is_file():
+            if name == "as_written.yaml":
+                problems.append(f"{name}: not there; the run's settings are unknown")
+            continue
+        text = path.read_text(encoding="utf-8")
+        try:
+            found = _parse(text)
+        except (YAMLError, ValueError) as error:
+            problems.append(f"{name}: no YAML: {str(error).splitlines()[0]}")
+            continue
+        if name == "overrides.yaml":
+            lines = dict(line.split(": ", 1) for line in text.splitlines() if ": " in line and not line[0].isspace())
+            asked = {key: clean(value) for key, value in lines.items()}
+        tree |= found
+    settings = {key: _resolve(value, tree) for key, value in tree.items() if not key.startswith("__")}
+    objects = {key: clean(str(value)) for key, value in settings.items() if isinstance(value, _Tagged)}
+    plain = {k: clean(v) if isinstance(v, str) else v for k, v in settings.items() if k not in objects}
+    return plain, objects, asked
+
+
+class _Constructor(SafeConstructor):
+    """Takes a value with a tag as text."""
+
+
+def _as_text(node: Node) -> str:
+    """A node as a line of YAML."""
+    tag = f"{node.tag} " if str(node.tag or "").startswith("!") else ""
+    if isinstance(node, MappingNode):
+        return f"{tag}{{{', '.join(f'{_as_text(key)}: {_as_text(value)}' for key, value in node.value)}}}"
+    if isinstance(node, SequenceNode):
+        return f"{tag}[{', '.join(map(_as_text, node.value))}]"
+    return f"{tag}{node.value}".rstrip()
+
+
+_Constructor.add_multi_constructor("!", lambda loader, suffix, node: _Tagged(_as_text(node)))
+
+
+@functools.lru_cache(16)  # the runs of a sweep have one YAML
+def _parse(text: str) -> dict:
+    """A YAML's top level; YAML 1.2 as HyperPyYAML's reader, so that the language `no` is no truth value."""
+    yaml = YAML(typ="safe")
+    yaml.Constructor = _Constructor
+    found = yaml.load(text)
+    if not isinstance(found, (dict, type(None))):
+        raise ValueError("expected keys and values")
+    return {str(key): value for key, value in (found or {}).items()}
+
+
+def _resolve(value, tree: dict, depth: int = 0):
+    """A value with `!ref <key>` replaced, where it names plain values of the top level; as it stands, elsewhere."""
+    if not (isinstance(value, _Tagged) and value.startswith("!ref ")) or depth > 8:
+        return value
+    text = value.removeprefix("!ref ")
+    whole = re.fullmatch(r"<(\w+)>", text)
+    parts = {key: _resolve(tree.get(key), tree, depth + 1) for key in re.findall(r"<([\w.]+)>", text)}
+    if not parts or any(isinstance(p, (_Tagged, dict, list)) or key not in tree for key, p in parts.items()):
+        return value
+    return parts[whole[1]] if whole else re.sub(r"<(\w+)>", lambda m: str(parts[m[1]]), text)
