@@ -35,9 +35,11 @@ def differences(name: str, named: Mapping[str, Sequence[Summary]], what: str) ->
     """Keys in which named groups of runs differ; what varies within a group is said to."""
     values = {}
     for group, same in named.items():
-        everything = [{**run.settings, **run.objects} for run in same]
+        everything = [
+            {key: _text(value, run.seed) for key, value in {**run.settings, **run.objects}.items()} for run in same
+        ]
         keys = dict.fromkeys(key for one in everything for key in one if key not in PLACES)
-        texts = {key: list(dict.fromkeys(_text(one.get(key, "-"), same) for one in everything)) for key in keys}
+        texts = {key: list(dict.fromkeys(one.get(key, "-") for one in everything)) for key in keys}
         values[group] = {key: found[0] if len(found) == 1 else "varied" for key, found in texts.items()}
     keys = dict.fromkeys(key for one in values.values() for key in one)
     differ = [key for key in keys if len({one.get(key, "-") for one in values.values()}) > 1]
@@ -54,16 +56,14 @@ def differences(name: str, named: Mapping[str, Sequence[Summary]], what: str) ->
     return Table(name, ["experiment", *differ], rows, caption)
 
 
-def _text(value, runs: Sequence[Summary]) -> str:
-    """A value as the YAML has it; a path that ends in the seed is the same for all seeds."""
+def _text(value, seed: str) -> str:
+    """A value as the YAML has it; a path that holds the run's seed is the same for all seeds."""
     if isinstance(value, list):
-        return f"[{', '.join(_text(part, runs) for part in value)}]"
+        return f"[{', '.join(_text(part, seed) for part in value)}]"
     if isinstance(value, dict):
-        return f"{{{', '.join(f'{key}: {_text(part, runs)}' for key, part in value.items())}}}"
+        return f"{{{', '.join(f'{key}: {_text(part, seed)}' for key, part in value.items())}}}"
     text = "null" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
-    for run in runs:
-        text = re.sub(rf"(?<=/){re.escape(run.seed)}(?=/|$)", "SEED", text)
-    return text
+    return re.sub(rf"(?<=/){re.escape(seed)}(?=/|$)", "SEED", text)
 
 
 def parameters(runs: Sequence[Summary]) -> Table | None:
