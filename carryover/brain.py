@@ -404,7 +404,8 @@ class RecipeBrain(sb.Brain):
         """A line for the screen and both logs, for each flag."""
         for flag in found:
             tqdm.write(flag.line)
-            self.metrics.write("flag", **self.now(), kind=flag.kind, message=flag.line)
+            said = {"kind": flag.kind, "evidence": flag.evidence, "advice": flag.advice}
+            self.metrics.write("flag", **self.now(), **said, message=flag.line)
             self.text_log.log_stats(self.now() | {"flag": flag.line})
 
     def new_monitor(self) -> flags.Monitor:

@@ -140,10 +140,9 @@ def forgetting_against_gain(
             for (experiment, weights), seeds in points.items():
                 x, y = np.array([s[0] for s in seeds]), np.array([s[1] for s in seeds])
                 average = weights.removeprefix("average_") if weights != "best" else ""
-                axes.errorbar(
-                    x.mean(), y.mean(), [[y.mean() - y.min()], [y.max() - y.mean()]],
-                    [[x.mean() - x.min()], [x.max() - x.mean()]], ecolor="0.7", elinewidth=0.8, linestyle="none",
-                )  # fmt: skip
+                # rounding can put the mean of equal values beside them
+                arms = [[[max(0.0, v.mean() - v.min())], [max(0.0, v.max() - v.mean())]] for v in (y, x)]
+                axes.errorbar(x.mean(), y.mean(), *arms, ecolor="0.7", elinewidth=0.8, linestyle="none")
                 axes.plot(
                     x.mean(), y.mean(), linestyle="none", markersize=5, **styles.marker(experiment),
                     fillstyle="none" if average else "full", label=None if experiment in labelled else experiment,

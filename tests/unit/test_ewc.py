@@ -130,6 +130,9 @@ def test_an_update_of_the_brain_is_that_of_the_whole_loss(gradient, micro_batche
         def compute_forward(self, batch, stage):
             return model(batch[0])
 
+        def batch_statistics(self, batch):
+            return {}
+
         def compute_objectives(self, predictions, batch, stage):
             return {"mse": ((predictions - batch[1]) ** 2).mean()}
 

@@ -150,11 +150,15 @@ def test_rejected_has_the_metadata_reasons_and_not_the_rest_of_the_corpus(uttera
     assert read_done(tmp_path / "out")["rejected"]["transcript has letters outside the alphabet"] == 5
 
 
-def test_audio_outside_the_sample_is_never_opened(utterances, tmp_path, monkeypatch):
+def test_audio_outside_the_sample_is_never_opened(utterances, tmp_path):
     opened = []
-    inspect = manifest.inspect
-    monkeypatch.setattr(manifest, "inspect", lambda path: (opened.append(path), inspect(path))[1])
-    build(utterances, tmp_path / "out", accept, {}, sample={"train": 7, "valid": 2}, metadata_check=letters)
+
+    def inspect(path):
+        opened.append(path)
+        return manifest.inspect(path)
+
+    drawn = {"sample": {"train": 7, "valid": 2}, "metadata_check": letters}
+    build(utterances, tmp_path / "out", accept, {}, inspect=inspect, **drawn)
     expected = draw(utterances[15:], {"train": 7, "valid": 2}, 42)
     assert sorted(opened) == sorted(u.audio for u in expected) and len(opened) == 9
 
