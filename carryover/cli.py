@@ -1,4 +1,4 @@
-"""`carryover evaluate|export RUN`, `sweep YAML`, `curve SWEEP`, `compare RUN_A RUN_B`: what a person does with runs."""
+"""`carryover evaluate|export|watch RUN`, `sweep YAML`, `curve SWEEP`, `compare A B`, `report RESULTS`."""
 
 import sys
 from pathlib import Path

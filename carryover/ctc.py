@@ -6,10 +6,11 @@ clips (docs/LOG.md). CTC gives the encoder a gradient from the first update. The
 no part of an export.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby, pairwise
 
 import torch
+from speechbrain.utils.data_pipeline import provides, takes
 
 
 class NoCTC(torch.nn.Module):
@@ -76,6 +77,19 @@ def frames_needed(targets: Sequence[int]) -> int:
     """
     targets = list(targets)
     return len(targets) + sum(one == next_one for one, next_one in pairwise(targets))
+
+
+def targets(tokenizer, target_text: Callable[[str], str]):
+    """Dynamic item of a reading pipeline: text -> "target", its "tokens" (L,), "frames_needed" to write them."""
+
+    @takes("text")
+    @provides("target", "tokens", "frames_needed")
+    def target(text):
+        yield (target := target_text(text))
+        yield torch.tensor(ids := tokenizer.encode(target))
+        yield frames_needed(ids)
+
+    return target
 
 
 def log_likelihood(

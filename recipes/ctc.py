@@ -8,6 +8,7 @@ from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain.utils.data_pipeline import provides, takes
 
 from carryover import audio, ctc, manifest
+from carryover.batching import with_lengths
 from carryover.brain import RecipeBrain, Stage
 from carryover.decoding import Greedy
 
@@ -49,9 +50,9 @@ class CTCBrain(RecipeBrain):
 
         `self.augmented` says whether it is something else than the manifest's recordings.
         """
-        wavs, lengths = recorded, _ = unpadded(*batch.wav)
+        wavs, lengths = recorded, _ = with_lengths(*batch.wav)
         if stage == Stage.TRAIN:
-            augmented, heard = unpadded(*self.hparams.augmentation(*batch.wav))
+            augmented, heard = with_lengths(*self.hparams.augmentation(*batch.wav))
             # sped-up speech can become too short for its transcript, which would then be impossible
             if bool((self.hparams.check.frames(heard) >= batch.frames_needed.to(heard.device)).all()):
                 wavs, lengths = augmented, heard
@@ -62,8 +63,7 @@ class CTCBrain(RecipeBrain):
 
     def targets(self, batch):
         """-> symbols (B, L), padded, and their numbers (B,)."""
-        tokens, relative = batch.tokens
-        return tokens, torch.round(relative * tokens.shape[1]).long()
+        return with_lengths(*batch.tokens)
 
     def units(self, batch):
         return len(batch.id)
@@ -124,20 +124,12 @@ class CTCBrain(RecipeBrain):
         return super().summary(window) | {"blank_ratio": window["blanks"] / window["output_frames"]}
 
     def read(self, path):
-        tokenizer, target_text = self.hparams.tokenizer, self.hparams.target_text
-
         @takes("audio")
         @provides("wav")
         def wav(path):
             return audio.read(path)
 
-        @takes("text")
-        @provides("target", "tokens", "frames_needed")
-        def target(text):
-            yield (target := target_text(text))
-            yield torch.tensor(ids := tokenizer.encode(target))
-            yield ctc.frames_needed(ids)
-
+        target = ctc.targets(self.hparams.tokenizer, self.hparams.target_text)
         keys = ["id", "row", "language", "wav", "target", "tokens", "frames_needed"]
         return DynamicItemDataset(manifest.load(path), dynamic_items=[wav, target], output_keys=keys)
 
@@ -145,11 +137,6 @@ class CTCBrain(RecipeBrain):
         self.modules.acoustic.hf.save_pretrained(folder)
         self.hparams.tokenizer.save(folder)
         self.hparams.features.extractor.save_pretrained(folder)
-
-
-def unpadded(wavs: torch.Tensor, relative: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """-> (B, S) waveforms and their lengths (B,) in samples; `.long()` alone would floor 0.99999 away."""
-    return wavs, torch.round(relative * wavs.shape[1]).long()
 
 
 @dataclass

@@ -7,6 +7,7 @@ from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain.utils.data_pipeline import provides, takes
 
 from carryover import ctc, landmarks, manifest
+from carryover.batching import with_lengths
 from carryover.brain import RecipeBrain, Stage
 from carryover.decoding import Greedy
 from carryover.glosses import Glosses
@@ -45,9 +46,8 @@ class SignBrain(RecipeBrain):
 
     def features(self, batch, stage):
         """-> features (B, F, D), each utterance by itself, and the lengths (B,)."""
-        padded, relative = batch.points  # (B, F, P, C)
-        lengths = torch.round(relative * padded.shape[1]).long().tolist()
-        sequences = [x[:n] for x, n in zip(padded, lengths, strict=True)]
+        padded, lengths = with_lengths(*batch.points)  # (B, F, P, C)
+        sequences = [x[:n] for x, n in zip(padded, lengths.tolist(), strict=True)]
         self.augmented = stage == Stage.TRAIN and self.hparams.augmentation.changes
         if self.augmented:
             # sped-up signing can become too short for its glosses, which would then be impossible
@@ -59,8 +59,7 @@ class SignBrain(RecipeBrain):
 
     def targets(self, batch):
         """-> glosses (B, L), padded, and their numbers (B,)."""
-        tokens, relative = batch.tokens
-        return tokens, torch.round(relative * tokens.shape[1]).long()
+        return with_lengths(*batch.tokens)
 
     def units(self, batch):
         return len(batch.id)
@@ -85,20 +84,12 @@ class SignBrain(RecipeBrain):
         return super().summary(window) | {"blank_ratio": window["blanks"] / window["output_frames"]}
 
     def read(self, path):
-        tokenizer, target_text = self.hparams.tokenizer, self.hparams.target_text
-
         @takes("audio")
         @provides("points")
         def points(path):
             return torch.from_numpy(landmarks.read(path, self.hparams.layout).array)
 
-        @takes("text")
-        @provides("target", "tokens", "frames_needed")
-        def target(text):
-            yield (target := target_text(text))
-            yield torch.tensor(ids := tokenizer.encode(target))
-            yield ctc.frames_needed(ids)
-
+        target = ctc.targets(self.hparams.tokenizer, self.hparams.target_text)
         keys = ["id", "row", "language", "points", "target", "tokens", "frames_needed"]
         return DynamicItemDataset(manifest.load(path), dynamic_items=[points, target], output_keys=keys)
 

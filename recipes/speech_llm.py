@@ -12,6 +12,7 @@ from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain.utils.data_pipeline import provides, takes
 
 from carryover import audio, losses, manifest, projector
+from carryover.batching import with_lengths
 from carryover.brain import RecipeBrain, Stage
 from carryover.language_model import Chat, echoes, is_loop
 
@@ -76,14 +77,12 @@ class SpeechLLMBrain(RecipeBrain):
 
     def encode(self, batch):
         """-> the encoder's states (B, T, D) and their numbers (B,)."""
-        wavs, relative = batch.wav  # (B, S)
-        lengths = torch.round(relative * wavs.shape[1]).long()  # `.long()` alone would floor 0.99999 away
+        wavs, lengths = with_lengths(*batch.wav)  # (B, S)
         return self.hparams.states(wavs, lengths, [row["audio"] for row in batch.row])
 
     def answers(self, batch):
         """-> tokens (B, U), padded, and their numbers (B,)."""
-        tokens, relative = batch.tokens
-        return tokens, torch.round(relative * tokens.shape[1]).long()
+        return with_lengths(*batch.tokens)
 
     def answer_mask(self, batch):
         """-> (B, U) True for text and end."""

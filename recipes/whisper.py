@@ -7,6 +7,7 @@ from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain.utils.data_pipeline import provides, takes
 
 from carryover import audio, losses, manifest, whisper
+from carryover.batching import with_lengths
 from carryover.brain import RecipeBrain, Stage
 from carryover.packing import Packing
 
@@ -76,15 +77,14 @@ class WhisperBrain(RecipeBrain):
             # slowed-down speech can outgrow the window; its transcript would then say more than is heard
             if round(relative_augmented.max().item() * augmented.shape[1]) <= self.hparams.log_mel.samples:
                 wavs, relative = augmented, relative_augmented
-        lengths = torch.round(relative * wavs.shape[1]).long()
+        wavs, lengths = with_lengths(wavs, relative)
         hop = self.hparams.log_mel.samples // self.modules.whisper.config.max_source_positions
         self.frames = (lengths + hop - 1) // hop  # encoder positions that hold sound
         return self.hparams.log_mel.to(wavs.device)(wavs, lengths)
 
     def target_mask(self, batch):
         """-> (B, U) True where the loss counts: from the first token after the prompt to the end token."""
-        tokens, relative = batch.tokens
-        lengths = torch.round(relative * tokens.shape[1]).long()  # `.long()` alone would floor 0.99999 away
+        tokens, lengths = with_lengths(*batch.tokens)
         position = torch.arange(1, tokens.shape[1], device=tokens.device)
         return (position >= 4) & (position < lengths[:, None])
 

@@ -3,8 +3,9 @@
 import random
 
 import pytest
+import torch
 
-from carryover.batching import LengthGrouped
+from carryover.batching import LengthGrouped, with_lengths
 
 CHANCE = random.Random(1)
 LENGTHS = [CHANCE.uniform(0.5, 6.0) for _ in range(1003)]
@@ -49,3 +50,13 @@ def test_seed_and_epoch_decide_the_order():
 @pytest.mark.parametrize("n", [1, 3, 16, 17])
 def test_few_utterances(n):
     assert sorted(LengthGrouped(LENGTHS[:n], 16, seed=1)) == list(range(n))
+
+
+def test_lengths_are_not_one_short():
+    sizes = [(n, size) for size in range(1, 300) for n in range(1, size + 1)]
+    for size in range(1, 300):
+        relative = torch.tensor([n / size for n in range(1, size + 1)])
+        padded, lengths = with_lengths(torch.zeros(size, size), relative)
+        assert lengths.tolist() == list(range(1, size + 1)) and padded.shape == (size, size)
+    floored = sum(int(torch.tensor(n / size) * size) < n for n, size in sizes[:2000])
+    assert floored > 0  # what this is for
