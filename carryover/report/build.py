@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from carryover.report import figures, methods, page, summary, tables
+from carryover.report import figures, forgetting, methods, page, summary, tables
 from carryover.report.style import Figure
 from carryover.report.summary import Summary, clean
 from carryover.report.table import Table
@@ -59,6 +59,7 @@ def report(
     grids: Sequence[tuple[str, str, str]] = (),
     clips: bool = False,
     workers: int = 2,
+    baseline: str = forgetting.BASELINE,
 ) -> Report:
     """Make a report of all runs in and below some folders.
 
@@ -77,6 +78,8 @@ def report(
         Embed the audio of the worst utterances into the page.
     workers : int
         Processes that read runs.
+    baseline : str
+        Method that the others are compared with, where it is among them.
 
     Raises
     ------
@@ -88,7 +91,7 @@ def report(
     (out / TABLES).mkdir(parents=True, exist_ok=True)
     before = _files_of(out)
     drawn = figures.draw(runs, out / FIGURES)  # first: it tells in a run's problems what it could not read
-    made, left_out = tables.make(runs, rate, grids)
+    made, left_out = tables.make(runs, rate, grids, baseline)
     for table in made:
         for suffix, text in ((".csv", table.csv()), (".md", table.markdown() + "\n"), (".tex", table.latex())):
             _write(out / TABLES / f"{table.name}{suffix}", text)
@@ -101,7 +104,7 @@ def report(
     command = ["carryover", "report", *map(str, paths), "--out", str(out)]
     command += [] if rate is None else ["--rate", f"{rate:g}"]
     command += [word for grid in grids for word in ("--grid", ",".join(grid))]
-    command += ["--clips"] * clips
+    command += ["--clips"] * clips + ["--baseline", baseline] * (baseline != forgetting.BASELINE)
     _write(out / INDEX, _index(clean(shlex.join(command)), out, runs, made, drawn, left_out))
     for name in before - _files_of(out):
         (out / name).unlink(missing_ok=True)

@@ -91,7 +91,8 @@ class Table:
     baseline: str = BASELINE
 
     def as_table(self, name: str = "methods") -> report_table.Table:
-        """Rows that are shown, under their heads, without columns of an old language where there is none.
+        """Rows that are shown, under their heads, without columns in which no row has anything to say: those of an
+        old language, a baseline, a penalty where there is none.
 
         The CSV has all rows and columns.
         """
@@ -113,9 +114,8 @@ class Table:
             for row in self.rows
             if row.shown
         ]  # fmt: skip
-        if self.old_language is None:
-            kept = [i for i, head in enumerate(heads) if not head.startswith(("old ", "forgetting", "forward"))]
-            heads, cells = [heads[i] for i in kept], [[row[i] for i in kept] for row in cells]
+        kept = [i for i in range(len(heads)) if i < 3 or any(row[i] != "-" for row in cells)]
+        heads, cells = [heads[i] for i in kept], [[row[i] for i in kept] for row in cells]
         flat = [row.flat() for row in self.rows]
         return report_table.Table(
             name, heads, cells, self.caption, csv_columns=list(flat[0]), csv_values=[list(row.values()) for row in flat]
@@ -364,8 +364,9 @@ def _caption(rows, runs, baseline, from_scratch, resamples, seed, one_speaker, u
         "WER in percent over the test set, normalised; differences in points.",
         f"In brackets 95 % intervals: percentile bootstrap, {f'{resamples:,}'.replace(',', ' ')} resamples of {drawn} "
         f"(generator's seed {seed}), the same ones on both sides of a difference.",
-        "Forgetting: WER of the old language after minus before.",
     ]
+    if any(not math.isnan(row.forgetting.value) for row in rows):
+        lines.append("Forgetting: WER of the old language after minus before.")
     if compared:
         lines.append(
             f"p: two-sided bootstrap against {baseline}, Holm's correction over {compared} "
@@ -375,11 +376,14 @@ def _caption(rows, runs, baseline, from_scratch, resamples, seed, one_speaker, u
         lines.append(
             f"Forward transfer: WER of {from_scratch} minus the row's, new language; positive: what was known helped."
         )
-    lines.append(
-        f"Penalty / loss: at the last update logged. Time: wall seconds an update, without validation, tests, "
-        f"checkpoints and Fisher estimation (median of the log's windows), relative to {baseline}; comparable where "
-        f"runs had the machine alike. Memory: the process's peak, relative to {baseline}."
-    )
+    if any(not math.isnan(row.penalty_ratio) for row in rows):
+        lines.append("Penalty / loss: at the last update logged.")
+    if baseline in runs:
+        lines.append(
+            "Time: wall seconds an update, without validation, tests, checkpoints and Fisher estimation (median of the "
+            f"log's windows), relative to {baseline}; comparable where runs had the machine alike. Memory: the "
+            f"process's peak, relative to {baseline}."
+        )
     same = len(set(seeds.values())) == 1
     lines.append(
         f"Seeds: {next(iter(seeds.values()))}."

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from carryover.report.scores import about, method_names
+from carryover.report.scores import about, comparable, method_names
 from carryover.report.summary import POINTS, Summary, number
 from carryover.report.table import MOST, Table
 
@@ -144,6 +144,64 @@ def loss_reduction(runs: Sequence[Summary]) -> Table | None:
         + about(_having(runs, rows))
     )
     return Table("loss_reduction", columns, rows, caption, forms=forms)
+
+
+def updates_to_loss(runs: Sequence[Summary]) -> list[Table]:
+    """Updates that each of several methods needs until its validation loss is at a level: a warm-up study's table.
+
+    Three levels: the geometric mean of where the runs begin and what all of them reach; what all reach; the lowest
+    of all. Runs are beside each other that have one test set and the same terms of the loss.
+    """
+    families = {}
+    for key, tested in comparable(runs).items():
+        for run in tested:
+            terms = tuple(sorted(set(run.train) & set(TASK)))
+            if curve := _validation_losses(run):
+                families.setdefault((key, terms), []).append((run, curve))
+    tables = []
+    for (key, _), found in families.items():
+        curves = {run.name: curve for run, curve in found}
+        named = method_names([run for run, _ in found])
+        if len(named) < 2:
+            continue
+        lowest = [min(loss for _, loss in curve) for curve in curves.values()]
+        begin = max(curve[0][1] for curve in curves.values())
+        levels = sorted({_rounded_up(x) for x in (math.sqrt(begin * max(lowest)), max(lowest), min(lowest))})[::-1]
+        rows = [
+            [name, len(of), *(_mean_updates([curves[run.name] for run in of], level) for level in levels)]
+            for name, of in named.items()
+        ]
+        columns = ("method", "seeds", *(f"loss {level:g}" for level in levels))
+        caption = (
+            f"Updates until the validation loss ({key[0]}) is at or below a level, at the first validation that finds "
+            "it so; mean over seeds, none where a seed does not get there. The levels: halfway (geometric mean) from "
+            "where the runs begin to what all of them reach, what all reach, and the lowest of all, rounded up to "
+            f"three digits. {about([run for run, _ in found])}"
+        )
+        name = "updates_to_loss" + (f"_{len(tables) + 1}" if tables else "")
+        tables.append(Table(name, columns, rows, caption, forms=dict.fromkeys(columns[2:], ".0f")))
+    return tables
+
+
+def _validation_losses(run: Summary) -> list[tuple[int, float]]:
+    """(update, loss) of a run's validations of what it learns, without those that found no finite loss."""
+    found = [
+        (int(event["update"]), number(event.get("loss")))
+        for event in run.valid
+        if event.get("language") == run.language and "weights" not in event
+    ]
+    return [(update, loss) for update, loss in found if math.isfinite(loss) and loss > 0]
+
+
+def _rounded_up(value: float) -> float:
+    """To three digits."""
+    unit = 10.0 ** (math.floor(math.log10(value)) - 2)
+    return float(f"{math.ceil(value / unit - 1e-9) * unit:.3g}")
+
+
+def _mean_updates(curves: Sequence[Sequence[tuple[int, float]]], level: float) -> float:
+    first = [next((update for update, loss in curve if loss <= level), math.nan) for curve in curves]
+    return float(np.mean(first))
 
 
 def batch_memory(runs: Sequence[Summary]) -> Table | None:

@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 
-from carryover.report import forgetting
+from carryover.report import aligned, bootstrap, forgetting, significance
 from carryover.report.run_folder import Run
 from carryover.report.style import groups
 from carryover.report.summary import Summary, clean, number
@@ -69,8 +69,14 @@ def said(error: Exception, runs: Sequence[Summary]) -> str:
     return clean(text)
 
 
-def methods(runs: Sequence[Summary]) -> tuple[list[Table], list[str]]:
+def methods(runs: Sequence[Summary], baseline: str = forgetting.BASELINE) -> tuple[list[Table], list[str]]:
     """Methods by languages with forgetting, backward and forward transfer; one table for each set of comparable runs.
+
+    Parameters
+    ----------
+    runs : list of Summary
+    baseline : str
+        Method that the others are compared with, where it is among them.
 
     Returns
     -------
@@ -90,24 +96,26 @@ def methods(runs: Sequence[Summary]) -> tuple[list[Table], list[str]]:
             continue
         named = {name: [Run.from_summary(run) for run in found] for name, found in method_names(kept).items()}
         try:
-            compared = forgetting.table(named)
+            compared = forgetting.table(named, baseline)
         except ValueError as error:
             left_out.append(f"methods, {language} after {old or 'nothing'}: {said(error, kept)}")
             continue
         name = "methods" if len(sets) == 1 else f"methods_{i}"
         table = compared.as_table(name)
-        at = list(table.columns).index("forgetting [95 %]") + 1
-        shown = [row for row in compared.rows if row.shown]
-        table.columns = [*table.columns[:at], "BWT", *table.columns[at:]]
-        table.values = [
-            [*cells[:at], forgetting.points(_minus(row.forgetting)), *cells[at:]]
-            for cells, row in zip(table.values, shown, strict=False)  # a long table shows its first rows
-        ]
+        forgets = "forgetting [95 %]" in table.columns
+        if forgets:
+            at = list(table.columns).index("forgetting [95 %]") + 1
+            shown = [row for row in compared.rows if row.shown]
+            table.columns = [*table.columns[:at], "BWT", *table.columns[at:]]
+            table.values = [
+                [*cells[:at], forgetting.points(_minus(row.forgetting)), *cells[at:]]
+                for cells, row in zip(table.values, shown, strict=False)  # a long table shows its first rows
+            ]
         transfer = [(-r.forgetting.value, -r.forgetting.high, -r.forgetting.low) for r in compared.rows]
         table.csv_columns = [*table.csv_columns, *(f"backward_transfer{end}" for end in ("", "_low", "_high"))]
         table.csv_values = [[*row, *more] for row, more in zip(table.csv_values, transfer, strict=True)]
         table.notes = [
-            "BWT: backward transfer, minus the forgetting.",
+            *["BWT: backward transfer, minus the forgetting."] * forgets,
             f"Test sets {', '.join(digest[:12] for digest in digests)}; normaliser {normaliser or 'unknown'}; "
             + about(kept),
             *mixed_settings(method_names(kept)),
@@ -183,6 +191,38 @@ def before_after(runs: Sequence[Summary]) -> Table | None:
     )
     forms = {"difference": "+.2f"}
     return Table("before_after", heads, shown, caption, notes, forms, csv_columns=columns, csv_values=rows)
+
+
+def speakers(runs: Sequence[Summary]) -> Table | None:
+    """WER of each finished run with its interval over utterances and over speakers."""
+    rows, used = [], {}
+    for run in of_test(runs):
+        logged = {event.get("set"): event for event in run.tests if event.get("weights") == aligned.WEIGHTS}
+        for name, utterances in aligned.tests(run).items():
+            event = logged.get(name)
+            if event is None:
+                continue
+            errors, words = ([getattr(u, key) for u in utterances] for key in ("errors", "words"))
+            draws = bootstrap.generator(bootstrap.SEED, name, "speakers")
+            over = significance.speaker_bootstrap(errors, words, [u.speaker for u in utterances], draws)
+            between = map(number, event.get("interval", (math.nan, math.nan)))
+            rows.append([run.name, name, len(utterances), over.n, over.value, *between, *over[2:4], over.warning])
+            used[run.name] = run
+    if not rows:
+        return None
+    columns = (
+        "run", "set", "utterances", "speakers", "WER", "low", "high", "low over speakers", "high over speakers",
+        "remark",
+    )  # fmt: skip
+    over = ["-" if math.isnan(row[7]) else f"[{row[7]:.2f}, {row[8]:.2f}]" for row in rows]
+    shown = [[*row[:4], _with_interval(row[4:7]), x, row[9] or "-"] for row, x in zip(rows, over, strict=True)]
+    heads = ("run", "set", "utterances", "speakers", "WER [95 %]", "over speakers", "remark")
+    caption = (
+        "WER in percent, normalised, of the best weights. Intervals of 95 %: percentile bootstrap over utterances, "
+        "which speaks for these speakers only, and over whole speakers, which speaks for others as well if there are "
+        f"enough of them; {bootstrap.RESAMPLES} resamples each. {about(list(used.values()))}"
+    )
+    return Table("speakers", heads, shown, caption, csv_columns=columns, csv_values=rows)
 
 
 def _named(runs: Sequence[Summary], rows: Sequence[Sequence]) -> list[Summary]:

@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 
-from carryover.report import grids, learning, provenance, scores
+from carryover.report import forgetting, grids, learning, provenance, scores
 from carryover.report.summary import Summary
 from carryover.report.table import Table
 
 
 def make(
-    runs: Sequence[Summary], rate: float | None = None, wanted: Sequence[tuple[str, str, str]] = ()
+    runs: Sequence[Summary],
+    rate: float | None = None,
+    wanted: Sequence[tuple[str, str, str]] = (),
+    baseline: str = forgetting.BASELINE,
 ) -> tuple[list[Table], list[str]]:
     """Make the tables of these runs.
 
@@ -19,23 +22,27 @@ def make(
         Money an hour of the machine costs.
     wanted : list of (row key, column key, metric), optional
         See `grids.grids`.
+    baseline : str
+        Method that the others are compared with, where it is among them.
 
     Returns
     -------
     (tables, left_out)
         Tables by subject; and what was left out, one sentence each.
     """
-    compared, left_out = scores.methods(runs)
+    compared, left_out = scores.methods(runs, baseline)
     pivots = grids.grids(runs, wanted)
     made = {
         "methods": (compared, "no finished runs with an old language, and no two methods with one test set"),
         "before_after": (scores.before_after(runs), "no run has been tested"),
+        "speakers": (scores.speakers(runs), "no finished run has predictions of a test"),
         "learning_curve": (learning.learning_curve(runs), "no run has been validated"),
         "adaptation": (learning.adaptation(runs), "no run logged a penalty"),
         "hyperparameters": (provenance.hyperparameters(runs), "no two experiments that differ in a key"),
         "grids": (pivots, "no two of lr, warmup and batch_size with several values beside each other"),
         "batch_memory": (learning.batch_memory(runs), "no experiment with several batch sizes on one machine"),
         "loss_reduction": (learning.loss_reduction(runs), "no run logged its loss twice"),
+        "updates_to_loss": (learning.updates_to_loss(runs), "no two methods with one test set that were validated"),
         "dynamics": (learning.dynamics(runs), "no run logged a train event"),
         "overfit": (learning.overfit(runs), "no run with --overfit"),
         "cost": (learning.cost(runs, rate), "no run logged its time"),

@@ -121,6 +121,37 @@ def test_dynamics_and_loss_reduction(runs):
     assert float(row["mean loss"]) == pytest.approx(sum(200 / n for n in range(10, 101, 10)) / 10)
 
 
+def test_speakers(runs, tmp_path):
+    """plain makes 3 errors in 11 words: anna 1 of 5, ben 2 of 6. Either may be drawn twice: from 1 / 5 to 2 / 6."""
+    row = next(row for row in read(scores.speakers(runs)) if (row["run"], row["set"]) == ("preset=plain/1", "test_de"))
+    assert (row["speakers"], row["utterances"]) == ("2", "5") and float(row["WER"]) == pytest.approx(300 / 11)
+    assert [float(row[f"{end} over speakers"]) for end in ("low", "high")] == pytest.approx([20, 100 / 3])
+    assert (float(row["low"]), float(row["high"])) == (0, 1), "the interval over utterances is the run's own"
+    assert row["remark"].startswith("2 speakers are few")
+    made_runs.make(tmp_path / "one" / "1", tests={("de", "best"): made_runs.GERMAN[:2]})
+    [row] = scores.speakers(summary.load([tmp_path])).rows
+    assert row[3:] == ["1", "20.00 [0.00, 1.00]", "-", "one speaker: not possible"]
+
+
+def test_updates_to_a_loss(tmp_path):
+    """plain: 8 then 4, with seed 2: 8 then 2; slow: 16 then 5. All reach 5, halfway to it from 16 is sqrt(80)."""
+    losses = {"warmup=0/1": (8, 4), "warmup=0/2": (8, 2), "warmup=500/1": (16, 5)}
+    for name, values in losses.items():
+        folder = made_runs.make(tmp_path / name, seed=int(name[-1]), warmup=name.split("=")[1].split("/")[0])
+        written = iter(values)
+        lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        for event in lines:
+            if event["event"] == "valid" and event["language"] == "de":
+                event["loss"] = next(written)
+        (folder / "metrics.jsonl").write_text("".join(json.dumps(event) + "\n" for event in lines))
+        write_manifest(folder, "de", digest="d" * 32)
+    runs = summary.load([tmp_path])
+    (table,) = learning.updates_to_loss(runs)
+    assert table.columns[2:] == ("loss 8.95", "loss 5", "loss 2")
+    assert table.rows == [["warmup=0", "2", "50", "100", "-"], ["warmup=500", "1", "100", "100", "-"]]
+    assert learning.updates_to_loss([run for run in runs if "warmup=0" in run.name]) == []
+
+
 def test_cost(runs):
     table = learning.cost(runs, rate=36)
     row = next(row for row in read(table) if row["experiment"] == "plain")
@@ -277,7 +308,7 @@ def test_what_has_nothing_to_show_is_left_out_and_said(runs, tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "metrics.jsonl").write_text("")  # a run that has just begun
     made, left_out = tables.make(summary.load([tmp_path]))
-    assert [table.name for table in made] == ["problems", "runs"] and len(left_out) == 15
+    assert [table.name for table in made] == ["problems", "runs"] and len(left_out) == 17
 
 
 def test_learning_by_heart_is_no_test(tmp_path):
