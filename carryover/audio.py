@@ -4,6 +4,8 @@ import torch
 import torchaudio
 from speechbrain.dataio.audio_io import load
 
+ENDINGS = (".wav", ".flac", ".mp3", ".ogg", ".opus")
+
 
 def read(path: str, sample_rate: int = 16000) -> torch.Tensor:
     """Read one file; channels are averaged and other rates resampled.
@@ -11,7 +13,7 @@ def read(path: str, sample_rate: int = 16000) -> torch.Tensor:
     Parameters
     ----------
     path : str
-        wav, flac, mp3, ogg or opus (read by soundfile through SpeechBrain).
+        One of `ENDINGS` (read by soundfile through SpeechBrain).
     sample_rate : int
         Rate of the result in Hz.
 

@@ -14,10 +14,12 @@ from pathlib import Path
 import speechbrain as sb
 import torch
 from speechbrain.dataio.batch import PaddedBatch
+from speechbrain.dataio.dataset import DynamicItemDataset
+from speechbrain.utils.data_pipeline import DynamicItem
 from speechbrain.utils.train_logger import FileTrainLogger
 from tqdm import tqdm
 
-from carryover import checkpoint, flags, scoring
+from carryover import audio, checkpoint, energy, flags, manifest, scoring
 from carryover.batching import LengthGrouped
 from carryover.metrics import MetricsLog
 from carryover.micro_batches import halve_until_it_fits
@@ -29,7 +31,7 @@ class RecipeBrain(sb.Brain):
     """SpeechBrain's Brain with a loop that counts in optimizer updates.
 
     A recipe gives `compute_forward` (log-probabilities), `compute_objectives` ({term: mean over the batch's units}),
-    `units` (how many tokens or utterances that mean is over), `read` (a manifest's dataset) and `transcribe`.
+    `units` (how many tokens or utterances that mean is over), `target` (text -> target and tokens) and `transcribe`.
 
     What is overridden of `sb.Brain`, and why:
 
@@ -80,9 +82,23 @@ class RecipeBrain(sb.Brain):
 
     # ---- what a recipe adds to SpeechBrain's compute_forward and compute_objectives ----
 
-    def read(self, manifest: str):
-        """Dataset of a manifest (path of a CSV of carryover.manifest)."""
+    def target(self) -> DynamicItem:
+        """Item of the reading pipeline that makes targets: "text" and what else it needs -> "target", "tokens", ..."""
         raise NotImplementedError
+
+    endings = audio.ENDINGS  # of files that hold a recording
+
+    def inspect(self, path: str) -> tuple[float, str, str]:
+        """Seconds, form and digest of a recording, or ValueError; see carryover.manifest.inspect."""
+        return manifest.inspect(path)
+
+    def recording(self) -> DynamicItem:
+        """Item of the reading pipeline that opens a clip: "audio" (its path) -> "wav" (samples,) at 16 kHz."""
+        return DynamicItem(["audio"], audio.read, ["wav"])
+
+    def rows(self, path) -> dict[str, dict]:
+        """Rows of a manifest (path of a CSV of carryover.manifest) that are used, by ID."""
+        return manifest.load(path)
 
     def units(self, batch) -> int:
         """Number of units (target tokens, utterances) over which `compute_objectives` takes its mean."""
@@ -91,6 +107,10 @@ class RecipeBrain(sb.Brain):
     def transcribe(self, batch, stage, predictions) -> list[str]:
         """Hypotheses of a batch; `predictions` is what `compute_forward` returned for it."""
         raise NotImplementedError
+
+    def hear(self, batch) -> list[str]:
+        """Hypotheses of a batch of recordings without targets."""
+        return self.transcribe(batch, Stage.TEST, self.compute_forward(batch, Stage.TEST))
 
     def export(self, folder: Path) -> None:
         """Write the loaded weights in transformers' format."""
@@ -150,6 +170,7 @@ class RecipeBrain(sb.Brain):
         with random_state_kept():  # an importance that is estimated and one that is reused train the same
             self.begin(old_set)
         self.on_fit_start()
+        self.energy = energy.Meter(self.device_type)
         self.monitor = self.new_monitor()  # now the schedule is planned, and the log cut back to the checkpoint
         for event in self.metrics.events():
             self.monitor.see(event)
@@ -167,6 +188,12 @@ class RecipeBrain(sb.Brain):
                 self._fit_epoch(loader, valid_sets, groups, total, epoch == last_epoch, bar)
         self.log("end", reason=self.stopped, skipped=self.skipped)
         self.load_best()
+
+    def read(self, path) -> DynamicItemDataset:
+        """Dataset of a manifest: recordings and targets."""
+        items = [self.recording(), self.target()]
+        keys = ["id", "row", "language", *(key for item in items for key in item.provides)]
+        return DynamicItemDataset(self.rows(path), dynamic_items=items, output_keys=keys)
 
     def train_loader(self, dataset, kwargs: dict):
         """Loader of a training set: shuffled as `kwargs` say, or batches of similar length (`group_by_length`)."""
@@ -437,6 +464,8 @@ class RecipeBrain(sb.Brain):
                 "peak_memory_bytes": peak_memory_bytes(self.device_type),
             }
         )
+        if (joules := self.energy.joules()) is not None:
+            values["energy_joules"] = joules  # since the line before, validation and all
         self.log("train", **values)
         self.text_log.log_stats(self.now() | {"lr": self.lr}, train_stats=terms)
         bar.set_postfix({name: f"{value:.3f}" for name, value in terms.items()} | {"lr": f"{self.lr:.1e}"})

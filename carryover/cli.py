@@ -1,5 +1,6 @@
-"""`carryover evaluate|export|watch RUN`, `sweep YAML`, `curve SWEEP`, `compare A B`, `report RESULTS`."""
+"""`carryover evaluate|transcribe|export|watch RUN`, `sweep YAML`, `curve SWEEP`, `compare A B`, `report RESULTS`."""
 
+import contextlib
 import sys
 from pathlib import Path
 
@@ -13,12 +14,16 @@ RUN = typer.Argument(help="Run folder, e.g. results/whisper_ft/1234")
 def load_run(folder: Path):
     """Brain of a run with its best weights loaded, its values, and its manifest folder."""
     sys.path.insert(0, str(Path.cwd()))  # recipes/ and local/ belong to the checkout and are never installed
+    import transformers
+
     from carryover import run
     from carryover.checkpoint import Checkpointer
 
-    hparams = run.load(folder)
-    brain = hparams["brain"](hparams["modules"], None, hparams, {}, Checkpointer(folder / "save", clean=False))
-    brain.load_best()
+    transformers.logging.set_verbosity_error()  # generate warns at every call of arguments that it passes itself
+    with contextlib.redirect_stdout(sys.stderr):  # what is said of the loading is no part of a command's result
+        hparams = run.load(folder)
+        brain = hparams["brain"](hparams["modules"], None, hparams, {}, Checkpointer(folder / "save", clean=False))
+        brain.load_best()
     return brain, hparams, folder / "manifests"
 
 
@@ -32,8 +37,7 @@ def evaluate(
     from carryover import scoring
 
     brain, hparams, manifests = load_run(folder)
-    if beams is not None:
-        brain.hparams.test_beams = beams
+    set_beams(brain, beams)
     sets = [test] if test else sorted(manifests.glob("*/test.csv"))
     loader = {"batch_size": hparams["eval_batch_size"], "num_workers": hparams["num_workers"]}
     results = []
@@ -42,6 +46,44 @@ def evaluate(
         found, rows = brain.evaluate(brain.read(path), test_loader_kwargs=loader, name=name, weights="evaluate")
         results.append(found | {"language": "+".join(sorted({row["language"] for row in rows})), "weights": "best"})
     typer.echo(scoring.before_after(results))
+
+
+@app.command()
+def transcribe(
+    folder: Path = RUN,
+    paths: list[Path] = typer.Argument(metavar="AUDIO...", help="Recordings, or folders of them"),
+    out: Path = typer.Option(None, help="CSV to write; default: the screen"),
+    language: str = typer.Option(None, help="What is spoken; default: the run's language"),
+    beams: int = typer.Option(None, help="Beam size, where the recipe has one; default: the run's test_beams"),
+) -> None:
+    """Write down recordings with the run's best weights: audio, duration in seconds, text; what is refused is said."""
+    from carryover import transcription
+
+    brain, hparams, _ = load_run(folder)
+    set_beams(brain, beams)
+    files = transcription.find(paths, brain.endings)
+    rows, refused = transcription.transcribe(
+        brain, hparams["check"], files, language or hparams["language"], hparams["eval_batch_size"],
+        hparams["num_workers"],
+    )  # fmt: skip
+    if out:
+        with open(out, "w", newline="", encoding="utf-8") as file:
+            transcription.write(rows, file)
+    else:
+        transcription.write(rows, sys.stdout)
+    typer.echo(f"{len(rows)} of {len(files)} recordings transcribed" + (f" into {out}" if out else ""), err=True)
+    for path, reason in refused.items():
+        typer.echo(f"refused: {path}: {reason}", err=True)
+    raise typer.Exit(int(bool(refused)))
+
+
+def set_beams(brain, beams: int | None) -> None:
+    """Decode with another beam size than the run's test."""
+    if beams is None:
+        return
+    if not hasattr(brain.hparams, "test_beams"):
+        raise ValueError("--beams: this recipe has no test_beams; its decoder is a line of the YAML")
+    brain.hparams.test_beams = beams
 
 
 @app.command()
@@ -126,6 +168,7 @@ def report(
     grid: list[str] = typer.Option([], metavar="ROWS,COLUMNS,METRIC", help="A pivot, e.g. 'lr,batch_size,test WER'"),
     clips: bool = typer.Option(False, "--clips", help="Embed the audio of the worst utterances into the page"),
     workers: int = typer.Option(2, min=1, help="Processes that read runs"),
+    baseline: str = typer.Option("plain", help="Method that the tables compare the others with"),
 ) -> None:
     """Make a thesis's tables (CSV, Markdown, LaTeX), figures, methods paragraph and one page from run folders."""
     from carryover.report import build
@@ -135,7 +178,7 @@ def report(
         raise typer.BadParameter(
             f"--grid '{wrong[0]}': expected two keys of the YAML and a metric, with commas between"
         )
-    typer.echo(build.report(results, out, rate, grids, clips, workers).said())
+    typer.echo(build.report(results, out, rate, grids, clips, workers, baseline).said())
 
 
 def main() -> None:

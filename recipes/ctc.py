@@ -4,10 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from speechbrain.dataio.dataset import DynamicItemDataset
-from speechbrain.utils.data_pipeline import provides, takes
 
-from carryover import audio, ctc, manifest
+from carryover import ctc, manifest
 from carryover.batching import with_lengths
 from carryover.brain import RecipeBrain, Stage
 from carryover.decoding import Greedy
@@ -123,15 +121,8 @@ class CTCBrain(RecipeBrain):
     def summary(self, window):
         return super().summary(window) | {"blank_ratio": window["blanks"] / window["output_frames"]}
 
-    def read(self, path):
-        @takes("audio")
-        @provides("wav")
-        def wav(path):
-            return audio.read(path)
-
-        target = ctc.targets(self.hparams.tokenizer, self.hparams.target_text)
-        keys = ["id", "row", "language", "wav", "target", "tokens", "frames_needed"]
-        return DynamicItemDataset(manifest.load(path), dynamic_items=[wav, target], output_keys=keys)
+    def target(self):
+        return ctc.targets(self.hparams.tokenizer, self.hparams.target_text)
 
     def export(self, folder):
         self.modules.acoustic.hf.save_pretrained(folder)
@@ -181,16 +172,20 @@ class Limits:
             return f"{UNKNOWN}: {' '.join(sorted(unknown))} in {text!r}"
         return None
 
-    def __call__(self, utterance: manifest.Utterance) -> str | None:
-        if reason := self.metadata(utterance):
-            return reason
+    def recording(self, utterance: manifest.Utterance) -> str | None:
+        """What can be said of a clip without its transcript."""
         samples = round(utterance.duration * 16_000)
         if samples < self.features.shortest:
             return f"audio is shorter than {self.features.shortest} samples, which make one frame: {samples}"
         if utterance.duration > self.seconds:
             return f"audio is longer than max_seconds {self.seconds:g} s: {utterance.duration:.2f} s"
+        return None
+
+    def __call__(self, utterance: manifest.Utterance) -> str | None:
+        if reason := self.metadata(utterance) or self.recording(utterance):
+            return reason
         needed = ctc.frames_needed(self.tokenizer.encode(self.target_text(utterance.text)))
-        frames = int(self.frames(torch.tensor([samples])))
+        frames = int(self.frames(torch.tensor([round(utterance.duration * 16_000)])))
         if needed > frames:
             return f"target needs more frames than the audio has: {needed} (symbols and repeats) of {frames}"
         return None

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import torch
-from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain.utils.data_pipeline import provides, takes
 
 from carryover import ctc, landmarks, manifest
@@ -19,9 +18,11 @@ from carryover.sequence_model import SequenceCTC
 class SignBrain(RecipeBrain):
     """Trains `modules.recogniser`, a carryover.sequence_model.SequenceCTC; loss: mean over utterances of -log p.
 
-    Read from `hparams` besides RecipeBrain's: tokenizer, layout, features, augmentation, target_text, distillation,
-    decoder.
+    Read from `hparams` besides RecipeBrain's: tokenizer, layout, fps (of files that do not tell), features,
+    augmentation, target_text, distillation, decoder.
     """
+
+    endings = landmarks.ENDINGS
 
     def compute_forward(self, batch, stage):
         """-> log-probabilities (B, T, V); `self.frames` (B,) of them are signed."""
@@ -64,6 +65,9 @@ class SignBrain(RecipeBrain):
     def units(self, batch):
         return len(batch.id)
 
+    def inspect(self, path):
+        return landmarks.inspect(path, self.hparams.layout, self.hparams.fps)
+
     def begin(self, old_set):
         super().begin(old_set)
         self.hparams.distillation.begin(self.modules.recogniser)
@@ -83,15 +87,16 @@ class SignBrain(RecipeBrain):
     def summary(self, window):
         return super().summary(window) | {"blank_ratio": window["blanks"] / window["output_frames"]}
 
-    def read(self, path):
+    def recording(self):
         @takes("audio")
         @provides("points")
         def points(path):
             return torch.from_numpy(landmarks.read(path, self.hparams.layout).array)
 
-        target = ctc.targets(self.hparams.tokenizer, self.hparams.target_text)
-        keys = ["id", "row", "language", "points", "target", "tokens", "frames_needed"]
-        return DynamicItemDataset(manifest.load(path), dynamic_items=[points, target], output_keys=keys)
+        return points
+
+    def target(self):
+        return ctc.targets(self.hparams.tokenizer, self.hparams.target_text)
 
     def export(self, folder):
         self.modules.recogniser.save(folder)
@@ -154,11 +159,15 @@ class Limits:
             return f"glosses that are not in the vocabulary: {' '.join(sorted(unknown))}"
         return None
 
-    def __call__(self, utterance: manifest.Utterance) -> str | None:
-        if reason := self.metadata(utterance):
-            return reason
+    def recording(self, utterance: manifest.Utterance) -> str | None:
+        """What can be said of a sequence without its transcript."""
         if utterance.duration > self.seconds:
             return f"sequence is longer than max_seconds {self.seconds:g} s: {utterance.duration:.2f} s"
+        return None
+
+    def __call__(self, utterance: manifest.Utterance) -> str | None:
+        if reason := self.metadata(utterance) or self.recording(utterance):
+            return reason
         needed = ctc.frames_needed(self.tokenizer.encode(self.target_text(utterance.text)))
         inputs = len(landmarks.read(utterance.audio, self.layout).array)
         frames = int(self.recogniser.frames(torch.tensor([inputs])))

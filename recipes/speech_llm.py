@@ -8,10 +8,9 @@ from pathlib import Path
 
 import torch
 from speechbrain.dataio.batch import PaddedBatch
-from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain.utils.data_pipeline import provides, takes
 
-from carryover import audio, losses, manifest, projector
+from carryover import losses, manifest, projector
 from carryover.batching import with_lengths
 from carryover.brain import RecipeBrain, Stage
 from carryover.language_model import Chat, echoes, is_loop
@@ -31,6 +30,7 @@ class SpeechLLMBrain(RecipeBrain):
         super().__init__(modules, opt_class, hparams, run_opts, checkpointer)
         self.encoder = self.hparams.states.encoder.to(self.device)
         self.language_model, self.tasks = self.hparams.reader.to(self.device), self.hparams.tasks
+        self.counts = Counter()  # what `score_set` tells of a set
         widths = {"encoder": self.encoder.width, "language_model": self.language_model.width}
         bridge = self.modules.projector
         if (bridge.input_width, bridge.output_width) != tuple(widths.values()):
@@ -44,9 +44,13 @@ class SpeechLLMBrain(RecipeBrain):
 
     def compute_forward(self, batch, stage):
         """-> log-probabilities (B, U, V) of each token of the answer, given prompt, audio and the tokens before it."""
-        self.vectors, self.lengths = self.modules.projector(*self.encode(batch))
+        self.project(batch)
         prefix = self.language_model.prefix(self.vectors, self.lengths, self.tasks.of(batch.task))
         return self.language_model.logits(*prefix, *self.answers(batch)).log_softmax(dim=-1)
+
+    def project(self, batch) -> None:
+        """Keep `self.vectors` (B, T', E), which stand for the audio, and their numbers `self.lengths` (B,)."""
+        self.vectors, self.lengths = self.modules.projector(*self.encode(batch))
 
     def compute_objectives(self, log_probs, batch, stage):
         """-> {"nll": mean over the answers' tokens: text and end, neither prompt nor audio nor padding}."""
@@ -61,6 +65,10 @@ class SpeechLLMBrain(RecipeBrain):
             said = self.answer(batch, at)
             self.counts[task.name] += sum(map(task.is_right, said, batch.row))
         return hypotheses
+
+    def hear(self, batch):
+        self.project(batch)
+        return self.answer(batch, 0)
 
     def answer(self, batch, task: int) -> list[str]:
         """What the language model says to a task's prompt about each clip of `compute_forward`."""
@@ -120,13 +128,8 @@ class SpeechLLMBrain(RecipeBrain):
 
     # ---- reading, export ----
 
-    def read(self, path):
+    def target(self):
         tasks, target_text = self.tasks, self.hparams.target_text
-
-        @takes("audio")
-        @provides("wav")
-        def wav(path):
-            return audio.read(path)
 
         @takes("text")
         @provides("target", "tokens", "task")
@@ -135,10 +138,11 @@ class SpeechLLMBrain(RecipeBrain):
             yield torch.tensor(tasks.chat.encode(target))
             yield 0
 
+        return target
+
+    def rows(self, path):
         training = Path(path).name.startswith("train")
-        most = self.hparams.max_train_samples if training else self.hparams.max_eval_samples
-        keys = ["id", "row", "language", "wav", "target", "tokens", "task"]
-        return DynamicItemDataset(sample(manifest.load(path), most), dynamic_items=[wav, target], output_keys=keys)
+        return sample(super().rows(path), self.hparams.max_train_samples if training else self.hparams.max_eval_samples)
 
     def export(self, folder):
         """projector.safetensors and config.json; adapters where LoRA is on, the encoder where it was trained.
@@ -357,18 +361,22 @@ class Limits:
             return f"transcript is empty after normalisation: {utterance.text!r}"
         return None
 
-    def __call__(self, utterance: manifest.Utterance) -> str | None:
-        if reason := self.metadata(utterance):
-            return reason
-        seconds = utterance.duration
+    def recording(self, utterance: manifest.Utterance) -> str | None:
+        """What can be said of a clip without its transcript."""
+        seconds, most = utterance.duration, answer_limit(utterance.duration, self.tokens_per_second)
         if round(seconds * 16_000) < self.encoder.shortest:
             return f"audio is shorter than {self.encoder.shortest} samples, which make one frame"
         if seconds > self.window:
             return f"audio is longer than the window of {self.window:g} s: {seconds:.2f} s"
-        tokens = len(self.tasks.chat.encode(self.target_text(utterance.text)))
-        most = answer_limit(seconds, self.tokens_per_second)
-        if tokens > most:
-            return f"transcript has more tokens than tokens_per_second allows: {tokens} of {most}"
         if self.vectors(seconds) + most > self.room:
             return f"audio and answer do not fit into the context: {self.vectors(seconds)} + {most} of {self.room}"
+        return None
+
+    def __call__(self, utterance: manifest.Utterance) -> str | None:
+        if reason := self.metadata(utterance) or self.recording(utterance):
+            return reason
+        tokens = len(self.tasks.chat.encode(self.target_text(utterance.text)))
+        most = answer_limit(utterance.duration, self.tokens_per_second)
+        if tokens > most:
+            return f"transcript has more tokens than tokens_per_second allows: {tokens} of {most}"
         return None

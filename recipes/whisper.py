@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 
 import torch
-from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain.utils.data_pipeline import provides, takes
 
-from carryover import audio, losses, manifest, whisper
+from carryover import losses, manifest, whisper
 from carryover.batching import with_lengths
 from carryover.brain import RecipeBrain, Stage
 from carryover.packing import Packing
@@ -69,6 +68,10 @@ class WhisperBrain(RecipeBrain):
         )
         return [tokenizer.decode(row) for row in ids]
 
+    def hear(self, batch):
+        self.encode(batch, Stage.TEST)
+        return self.transcribe(batch, Stage.TEST, None)
+
     def features(self, batch, stage):
         """-> log-mel (B, n_mels, F) of the whole window, augmented in training."""
         wavs, relative = batch.wav  # (B, S)
@@ -125,13 +128,8 @@ class WhisperBrain(RecipeBrain):
         frames = len(batch.row) * window
         return {"audio_seconds": seconds, "frames": frames, "padded_frames": frames - seconds}
 
-    def read(self, path):
+    def target(self):
         tokenizer, target_text = self.hparams.tokenizer, self.hparams.target_text
-
-        @takes("audio")
-        @provides("wav")
-        def wav(path):
-            return audio.read(path)
 
         @takes("text", "language")
         @provides("target", "tokens")
@@ -139,8 +137,7 @@ class WhisperBrain(RecipeBrain):
             yield (target := target_text(text))
             yield torch.tensor(tokenizer.encode(target, language))
 
-        keys = ["id", "row", "language", "wav", "target", "tokens"]
-        return DynamicItemDataset(manifest.load(path), dynamic_items=[wav, target], output_keys=keys)
+        return target
 
     def export(self, folder):
         model = self.modules.whisper
@@ -196,7 +193,11 @@ class Limits:
             return f"label is longer than {self.tokens} tokens with prompt and end: {length}"
         return None
 
-    def __call__(self, utterance: manifest.Utterance) -> str | None:
+    def recording(self, utterance: manifest.Utterance) -> str | None:
+        """What can be said of a clip without its transcript."""
         if utterance.duration > self.seconds:
             return f"audio is longer than the window of {self.seconds:g} s: {utterance.duration:.2f} s"
-        return self.metadata(utterance)
+        return None
+
+    def __call__(self, utterance: manifest.Utterance) -> str | None:
+        return self.recording(utterance) or self.metadata(utterance)

@@ -15,7 +15,7 @@ from carryover import settings
 from carryover.checkpoint import Checkpointer
 
 ROOT = Path(__file__).parents[2]
-TIMES = {"time", "data_wait_seconds", "peak_memory_bytes"}
+TIMES = {"time", "data_wait_seconds", "peak_memory_bytes", "energy_joules"}
 
 
 def make_brain(overrides, yaml: str = "whisper_ft", saves: bool = False, splits=("train", "valid", "test")):
@@ -32,9 +32,9 @@ def make_brain(overrides, yaml: str = "whisper_ft", saves: bool = False, splits=
     return brain, hparams, manifests
 
 
-def first_ten_losses(yaml: str, folder: Path) -> list[float]:
-    """Training losses of a YAML as it stands, on 0.05 h of its corpus; one that needs another's result has the
-    embedded model's shape with random weights instead."""
+def small(yaml: str, folder: Path) -> dict[str, str]:
+    """Overrides that run a YAML on 0.05 h of its corpus; one that needs another's result gets the embedded model's
+    shape with random weights instead."""
     text = (ROOT / "hparams" / f"{yaml}.yaml").read_text(encoding="utf-8")
     corpus = {"prepare": "!name:local.synthetic.prepare {hours: 0.05}", "data_folder": str(folder / "synthetic")}
     if "local.synthetic_sign" in text:
@@ -48,11 +48,12 @@ def first_ten_losses(yaml: str, folder: Path) -> list[float]:
         overrides |= {kind: "assets/ctc_small", "from_scratch" if kind == "model" else "encoder_from_scratch": "True"}
     if "\nold_data_folder: data" in text:
         overrides |= {"old_data_folder": str(folder / "synthetic")}
-    overrides |= corpus | {
-        "output_root": str(folder),
-        "max_updates": "10",
-        "log_every": "1",
-    }
+    return overrides | corpus | {"output_root": str(folder)}
+
+
+def first_ten_losses(yaml: str, folder: Path) -> list[float]:
+    """Training losses of a YAML as it stands, but for what `small` changes."""
+    overrides = small(yaml, folder) | {"max_updates": "10", "log_every": "1"}
     brain, hparams, manifests = make_brain(overrides, yaml=yaml, splits=("train",))
     kwargs = {"batch_size": hparams["batch_size"], "shuffle": True}
     old = None

@@ -1,0 +1,61 @@
+"""Recordings without a transcript: what `carryover transcribe` hears is what a test of the same clips hears."""
+
+import csv
+import io
+
+import numpy as np
+import pytest
+import soundfile
+from typer.testing import CliRunner
+
+from carryover import transcription
+from carryover.cli import app
+
+from .helpers import ROOT, make_brain, small, train
+
+
+@pytest.mark.parametrize("yaml", ["whisper_starter", "dutch_pretrain", "sign_overfit", "speech_llm_whisper"])
+def test_a_transcript_is_that_of_the_test(tmp_path, yaml):
+    brain, hparams, manifests = make_brain(small(yaml, tmp_path), yaml=yaml, splits=("test",))
+    tested, rows = brain.evaluate(brain.read(manifests / "test.csv"), test_loader_kwargs={"batch_size": 5})
+    expected = {row["audio"]: row["hypothesis"] for row in rows}
+    assert len(expected) > 2 and any(expected.values())
+    files = transcription.find(expected, brain.endings)
+    heard, refused = transcription.transcribe(brain, hparams["check"], files, hparams["language"], batch_size=3)
+    assert not refused
+    assert [row["audio"] for row in heard] == [str(path) for path in files]
+    assert {row["audio"]: row["text"] for row in heard} == expected
+
+
+def test_the_command_writes_what_it_can_and_says_what_it_refuses(tmp_path, whisper_run, monkeypatch):
+    run = whisper_run | {"max_updates": "1", "test_before": "False"}
+    assert train(run).returncode == 0
+    clips = tmp_path / "clips"
+    (clips / "deep").mkdir(parents=True)
+    noise = np.random.default_rng(1).standard_normal(16_000) * 0.1
+    soundfile.write(clips / "a.wav", noise, 16_000)
+    soundfile.write(clips / "deep" / "b.flac", noise[:8000], 8_000)
+    soundfile.write(clips / "long.wav", np.tile(noise, 60), 16_000)
+    (clips / "text.wav").write_text("no audio")
+    (clips / "notes.txt").write_text("no ending of a recording: not looked at in a folder")
+    monkeypatch.chdir(ROOT)
+    done = CliRunner().invoke(app, ["transcribe", run["output_folder"], str(clips), "--beams", "2"])
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert [row["audio"] for row in rows] == [str(clips / "a.wav"), str(clips / "deep" / "b.flac")]
+    assert [row["duration"] for row in rows] == ["1.00", "1.00"]
+    assert done.exit_code == 1
+    assert "2 of 4 recordings transcribed" in done.stderr
+    assert f"refused: {clips / 'long.wav'}: audio is longer than the window" in done.stderr
+    assert f"refused: {clips / 'text.wav'}: audio cannot be read" in done.stderr
+    assert "notes.txt" not in done.stderr
+
+    out = tmp_path / "heard.csv"
+    good = CliRunner().invoke(app, ["transcribe", run["output_folder"], str(clips / "a.wav"), "--out", str(out)])
+    assert good.exit_code == 0 and out.read_text().splitlines()[0] == "audio,duration,text"
+
+
+def test_bad_paths(tmp_path):
+    with pytest.raises(FileNotFoundError, match="does not exist.*expected a recording or a folder"):
+        transcription.find([tmp_path / "nowhere"], (".wav",))
+    with pytest.raises(FileNotFoundError, match="is an empty folder; expected recordings: .wav"):
+        transcription.find([tmp_path], (".wav",))
