@@ -200,7 +200,7 @@ class RecipeBrain(sb.Brain):
         kwargs = {"collate_fn": self.hparams.collate} | kwargs  # training alone: clips may share a window there
         if self.hparams.group_by_length:
             lengths = [row["duration"] for row in dataset.data.values()]
-            sampler = LengthGrouped(lengths, kwargs["batch_size"], seed=self.hparams.seed)
+            sampler = LengthGrouped(lengths, kwargs.get("batch_size", 1), seed=self.hparams.seed)
             kwargs = {key: value for key, value in kwargs.items() if key != "shuffle"} | {"sampler": sampler}
             self.train_sampler = sampler
         return self.make_dataloader(dataset, Stage.TRAIN, **kwargs)

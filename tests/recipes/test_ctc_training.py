@@ -112,7 +112,7 @@ def test_a_large_lambda_keeps_the_old_weights_and_new_units_stay_free(german, tm
         )
         old = brain.read(prepared_old(hparams, manifests.parent))
         start = {n: p.detach().clone() for n, p in brain.modules.named_parameters()}
-        brain.fit(range(1, 2), brain.read(manifests / "train.csv"), None, {"batch_size": 4}, old_set=old)
+        brain.fit(range(1, 2), brain.read(manifests / "train.csv"), train_loader_kwargs={"batch_size": 4}, old_set=old)
         new = brain.modules.acoustic.new_units
         change = {n: (p.detach() - start[n]) for n, p in brain.modules.named_parameters()}
         head = change["acoustic.hf.lm_head.weight"]
@@ -142,9 +142,8 @@ def test_importance_is_estimated_once_and_the_training_does_not_tell(german, tmp
             yaml="german_adaptation",
         )
         old = brain.read(prepared_old(hparams, manifests.parent))
-        brain.fit(
-            range(1, 2), brain.read(manifests / "train.csv"), None, {"batch_size": 4, "shuffle": True}, old_set=old
-        )
+        size = {"batch_size": 4, "shuffle": True}
+        brain.fit(range(1, 2), brain.read(manifests / "train.csv"), train_loader_kwargs=size, old_set=old)
         log = brain.metrics.events()
         [fisher] = [e for e in log if e["event"] == "fisher"]
         new = brain.modules.acoustic.new_units
