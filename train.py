@@ -13,7 +13,7 @@ import torch
 import transformers
 
 from carryover import manifest, needs, overfit, presets, profiles, run, settings
-from carryover.brain import Stage
+from carryover.brain import Stage, peak_memory_bytes
 from carryover.checkpoint import Checkpointer
 from carryover.flags import overlap
 from carryover.scoring import before_after
@@ -98,7 +98,8 @@ def main(argv: list[str]) -> int:
     table = before_after(results)
     (folder / "results.md").write_text(table + "\n", encoding="utf-8")
     print(
-        f"\n{table}\n\nRun folder: {folder}; total time {time.strftime('%H:%M:%S', time.gmtime(brain.now()['time']))}"
+        f"\n{table}\n\nRun folder: {folder}; total time {time.strftime('%H:%M:%S', time.gmtime(brain.now()['time']))}; "
+        f"peak memory {peak_memory_bytes(brain.device_type) / 2**30:.2f} GiB"
     )
     if not hparams["overfit"]:
         return 0

@@ -153,6 +153,9 @@ def test_full_size_makes_an_update_and_impossible_targets_are_refused(holistic, 
     assert event["update"] == 1 and np.isfinite(event["loss"])
     trained = int(done.stdout.split("Parameters: ")[1].split(" ")[0].replace(",", ""))
     assert 45e6 < trained < 55e6
+    memory = float(done.stdout.split("peak memory ")[1].split(" GiB")[0])
+    assert 16 * trained / 2**30 < memory < 10  # weights, gradients and AdamW's two moments, 4 bytes each
+    print(f"{trained:,} parameters, peak memory {memory} GiB")
     rejected = (tmp_path / "run" / "manifests" / "gsg" / "rejected.csv").read_text()
     assert "target needs more frames than the sequence has: 6 (glosses and repeats) of 2, made of 6" in rejected
     assert "glosses that are not in the vocabulary: UNSEEN" in rejected
