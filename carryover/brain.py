@@ -53,6 +53,8 @@ class RecipeBrain(sb.Brain):
     SpeechBrain's own run options (precision, max_grad_norm, grad_accumulation_factor, nonfinite_patience, ...).
     """
 
+    endings = audio.ENDINGS  # of files that hold a recording
+
     def __init__(self, modules=None, opt_class=None, hparams=None, run_opts=None, checkpointer=None):
         super().__init__(modules, opt_class, hparams, run_opts, checkpointer)
         if self.distributed_launch or self.data_parallel_backend:
@@ -85,8 +87,6 @@ class RecipeBrain(sb.Brain):
     def target(self) -> DynamicItem:
         """Item of the reading pipeline that makes targets: "text" and what else it needs -> "target", "tokens", ..."""
         raise NotImplementedError
-
-    endings = audio.ENDINGS  # of files that hold a recording
 
     def inspect(self, path: str) -> tuple[float, str, str]:
         """Seconds, form and digest of a recording, or ValueError; see carryover.manifest.inspect."""
@@ -191,9 +191,12 @@ class RecipeBrain(sb.Brain):
 
     def read(self, path) -> DynamicItemDataset:
         """Dataset of a manifest: recordings and targets."""
-        items = [self.recording(), self.target()]
+        return self.dataset(self.rows(path), [self.recording(), self.target()])
+
+    def dataset(self, rows: dict[str, dict], items: list[DynamicItem]) -> DynamicItemDataset:
+        """Dataset of rows as carryover.manifest.load gives them, with what some items of the pipeline provide."""
         keys = ["id", "row", "language", *(key for item in items for key in item.provides)]
-        return DynamicItemDataset(self.rows(path), dynamic_items=items, output_keys=keys)
+        return DynamicItemDataset(rows, dynamic_items=items, output_keys=keys)
 
     def train_loader(self, dataset, kwargs: dict):
         """Loader of a training set: shuffled as `kwargs` say, or batches of similar length (`group_by_length`)."""

@@ -5,8 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
-from speechbrain.dataio.batch import PaddedBatch
-from speechbrain.dataio.dataset import DynamicItemDataset
+from speechbrain import Stage
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
@@ -90,9 +89,8 @@ def _batches(brain, utterances: Sequence[Utterance], batch_size: int, workers: i
         u.ID: {"audio": u.audio, "language": u.language, "row": vars(u) | {"id": u.ID}}
         for u in sorted(utterances, key=lambda u: -u.duration)
     }
-    recording = brain.recording()
-    dataset = DynamicItemDataset(data, [recording], ["id", "row", "language", *recording.provides])
-    return DataLoader(dataset, batch_size, collate_fn=PaddedBatch, num_workers=workers)
+    dataset = brain.dataset(data, [brain.recording()])
+    return brain.make_dataloader(dataset, Stage.TEST, ckpt_prefix=None, batch_size=batch_size, num_workers=workers)
 
 
 def write(rows: Sequence[dict], file) -> None:

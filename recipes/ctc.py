@@ -7,18 +7,18 @@ import torch
 
 from carryover import ctc, manifest
 from carryover.batching import with_lengths
-from carryover.brain import RecipeBrain, Stage
-from carryover.decoding import Greedy
+from carryover.brain import Stage
+from carryover.ctc_brain import CTCRecipeBrain
 
 UNKNOWN = "symbols that are not in the alphabet"
 
 # Shapes: B batch, S samples, T output frames, L symbols of a target, V symbols in all
 
 
-class CTCBrain(RecipeBrain):
+class CTCBrain(CTCRecipeBrain):
     """Fine-tunes `modules.acoustic`, a carryover.wav2vec2.CTCModel; the loss is a mean over utterances of -log p.
 
-    Read from `hparams` besides RecipeBrain's: tokenizer, features, augmentation, target_text, distillation, decoder.
+    Read from `hparams` besides CTCRecipeBrain's: features, augmentation, distillation.
     """
 
     def compute_forward(self, batch, stage):
@@ -38,11 +38,6 @@ class CTCBrain(RecipeBrain):
         ids = None if self.augmented else batch.id
         return terms | self.hparams.distillation.terms(self.inputs, self.logits, self.frames, self.old_units(), ids)
 
-    def transcribe(self, batch, stage, predictions):
-        """-> list of B strings: greedy in validation, the YAML's decoder in test."""
-        decoder = self.hparams.decoder if stage == Stage.TEST else Greedy(self.hparams.tokenizer)
-        return decoder(predictions, self.frames)
-
     def features(self, batch, stage):
         """-> what the model takes (B, S) or (B, F, 160), each utterance by itself, and the lengths (B,).
 
@@ -58,13 +53,6 @@ class CTCBrain(RecipeBrain):
         inputs = [self.hparams.features(wav[:n]) for wav, n in zip(wavs, lengths.tolist(), strict=True)]
         padded = torch.nn.utils.rnn.pad_sequence(inputs, batch_first=True)
         return padded, torch.tensor([len(x) for x in inputs], device=padded.device)
-
-    def targets(self, batch):
-        """-> symbols (B, L), padded, and their numbers (B,)."""
-        return with_lengths(*batch.tokens)
-
-    def units(self, batch):
-        return len(batch.id)
 
     # ---- the old language ----
 
@@ -103,26 +91,12 @@ class CTCBrain(RecipeBrain):
         logits[..., self.modules.acoustic.new_units] = -1e9  # -inf makes the gradient of CTC nan
         return logits.log_softmax(dim=-1)
 
-    def log_likelihood(self, batch, labels, generator):
-        log_probs, blank = self.old_log_probs(batch), self.hparams.tokenizer.blank
-        return ctc.label_likelihood(log_probs, self.frames, *self.targets(batch), blank, labels, generator)
-
     def outputs(self, batch):
         logits, frames = self.modules.acoustic(*self.features(batch, Stage.TEST))  # (B, T, V)
         heard = torch.arange(logits.shape[1], device=logits.device) < frames[:, None]
         return logits[..., self.old_units()].float() * heard[..., None]
 
-    # ---- reading, logging, export ----
-
-    def batch_statistics(self, batch):
-        blanks, frames = batch.blanks
-        return super().batch_statistics(batch) | {"blanks": blanks, "output_frames": frames}
-
-    def summary(self, window):
-        return super().summary(window) | {"blank_ratio": window["blanks"] / window["output_frames"]}
-
-    def target(self):
-        return ctc.targets(self.hparams.tokenizer, self.hparams.target_text)
+    # ---- export ----
 
     def export(self, folder):
         self.modules.acoustic.hf.save_pretrained(folder)

@@ -7,19 +7,19 @@ from speechbrain.utils.data_pipeline import provides, takes
 
 from carryover import ctc, landmarks, manifest
 from carryover.batching import with_lengths
-from carryover.brain import RecipeBrain, Stage
-from carryover.decoding import Greedy
+from carryover.brain import Stage
+from carryover.ctc_brain import CTCRecipeBrain
 from carryover.glosses import Glosses
 from carryover.sequence_model import SequenceCTC
 
 # Shapes: B batch, F input frames, P points, C coordinates, D features a frame, T output frames, L glosses, V units
 
 
-class SignBrain(RecipeBrain):
+class SignBrain(CTCRecipeBrain):
     """Trains `modules.recogniser`, a carryover.sequence_model.SequenceCTC; loss: mean over utterances of -log p.
 
-    Read from `hparams` besides RecipeBrain's: tokenizer, layout, fps (of files that do not tell), features,
-    augmentation, target_text, distillation, decoder.
+    Read from `hparams` besides CTCRecipeBrain's: layout, fps (of files that do not tell), features, augmentation,
+    distillation.
     """
 
     endings = landmarks.ENDINGS
@@ -40,11 +40,6 @@ class SignBrain(RecipeBrain):
         units, ids = list(range(log_probs.shape[-1])), None if self.augmented else batch.id
         return terms | self.hparams.distillation.terms(self.inputs, self.logits, self.frames, units, ids)
 
-    def transcribe(self, batch, stage, predictions):
-        """-> list of B strings: greedy in validation, the YAML's decoder in test."""
-        decoder = self.hparams.decoder if stage == Stage.TEST else Greedy(self.hparams.tokenizer)
-        return decoder(predictions, self.frames)
-
     def features(self, batch, stage):
         """-> features (B, F, D), each utterance by itself, and the lengths (B,)."""
         padded, lengths = with_lengths(*batch.points)  # (B, F, P, C)
@@ -58,13 +53,6 @@ class SignBrain(RecipeBrain):
         padded = torch.nn.utils.rnn.pad_sequence(inputs, batch_first=True)
         return padded, torch.tensor([len(x) for x in inputs], device=padded.device)
 
-    def targets(self, batch):
-        """-> glosses (B, L), padded, and their numbers (B,)."""
-        return with_lengths(*batch.tokens)
-
-    def units(self, batch):
-        return len(batch.id)
-
     def inspect(self, path):
         return landmarks.inspect(path, self.hparams.layout, self.hparams.fps)
 
@@ -72,20 +60,10 @@ class SignBrain(RecipeBrain):
         super().begin(old_set)
         self.hparams.distillation.begin(self.modules.recogniser)
 
-    def log_likelihood(self, batch, labels, generator):
-        logits, self.frames = self.modules.recogniser(*self.features(batch, Stage.TEST))
-        log_probs = logits.float().log_softmax(dim=-1)
-        blank = self.hparams.tokenizer.blank
-        return ctc.label_likelihood(log_probs, self.frames, *self.targets(batch), blank, labels, generator)
+    def old_log_probs(self, batch):
+        return self.compute_forward(batch, Stage.TEST)
 
-    # ---- reading, logging, export ----
-
-    def batch_statistics(self, batch):
-        blanks, frames = batch.blanks
-        return super().batch_statistics(batch) | {"blanks": blanks, "output_frames": frames}
-
-    def summary(self, window):
-        return super().summary(window) | {"blank_ratio": window["blanks"] / window["output_frames"]}
+    # ---- reading, export ----
 
     def recording(self):
         @takes("audio")
@@ -94,9 +72,6 @@ class SignBrain(RecipeBrain):
             return torch.from_numpy(landmarks.read(path, self.hparams.layout).array)
 
         return points
-
-    def target(self):
-        return ctc.targets(self.hparams.tokenizer, self.hparams.target_text)
 
     def export(self, folder):
         self.modules.recogniser.save(folder)
