@@ -15,11 +15,7 @@ from carryover.report.scores import method_names
 from carryover.report.style import Figure, Line, Styles, canvas, draw_lines, save
 from carryover.report.summary import Summary, number
 
-TASKS = (
-    "ctc",
-    "nll",
-    "kd",
-)  # terms of the loss that name what is learned; penalties have a figure of their own
+TASKS = ("ctc", "nll", "kd")  # terms of the loss that name what is learned; penalties have a figure of their own
 BAND = "Mean over seeds; band: lowest to highest seed, drawn where all seeds have been."
 
 

@@ -378,12 +378,13 @@ def _caption(rows, runs, baseline, from_scratch, resamples, seed, one_speaker, u
         )
     if any(not math.isnan(row.penalty_ratio) for row in rows):
         lines.append("Penalty / loss: at the last update logged.")
-    if baseline in runs:
+    if any(not math.isnan(row.relative_time) for row in rows):
         lines.append(
             "Time: wall seconds an update, without validation, tests, checkpoints and Fisher estimation (median of the "
-            f"log's windows), relative to {baseline}; comparable where runs had the machine alike. Memory: the "
-            f"process's peak, relative to {baseline}."
+            f"log's windows), relative to {baseline}; comparable where runs had the machine alike."
         )
+    if any(not math.isnan(row.relative_memory) for row in rows):
+        lines.append(f"Memory: the process's peak, relative to {baseline}.")
     same = len(set(seeds.values())) == 1
     lines.append(
         f"Seeds: {next(iter(seeds.values()))}."

@@ -216,7 +216,7 @@ def batch_memory(runs: Sequence[Summary]) -> Table | None:
     for experiment, where, size, *_ in found:
         sizes.setdefault((experiment, where), set()).add(size)
     rows, used = [], []
-    for (experiment, where, size, accumulation, precision), same in sorted(found.items(), key=str):
+    for (experiment, where, size, accumulation, precision), same in sorted(found.items(), key=_by_key):
         if len(sizes[experiment, where]) < 2:
             continue
         used += same
@@ -236,6 +236,11 @@ def batch_memory(runs: Sequence[Summary]) -> Table | None:
         f"process), median seconds of an update without validation and checkpoints, mean over runs. {about(used)}"
     )
     return Table("batch_memory", columns, rows, caption, forms={"seconds per update": ".3f"})
+
+
+def _by_key(item: tuple) -> str:
+    """Keys of several kinds, None among them; a run as text would take its curves along."""
+    return str(item[0])
 
 
 def machine(info: dict) -> str:

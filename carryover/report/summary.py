@@ -34,7 +34,7 @@ KEYS = {
 }
 FLAG = ("kind", "update", "evidence", "advice")
 CHUNK = 500  # lines that are parsed in one go: a tenth less time than one by one
-POINTS = 2000  # train events kept of a longer log: 500 runs then take 150 MB
+POINTS = 1000  # train events kept of a longer log, more than a figure is wide: 500 runs then take 75 MB
 PREDICTIONS = re.compile(r"predictions_(.+?)_(before|best|last|evaluate|average_.+)\.csv")
 STEPS = {"available": "available", "passed the metadata": "passed", "sampled": "sampled", "valid audio": "valid"}
 LONG_LOG = 2_000_000  # bytes; a log beyond (4 000 train events) is judged by the flags that training wrote into it:
@@ -211,9 +211,9 @@ def _summarise_job(job: tuple[str, Path]) -> Summary:
 
 
 def _name(folder: Path, roots: Sequence[Path]) -> str:
-    """A run's path below the first folder it was found in; its last two parts where it was given itself."""
+    """A run's path below the first folder it was found in; of one right below it, or given itself, two parts."""
     below = [folder.relative_to(root) for root in roots if folder.is_relative_to(root)]
-    if below and below[0] != Path():
+    if below and len(below[0].parts) > 1:
         return below[0].as_posix()
     return "/".join(folder.resolve().parts[-2:])
 
@@ -423,9 +423,10 @@ def _thin(columns: dict[str, np.ndarray], n: int, keep: list[int]) -> dict[str, 
         return columns
     edges = np.linspace(0, n, POINTS // 3 + 1).astype(int)
     loss = columns["loss"] if "loss" in columns else np.zeros(n)
+    loss = np.nan_to_num(loss, nan=np.inf)  # an update that went wrong is what one looks for
     chosen = {0, n - 1, *(i for i in keep if i >= 0)}
     for start, stop in zip(edges, edges[1:], strict=False):
-        part = np.nan_to_num(loss[start:stop], nan=np.inf)  # an update that went wrong is what one looks for
+        part = loss[start:stop]
         chosen |= {start + int(part.argmin()), start + int(part.argmax()), stop - 1}
     index = np.array(sorted(chosen))
     return {key: column[index] for key, column in columns.items()}

@@ -199,7 +199,7 @@ def test_finding_runs(tmp_path):
         made_runs.make(tmp_path / "results" / name, seed=int(name[-1]))
     root = tmp_path / "results"
     assert summary.find([root, root / "a"]) == [root / "a" / "1", root / "b" / "2"]
-    assert [run.name for run in summary.load([root / "a" / "1", root / "b"])] == ["2", "a/1"]
+    assert [run.name for run in summary.load([root / "a" / "1", root / "b"])] == ["a/1", "b/2"]
     (tmp_path / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match="empty: no run in it: no metrics.jsonl"):
         summary.find([root, tmp_path / "empty"])
