@@ -111,11 +111,12 @@ def sweep(
     jobs: int = typer.Option(1, help="Runs at a time"),
     out: Path = typer.Option(None, help="Folder of the runs; default: results/<name of the YAML>_sweep"),
     baseline: str = typer.Option("plain", help="Method that the table compares the others with"),
+    report: bool = typer.Option(False, "--report", help="Make a report of the runs, too: OUT/report"),
 ) -> None:
     """Run a grid and make its table; the same command goes on where it stopped. Other --key value go to all runs."""
     from carryover import sweep
 
-    raise typer.Exit(sweep.sweep(path, sets, seeds, jobs, out, context.args, baseline=baseline))
+    raise typer.Exit(sweep.sweep(path, sets, seeds, jobs, out, context.args, baseline=baseline, report=report))
 
 
 @app.command()

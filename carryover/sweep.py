@@ -339,6 +339,7 @@ def sweep(
     command: Sequence[str] | None = None,
     say: Callable[[str], None] = print,
     baseline: str = forgetting.BASELINE,
+    report: bool = False,
 ) -> int:
     """Run a grid from the checkout's root and write OUT/table.md and OUT/table.csv.
 
@@ -365,6 +366,8 @@ def sweep(
         Prints a line.
     baseline : str
         Method (preset or cell) that the table compares the others with.
+    report : bool
+        Also make the report of all runs in OUT, with figures, in OUT/report.
 
     Returns
     -------
@@ -398,6 +401,10 @@ def sweep(
         return 130
     failed = [job for job in todo if job.error]
     made = _write_table(runs, cells, out, say, baseline)
+    if report and made:
+        from carryover.report import build  # draws: matplotlib
+
+        say(f"\n{build.report([out], out / 'report', baseline=baseline).said()}")
     for job in failed:
         say(f"\nFAILED {job.name}: {job.error}")
     if failed:

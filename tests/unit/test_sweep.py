@@ -346,7 +346,7 @@ def test_command_passes_on_what_it_does_not_know(monkeypatch):
     assert result.exit_code == 3, result.output
     extra = ["--max_updates", "4", "--deterministic", "--warmup=-1"]
     args = ("hparams/x.yaml", ["lr=1,2", "preset=a"], "1,2", 2, Path("o"), extra)
-    assert found == [(args, {"baseline": "plain"})]
+    assert found == [(args, {"baseline": "plain", "report": False})]
 
 
 def test_table_is_against_the_baseline_asked_for(place):
@@ -355,3 +355,13 @@ def test_table_is_against_the_baseline_asked_for(place):
     assert "old WER" not in said and "forward transfer" not in said  # there is no old language
     with pytest.raises(SettingsError, match="--baseline lr=9: no such method here; expected one of lr=0.1, lr=0.2"):
         go(place, "lr=0.1,0.2", baseline="lr=9")
+
+
+def test_a_report_beside_the_table(place):
+    status, said, _ = go(place, "lr=0.1,0.2", out="o", report=True)
+    assert status == 0 and "2 runs (2 unfinished)" in said and "Wrote o/report/index.md and o/report/index.html" in said
+    assert (place / "o" / "report" / "index.html").is_file() and (
+        place / "o" / "report" / "tables" / "runs.md"
+    ).is_file()
+    status, said, _ = go(place, "lr=0.1,0.2", out="o", report=True)  # nothing in it is taken for a run
+    assert status == 0 and "2 runs" in said and "3 runs" not in said
