@@ -18,6 +18,8 @@ from carryover.checkpoint import Checkpointer
 from carryover.flags import overlap
 from carryover.scoring import before_after
 
+CORPUS = ("data_folder", "language", "glosses", "layout", "fps", "differences")  # keys that say what is learned from
+
 
 def main(argv: list[str]) -> int:
     """Train, test and print the table; returns the exit status."""
@@ -30,9 +32,10 @@ def main(argv: list[str]) -> int:
     text = Path(path).read_text(encoding="utf-8")
     # what a machine can hold comes after a preset's batch; an explicit --key wins over both
     written = presets.scalars(text)
-    overrides = presets.apply(names, written) | profiles.overrides(profile) | overrides
-    overrides = overfit.overrides(overrides.get("overfit"), written, settings.resolved(text, overrides)) | overrides
-    run_what_it_needs(settings.resolved(text, overrides), overrides, run_options)
+    asked, overrides = overrides, presets.apply(names, written) | profiles.overrides(profile) | overrides
+    gate = overfit.overrides(asked.get("overfit"), written, settings.resolved(text, overrides))
+    overrides |= gate | asked  # the gate switches off what a preset switched on
+    run_what_it_needs(settings.resolved(text, overrides), asked, run_options)
     if "needs_only" in flags:  # a sweep makes what its runs share before it starts them
         return 0
     hparams = settings.load(text, overrides)
@@ -104,7 +107,9 @@ def main(argv: list[str]) -> int:
     if not hparams["overfit"]:
         return 0
     by_heart = next(found for found in results if found["weights"] == "best" and found["language"] == language)
-    print(overfit.verdict(by_heart, brain.metrics.events()))
+    said = overfit.verdict(by_heart, brain.metrics.events())
+    brain.text_log.log_stats(brain.now() | {"overfit": said})
+    print(said)
     return int(by_heart["WER"] > 0)
 
 
@@ -123,21 +128,20 @@ def prepare(hparams: dict, manifests: Path) -> tuple[dict[str, Path], dict[str, 
     return new, make(hparams["old_data_folder"], hparams["old_language"], tuple(hparams["old_splits"]))
 
 
-def run_what_it_needs(values: dict, overrides: dict[str, str], run_options: dict) -> None:
+def run_what_it_needs(values: dict, asked: dict[str, str], run_options: dict) -> None:
     """Make the run whose result this one starts from (the YAML's `needs`), where it is not there.
 
-    It gets this run's seed for it (`pretrain_seed`) and output root, and what the command line says of max_updates,
-    of SpeechBrain's options, and of the corpus: the old language's, or its own where there is no old one.
+    It gets this run's seed for it (`pretrain_seed`) and output root, and what the command line (`asked`) says of
+    max_updates, of SpeechBrain's options, and of the corpus: the old language's, or its own where there is no old one.
     """
     model = needs.missing(values)
     if model is None:
         return
     print(f"{model} is not there; running {values['needs']} first, which makes it", flush=True)
     argv = [values["needs"], "--seed", values["pretrain_seed"], "--output_root", values["output_root"]]
-    corpus = "old_data_folder" if values["old_language"] else "data_folder"
-    theirs = {"max_updates": "max_updates", "prepare": "prepare", corpus: "data_folder"}
-    for mine, its in theirs.items():
-        argv += [f"--{its}", overrides[mine]] if mine in overrides else []
+    corpus = {"old_data_folder": "data_folder"} if values["old_language"] else dict(zip(CORPUS, CORPUS, strict=True))
+    for mine, its in ({"max_updates": "max_updates", "prepare": "prepare"} | corpus).items():
+        argv += [f"--{its}", asked[mine]] if mine in asked else []
     for key, value in run_options.items():
         argv += [f"--{key}", value]
     subprocess.run([sys.executable, __file__, *map(str, argv)], check=True)

@@ -410,7 +410,7 @@ class Augmentation:
         Share of sequences that are changed; the others stay as they are, bit for bit.
     speed : (float, float)
         Range of the factor, drawn evenly in its logarithm: 1.25 is a quarter faster and has 1 / 1.25 of the frames,
-        interpolated by `resample`.
+        interpolated by `resample`. Where no frame with both shoulders would be left, no frame is touched.
     drop : float
         Greatest share of frames that are left out; the share is drawn between 0 and it.
     scale : (float, float)
@@ -475,11 +475,12 @@ class Augmentation:
 
         low, high = map(math.log, self.speed)
         factor = math.exp(self._uniform(low, high, generator))
-        array = resample(array, max(fewest, round(len(array) / factor)))
-
-        dropped = min(int(self._uniform(0, self.drop, generator) * len(array)), len(array) - fewest)
-        kept = torch.randperm(len(array), generator=generator)[dropped:].sort().values
-        array = array[kept.to(array.device)]
+        faster = resample(array, max(fewest, round(len(array) / factor)))
+        dropped = min(int(self._uniform(0, self.drop, generator) * len(faster)), len(faster) - fewest)
+        kept = torch.randperm(len(faster), generator=generator)[dropped:].sort().values
+        faster = faster[kept.to(array.device)]
+        if not missing(faster[:, list(self.layout.shoulders)]).any(dim=1).all():  # else nothing could normalise it
+            array = faster
 
         scales = torch.full((self.layout.points, 1), self._uniform(*self.scale, generator))
         scales[list(self.layout.shoulders)] = 1.0

@@ -14,8 +14,9 @@ OFF = {
     "dropout": "0.0", "attention_dropout": "0.0", "activation_dropout": "0.0", "layerdrop": "0.0",
     "encoder_layerdrop": "0.0", "decoder_layerdrop": "0.0", "mask_time_prob": "0.0", "mask_feature_prob": "0.0",
     "augment_prob": "0.0", "weight_decay": "0.0", "label_smoothing": "0.0", "early_stopping_patience": "0",
-    "old_language": "null", "old_splits": "[]", "test_before": "False",
-    "replay": "!new:carryover.replay.NoReplay",
+    "old_language": "null", "old_splits": "[]", "test_before": "False", "teacher": "null",
+    "replay": "!new:carryover.replay.NoReplay", "penalty": "!new:carryover.ewc.NoPenalty",
+    "distillation": "!new:carryover.distillation.NoDistillation", "averaging": "!new:carryover.averaging.NoAveraging",
 }  # fmt: skip
 BUDGET = 1000  # updates where the YAML counts in epochs, which are one update long here
 VALID_EVERY = 25  # updates; the run ends at the first validation without an error
@@ -31,7 +32,7 @@ def overrides(n: str | None, written: Mapping, resolved: Mapping) -> dict[str, s
     written : dict
         The YAML's plain values (`presets.scalars`).
     resolved : dict
-        The same under the command line's overrides, references resolved.
+        The same under a preset's and the command line's overrides, references resolved.
 
     Raises
     ------

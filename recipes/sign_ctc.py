@@ -10,7 +10,7 @@ from carryover.batching import with_lengths
 from carryover.brain import Stage
 from carryover.ctc_brain import CTCRecipeBrain
 from carryover.glosses import Glosses
-from carryover.sequence_model import SequenceCTC
+from carryover.sequence_model import SequenceCTC, load
 
 # Shapes: B batch, F input frames, P points, C coordinates, D features a frame, T output frames, L glosses, V units
 
@@ -78,6 +78,16 @@ class SignBrain(CTCRecipeBrain):
         self.hparams.tokenizer.save(folder)
 
 
+def recogniser(source: str | None, tokenizer: Glosses, **shape) -> SequenceCTC:
+    """The model that is trained: of random weights, or another run's with the same glosses.
+
+    Parameters and errors are those of `carryover.sequence_model.load`, whose `units` are the tokenizer's.
+    """
+    if source is not None:
+        _require_same_glosses("model", source, tokenizer)
+    return load(source, units=len(tokenizer), **shape)
+
+
 def teacher(folder: str, tokenizer: Glosses) -> SequenceCTC:
     """The model of another run, for its posteriors.
 
@@ -86,15 +96,19 @@ def teacher(folder: str, tokenizer: Glosses) -> SequenceCTC:
     ValueError
         When its units are other glosses than the student's, or stand in another order.
     """
+    _require_same_glosses("teacher", folder, tokenizer)
+    return SequenceCTC.from_folder(folder)
+
+
+def _require_same_glosses(key: str, folder: str, tokenizer: Glosses) -> None:
     theirs = Glosses.from_folder(folder)
     if theirs.symbols != tokenizer.symbols:
         differ = sorted(set(theirs.symbols) ^ set(tokenizer.symbols))
         raise ValueError(
-            f"teacher: {folder} has {len(theirs)} units and the student {len(tokenizer)}; "
+            f"{key}: {folder} has {len(theirs)} units and this corpus {len(tokenizer)}; "
             + (f"only one of them has {', '.join(differ[:6])}" if differ else "they stand in another order")
-            + ": train the teacher on the same corpus, or give its glosses.txt as the student's glosses"
+            + f": train the {key} on the same corpus, or give its glosses.txt as this run's glosses"
         )
-    return SequenceCTC.from_folder(folder)
 
 
 @dataclass

@@ -49,11 +49,60 @@ def differences(name: str, named: Mapping[str, Sequence[Summary]], what: str) ->
         f"Values, under the overrides, in which {what} differ; seeds, and folders that are written to, left out. "
         f"'-': no such key; varied: not the same in all its runs. {about([r for same in named.values() for r in same])}"
     )
+    return _beside(name, differ, values, caption)
+
+
+def by_heart_and_in_full(runs: Sequence[Summary]) -> list[Table]:
+    """How a handful is learned by heart (--overfit N) beside how the same recipe trains in full; one table a recipe."""
+    recipes = {}
+    for run in runs:
+        recipes.setdefault(run.objects.get("brain", ""), []).append(run)
+    found = [same for same in recipes.values() if len({bool(run.settings.get("overfit")) for run in same}) == 2]
+    tables = []
+    for same in found:
+        values = {}
+        for name, group in method_names(same).items():
+            texts = [_phase(run) for run in group]
+            values[name] = {key: " / ".join(dict.fromkeys(one[key] for one in texts)) for key in texts[0]}
+        caption = (
+            "Learning a handful of utterances by heart and training in full: what was set, and what came of it. Sample "
+            "views: training utterances times epochs that were run; warm-up: in updates, below 1 a share of all; "
+            "augmentation: share of utterances that are changed; WER in percent, of the best weights, on the training "
+            f"utterances by heart and on the test set in full. Where seeds differ, all values. {about(same)}"
+        )
+        name = "by_heart_and_in_full" + (f"_{len(tables) + 1}" if len(found) > 1 else "")
+        tables.append(_beside(name, list(next(iter(values.values()))), values, caption))
+    return tables
+
+
+def _phase(run: Summary) -> dict[str, str]:
+    """What one run was for, how it was set, and what it reached."""
+    by_heart = run.settings.get("overfit")
+    n = by_heart or run.counts.get(run.language, {}).get("valid", {}).get("train")
+    epochs = run.by_epoch["epoch"][-1] if "epoch" in run.by_epoch else None
+    tested = run.test(run.language, "best")
+    keys = {
+        "batch size": "batch_size", "accumulation": "grad_accumulation_factor", "epochs planned": "epochs",
+        "updates at most": "max_updates", "dropout": "dropout", "rate": "lr", "warm-up": "warmup",
+        "weight decay": "weight_decay", "augmentation": "augment_prob", "patience": "early_stopping_patience",
+        "clip": "max_grad_norm",
+    }  # fmt: skip
+    found = {"purpose": f"{by_heart} by heart" if by_heart else "in full", "utterances": n}
+    found |= {name: run.settings.get(key) for name, key in keys.items()}
+    found |= {"patience": found["patience"] or "none", "epochs run": None if epochs is None else int(epochs)}
+    found |= {"sample views": int(n * epochs) if n and epochs else None}
+    found |= {"WER": f"{tested['WER']:.2f}" if tested and "WER" in tested else None}
+    return {key: "-" if value is None else _text(value, run.seed) for key, value in found.items()}
+
+
+def _beside(name: str, keys: Sequence[str], values: Mapping[str, Mapping[str, str]], caption: str) -> Table:
+    """Values of some keys of several groups: beside each other where they are few, else below each other."""
     if len(values) <= FEW:
-        rows = [[key, *(one.get(key, "-") for one in values.values())] for key in differ]
-        return Table(name, ["key", *values], rows, caption)
-    rows = [[group, *(one.get(key, "-") for key in differ)] for group, one in values.items()]
-    return Table(name, ["experiment", *differ], rows, caption)
+        return Table(
+            name, ["key", *values], [[key, *(one.get(key, "-") for one in values.values())] for key in keys], caption
+        )
+    rows = [[group, *(one.get(key, "-") for key in keys)] for group, one in values.items()]
+    return Table(name, ["experiment", *keys], rows, caption)
 
 
 def _text(value, seed: str) -> str:

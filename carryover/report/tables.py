@@ -45,6 +45,7 @@ def make(
         "updates_to_loss": (learning.updates_to_loss(runs), "no two methods with one test set that were validated"),
         "dynamics": (learning.dynamics(runs), "no run logged a train event"),
         "overfit": (learning.overfit(runs), "no run with --overfit"),
+        "by_heart_and_in_full": (provenance.by_heart_and_in_full(runs), "no recipe with and without --overfit"),
         "cost": (learning.cost(runs, rate), "no run logged its time"),
         "parameters": (provenance.parameters(runs), "no run says `parameters` and `trainable`"),
         "data": (provenance.data(runs), "no manifests in the run folders"),

@@ -28,8 +28,24 @@ def test_gate_passes(yaml, request):
     assert "Training on 2 utterances" in done.stdout
 
 
+def test_the_gate_wins_over_a_preset_and_an_explicit_key_over_the_gate(request):
+    folder, _ = by_heart("whisper_ft", request, preset="under_20h", weight_decay="0.03", max_updates="1")
+    made = folder.joinpath("overrides.yaml").read_text(encoding="utf-8").splitlines()
+    assert {"dropout: 0.0", "weight_decay: 0.03", "overfit: 2"} <= set(made)
+
+
+def test_the_gate_has_nothing_to_remember(request):
+    own = request.getfixturevalue("whisper_run") | {"overfit": "2", "max_updates": "1", "valid_every": "1"}
+    done = train(own, "hparams/ewc_on_whisper.yaml")
+    assert done.returncode == 1 and "Overfit gate FAILED" in done.stdout, done.stderr[-1500:]
+
+
 def test_gate_fails_at_rate_0(request):
     folder, done = by_heart("dutch_pretrain", request, lr="0", max_updates="20")
     assert done.returncode == 1, done.stderr[-1500:]
     assert "Overfit gate FAILED: WER 1" in done.stdout and "The rate was 0 in every update" in done.stdout
     assert (folder / "results.md").is_file()
+    logged = [
+        line for line in (folder / "train_log.txt").read_text(encoding="utf-8").splitlines() if "rate was 0" in line
+    ]
+    assert len(logged) == 1

@@ -161,6 +161,27 @@ def test_full_size_makes_an_update_and_impossible_targets_are_refused(holistic, 
     assert "glosses that are not in the vocabulary: UNSEEN" in rejected
 
 
+def test_going_on_from_the_best_weights_and_not_from_those_for_other_glosses(sign_run):
+    root = Path(sign_run["output_root"])
+    assert train(sign_run | {"epochs": "1"}, TEACHER).returncode == 0
+    own = sign_run | {"preset": "sign_continue", "epochs": "1"}
+    done = train(own, TEACHER)
+    assert done.returncode == 0 and "none new" in done.stdout, done.stderr[-800:]
+    [event] = [e for e in events(root / "sign_continued" / "1234") if e["event"] == "train"]
+    assert 0 < event["lr"] <= 5e-5
+    glosses = root / "sign_teacher" / "1234" / "model" / "glosses.txt"
+    glosses.write_text("\n".join(reversed(glosses.read_text().split())) + "\n")
+    done = train(own | {"output_folder": str(root / "other")}, TEACHER)
+    assert done.returncode != 0 and "they stand in another order" in done.stderr.splitlines()[-1], done.stderr[-800:]
+
+
+def test_a_gate_of_the_student_needs_no_teacher(sign_run):
+    done = train(sign_run | {"overfit": "2", "max_updates": "2"}, STUDENT)
+    assert done.returncode == 1 and "Overfit gate FAILED" in done.stdout, done.stderr[-800:]
+    assert "running hparams" not in done.stdout
+    assert not (Path(sign_run["output_root"]) / "sign_teacher").exists()
+
+
 def test_a_teacher_with_other_frames_is_an_error(sign_run):
     assert train(sign_run | {"epochs": "1"}, TEACHER).returncode == 0
     done = train(sign_run | {"strides": "[2]", "epochs": "1"}, STUDENT)

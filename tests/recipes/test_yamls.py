@@ -34,7 +34,7 @@ SIBLINGS = {
         "old_data_folder", "old_language", "old_splits", "output_folder", "replay", "tasks",
     },
     ("sign_overfit", "sign_teacher"): {
-        "weight_decay", "dropout", "warmup", "epochs", "batch_size", "grad_accumulation_factor", "log_every",
+        "lr", "weight_decay", "dropout", "warmup", "epochs", "batch_size", "grad_accumulation_factor", "log_every",
         "valid_every", "save_every", "early_stopping_patience", "overfit", "augmentation", "augment_prob",
         "output_folder",
     },

@@ -369,6 +369,17 @@ def test_each_change_alone_is_what_it_says():
     assert (alone(noise=0.01)(array) - array).std().item() == pytest.approx(2.0, rel=0.03)
 
 
+def test_augmentation_leaves_a_frame_with_both_shoulders():
+    array = made(30)
+    array[1:, ARMS.shoulders[0]] = 0  # one frame of thirty has both
+    augmentation, lengths = Augmentation(ARMS, prob=1.0), set()
+    for seed in range(200):
+        out = augmentation(array, 1, torch.Generator().manual_seed(seed))
+        assert Landmarks(ARMS, 0).normalise(out).isfinite().all()
+        lengths.add(len(out))
+    assert len(lengths) > 5  # most are still faster or slower
+
+
 def test_visibility_and_short_sequences_stay():
     array = made(20, HOLISTIC, width=100.0)
     array[..., 3] = 0.5

@@ -195,6 +195,22 @@ def test_yamls_are_compared_and_what_varies_is_said(runs, tmp_path):
     assert rows["lr"]["german_adaptation"] == "varied"
 
 
+def test_by_heart_stands_beside_in_full(tmp_path):
+    for seed in (1, 2):
+        folder = made_runs.make(tmp_path / "full" / str(seed), seed=seed, dropout=0.3, early_stopping_patience=15)
+        (folder / "manifests" / "de").mkdir(parents=True)
+        counts = {"counts": {"train": 7}, "hours": {"train": 0.5}}
+        (folder / "manifests" / "de" / ".done").write_text(json.dumps(counts))
+    assert provenance.by_heart_and_in_full(summary.load([tmp_path])) == []  # nothing was learned by heart
+    made_runs.make(tmp_path / "heart" / "1", overfit=5, dropout=0.1, early_stopping_patience=0)
+    [table] = provenance.by_heart_and_in_full(summary.load([tmp_path]))
+    rows = {row["key"]: (row["heart"], row["full"]) for row in read(table)}
+    assert rows["purpose"] == ("5 by heart", "in full") and rows["utterances"] == ("5", "7")
+    assert rows["dropout"] == ("0.1", "0.3") and rows["patience"] == ("none", "15") and rows["clip"] == ("5", "5")
+    assert rows["epochs run"] == ("2", "2") and rows["sample views"] == ("10", "14")
+    assert rows["rate"] == ("-", "-") and rows["WER"][1] == "27.27"  # 3 errors in 11 words
+
+
 def test_grids_are_pivots(tmp_path):
     """WER = 1000 loss / 100 at the last validation; two seeds of one cell are averaged."""
     for lr, warmup, seed, loss in ((1, 10, 1, 1), (1, 10, 2, 3), (1, 20, 1, 4), (2, 10, 1, 5), (2, 20, 1, 6)):
