@@ -23,7 +23,8 @@ import numpy as np
 
 from carryover import flags
 from carryover.flags import Flag
-from carryover.report.written import clean, read_settings
+from carryover.privacy import clean
+from carryover.report.written import read_settings
 
 METRICS = "metrics.jsonl"
 # What this version writes into every event of a kind; an older log lacks some of it.
