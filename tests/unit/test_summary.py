@@ -160,11 +160,31 @@ def test_flags_are_those_of_the_log_or_found_in_it(tmp_path, monkeypatch):
     lines = (folder / "metrics.jsonl").read_text()
     (folder / "metrics.jsonl").write_text(lines + json.dumps(flag) + '\n{"event": "flag", "message": "halved"}\n')
     found = summary.summarise(folder)
-    assert len(found.flags) == 2
-    assert [f.kind for f in found.red_flags].count("small set") >= 1  # 11 words of German
+    assert len(found.flags) == 2 and not found.long_log
+    kinds = [f.kind for f in found.red_flags]
+    assert kinds.count("small set") >= 1  # 11 words of German
+    assert kinds[0] == "plateau", "the log has it, and nothing finds it again: the loss falls"
     monkeypatch.setattr(summary, "LONG_LOG", 10)
-    [only] = summary.summarise(folder).red_flags
-    assert (only.kind, only.update, only.evidence) == ("plateau", 5, "loss 3")
+    long = summary.summarise(folder)
+    [only] = long.red_flags
+    assert long.long_log and (only.kind, only.update, only.evidence) == ("plateau", 5, "loss 3")
+
+
+def test_flags_that_only_training_can_raise_stay(tmp_path):
+    """Epochs decide how long this run is, and texts are in no event: neither can be found again."""
+    folder = made_runs.make(tmp_path / "a" / "1", max_updates="null", warmup=0.1)
+    written = [
+        ("texts in training", 0, "9 of 9 utterances"), ("small set", 50, "as training said it"),
+        ("penalty dominates", 60, "WER 91.0"), ("warm-up unfinished", 100, "update 100 of a warm-up of 200"),
+    ]  # fmt: skip
+    flags = [{"event": "flag", "kind": k, "update": n, "evidence": e, "advice": "try"} for k, n, e in written]
+    with open(folder / "metrics.jsonl", "a") as file:
+        file.writelines(json.dumps(flag) + "\n" for flag in flags)
+        lost = {"event": "train", "update": 101, "epoch": 2, "time": 130.0, "loss": "nan", "lr": 1e-3, "grad_norm": 1.0}
+        file.write(json.dumps(lost) + "\n")
+    found = summary.summarise(folder).red_flags
+    assert [(f.kind, f.update, f.evidence) for f in found[:4]] == written, "and small sets are not named twice"
+    assert [(f.kind, f.update) for f in found[4:]] == [("non-finite", 101)]
 
 
 def test_references_and_languages_of_a_yaml(tmp_path):

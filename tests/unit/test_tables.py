@@ -295,6 +295,22 @@ def test_seeds_that_differ_in_more_than_the_seed_are_told(tmp_path):
     assert "The runs of plain differ in more than the seed: lr." in table.notes
 
 
+def test_logs_that_nobody_looked_at_again_are_told(tmp_path, monkeypatch):
+    for seed in (1, 2):
+        made_runs.make(tmp_path / "a" / str(seed), seed=seed)
+    assert provenance.flags(summary.load([tmp_path])).notes == []
+    monkeypatch.setattr(summary, "LONG_LOG", 10)
+    said = "2 of 2 logs are longer than 2 MB and were not looked at again: they are judged by what training flagged "
+    _, left_out = tables.make(summary.load([tmp_path]))
+    none = said + "(0 of them have flags; an older version wrote none)"
+    assert f"flags: no log shows any; {none}" in left_out
+    flag = {"event": "flag", "update": 5, "kind": "plateau", "evidence": "loss 3", "advice": "try lr x 2"}
+    with open(tmp_path / "a" / "1" / "metrics.jsonl", "a") as file:
+        file.write(json.dumps(flag) + "\n")
+    table = provenance.flags(summary.load([tmp_path]))
+    assert len(table.rows) == 1 and table.notes == [f"{none.replace('(0', '(1')}."]
+
+
 def test_what_has_nothing_to_show_is_left_out_and_said(runs, tmp_path):
     made, left_out = tables.make(runs)
     names = [table.name for table in made]
