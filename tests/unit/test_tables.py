@@ -68,8 +68,21 @@ def test_methods_by_languages(runs, results):
     at = table.columns.index("BWT")
     shown = {row[0]: row[at] for row in table.rows}
     assert shown["plain"].startswith("-50.00") and shown["new_only"] == "-"
-    assert "4 runs, seeds 1, 2." in table.notes[1]
+    assert "4 runs, seeds 1, 2; data: common_voice (nl), common_voice mine (de)." in table.notes[1]
     check(table.latex())
+
+
+def test_a_caption_names_few_corpora_each_once(tmp_path):
+    made_runs.make(tmp_path / "a" / "1", data_folder="/home/anna/cv/de")  # says no more than the language
+    assert scores.about(summary.load([tmp_path])) == "1 run, seed 1."
+    for seed in (2, 3):
+        made_runs.make(tmp_path / "a" / str(seed), seed=seed, data_folder="/home/anna/kerstin", old_data_folder="mine")
+    assert scores.about(summary.load([tmp_path])) == "3 runs, seeds 1, 2, 3; data: kerstin (de), mine (nl)."
+    made_runs.make(tmp_path / "a" / "4", seed=4, old_data_folder="data/mine")
+    assert scores.data_of(summary.load([tmp_path])) == "kerstin (de), mine (de, nl)"
+    for seed in (5, 6):
+        made_runs.make(tmp_path / "a" / str(seed), seed=seed, old_language="null", data_folder=f"data/{seed}")
+    assert scores.data_of(summary.load([tmp_path])) == "5 (de), 6 (de), kerstin (de), 1 more"
 
 
 def test_before_and_after(runs, results):
@@ -320,7 +333,8 @@ def test_what_has_nothing_to_show_is_left_out_and_said(runs, tmp_path):
     assert not {reason.split(":")[0] for reason in left_out} & set(names)
     for table in made:
         check(table.latex())
-        assert "seed" in table.caption, table.name
+        text = " ".join([table.caption, *table.notes])
+        assert "seed" in table.caption and "data: common_voice (nl), common_voice mine (de)." in text, table.name
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "metrics.jsonl").write_text("")  # a run that has just begun
     made, left_out = tables.make(summary.load([tmp_path]))
