@@ -579,7 +579,7 @@ class RecipeBrain(sb.Brain):
         return terms, self.units(batch), rows
 
     def score_set(self, loader, stage, name: str = "Validating") -> tuple[dict, list[dict]]:
-        """Mean loss terms and error rates of a set, and its scored rows, in the set's order."""
+        """Mean loss terms, error rates and `loops` of a set, and its scored rows, in the set's order."""
         self.modules.eval()
         sums, units, rows = defaultdict(float), 0, []
         for batch in tqdm(loader, desc=name, unit="batch", leave=False, disable=self.noprogressbar):
@@ -588,7 +588,8 @@ class RecipeBrain(sb.Brain):
             rows += scored
             for term, value in terms.items():
                 sums[term] += n * value
-        return {term: value / units for term, value in sums.items()} | scoring.totals(rows), rows
+        means = {term: value / units for term, value in sums.items()}
+        return means | scoring.totals(rows) | {"loops": scoring.loops(rows)}, rows
 
     def evaluate(
         self,

@@ -22,6 +22,7 @@ ADVICE = {
     "gradient spikes": "try lr / 2, max_grad_norm 1, longer warmup; look for bad clips",
     "no gradient": "check what is frozen or detached, and that CTC targets fit their frames",
     "all blank": "try another lr (x 3, / 3), longer warmup; check that texts match the audio",
+    "loops": "look at predictions_*.csv, lower generation_length or tokens_per_second",
     "WER over 100": "look for loops in predictions_*.csv, lower generation_length",
     "rate zero": "nothing is learned; check lr, lr_schedule and the length that decay is planned for",
     "rate stuck": "the schedule is not followed; is it stepped at every update?",
@@ -173,13 +174,17 @@ class Monitor:
     blank : float
         All blank: share of blanks among the frames. Labels that are far apart (signs) stay at 0.9 to 0.97 for good.
     loops : int
-        WER over 100: in two validations in a row, this one or later, or in the test of the final weights. A model that
-        has heard nothing of a language begins there.
+        Loops, WER over 100: in two validations in a row, this one or later, or in the test of the final weights. A
+        model that has heard nothing of a language begins there.
+    looping : float
+        Loops: share of utterances with one thing again and again (`loops` of an event). They hide at any WER: where
+        2 % say ten times the words of their references, the WER is 18 points higher by them. One of 100 is no habit.
     stuck_events : int
         Rate stuck: the same rate in so many train events in a row, though the schedule moves.
     words, utterances : int
         Small set: fewer reference words (below 100 a word is more than a point of WER), or fewer utterances (a
-        bootstrap over less than some 20 has intervals that are too short).
+        bootstrap over less than some 20 has intervals that are too short). An empty one is known by its size, not by
+        how fast it was scored: a log has no seconds of audio of a set, and what no longer loops is decoded faster.
     waiting : float
         Waiting for data: share of the time of up to ten train events (three and a minute at least). At 0.3 the run
         could be 1 / 0.7 = 1.4 times as fast.
@@ -223,6 +228,7 @@ class Monitor:
     zero_updates: int = 10
     blank: float = 0.99
     loops: int = 3
+    looping: float = 0.02
     stuck_events: int = 5
     words: int = 100
     utterances: int = 20
@@ -245,7 +251,7 @@ class Monitor:
         self._largest_ratio = self._peak_ratio = self._ratio = 0.0  # the last two over the typical loss
         self._norms, self._spikes = Window(), deque(maxlen=100)  # gradient norms, and how often the median each is
         self._waits = deque(maxlen=10)  # (seconds waited, seconds in all)
-        self._high, self._zero, self._blank, self._same_rate, self._ruled = (Stretch() for _ in range(5))
+        self._high, self._zero, self._blank, self._same_rate, self._ruled, self._looped = (Stretch() for _ in range(6))
         self._since, self._validated = [], []  # losses since the last validation; (update, loss, WER, train loss)
         training = {
             "non-finite": self._nonfinite, "divergence": self._divergence, "gradient spikes": self._spiking,
@@ -255,12 +261,13 @@ class Monitor:
         slow = {"all blank": self._all_blank, "plateau": self._plateau, "penalty negligible": self._negligible}
         sets = {"non-finite": self._nonfinite, "small set": self._small_set}
         judged = {
-            "overfitting": self._overfitting, "WER over 100": self._over_100, "penalty dominates": self._dominating,
+            "overfitting": self._overfitting, "loops": self._looping, "WER over 100": self._over_100,
+            "penalty dominates": self._dominating,
         }  # fmt: skip
         self._checks = {
             "train": training | slow,
             "valid": sets | judged,
-            "test": sets | {"WER over 100": self._over_100_in_test},
+            "test": sets | {"loops": self._looping_in_test, "WER over 100": self._over_100_in_test},
             "end": slow | {"warm-up unfinished": self._unfinished},
         }
 
@@ -343,6 +350,7 @@ class Monitor:
         train = fmean(self._since) if self._since else _number(self._trained, "loss")
         self._since = []
         self._validated.append((self._update, _number(event, "loss"), _number(event, "WER"), train))
+        self._looped.see(self._loops_often(event), self._update)
 
     def _above(self, factor: float, reference: float) -> bool:
         # near zero a factor says little: 0.001 and 0.01 are both learned by heart
@@ -453,6 +461,8 @@ class Monitor:
         if not few:
             return None
         sizes = [f"{n:.0f} {name}" for n, name in ((utterances, "utterances"), (words, "words")) if n is not None]
+        if 0 in (words, utterances):
+            return f"{_name(event)} is empty ({', '.join(sizes)}): its rates say nothing"
         worth = f", a word is {100 / words:.2g} points of WER" if words else ""
         return f"{_name(event)} has {' and '.join(sizes)}{worth}"
 
@@ -477,6 +487,17 @@ class Monitor:
             f"{train_now:.3g}{words}"
         )
 
+    def _loops_often(self, event) -> bool:
+        return (_number(event, "loops") or 0) >= self.looping * (_number(event, "utterances") or math.inf)
+
+    def _looping(self, event) -> str | None:
+        if not self._judged(event) or len(self._validated) < self.loops or self._looped.events < 2:
+            return None
+        return _repetitions(event)
+
+    def _looping_in_test(self, event) -> str | None:
+        return _repetitions(event) if self._is_final(event) and self._loops_often(event) else None
+
     def _over_100(self, event) -> str | None:
         if not self._judged(event) or len(self._validated) < self.loops:
             return None
@@ -484,8 +505,11 @@ class Monitor:
         return _insertions(event) if high else None
 
     def _over_100_in_test(self, event) -> str | None:
-        final = event.get("weights", "best") in ("best", "last") and event.get("language") == self.language
-        return _insertions(event) if final and (_number(event, "WER") or 0) > 100 else None
+        return _insertions(event) if self._is_final(event) and (_number(event, "WER") or 0) > 100 else None
+
+    def _is_final(self, event) -> bool:
+        """Whether a test is the run's result: the new language, the weights that training ends with."""
+        return event.get("weights", "best") in ("best", "last") and event.get("language") == self.language
 
     def _dominating(self, event) -> str | None:
         WER = _number(event, "WER")
@@ -522,6 +546,11 @@ def _insertions(event: Mapping) -> str:
     words, errors = _number(event, "words"), _number(event, "errors")
     more = f", at least {errors - words:.0f} words too many to {words:.0f}" if None not in (words, errors) else ""
     return f"{_name(event)} has WER {_number(event, 'WER'):.1f}{more}"
+
+
+def _repetitions(event: Mapping) -> str:
+    loops, utterances = _number(event, "loops"), _number(event, "utterances")
+    return f"{_name(event)}: {loops:.0f} of {utterances:.0f} hypotheses say one thing again and again"
 
 
 def find(events: Iterable[Mapping], **options) -> list[Flag]:

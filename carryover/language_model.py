@@ -458,11 +458,6 @@ def dtype_of(name: str) -> torch.dtype:
     return known[name]
 
 
-def is_loop(text: str) -> bool:
-    """Whether a text says one thing again and again: some stretch of 2 letters or more, 4 times in a row or more."""
-    return re.search(r"(\S.{0,60}?\S ?)\1{3,}", f"{text} ") is not None
-
-
 def echoes(text: str, prompt: str, words: int = 3) -> bool:
     """Whether a text repeats `words` words in a row of a prompt (all of them where it has fewer)."""
     said, asked = text.lower().split(), re.sub(r"[^\w\s]", " ", prompt.replace(AUDIO, " ").lower()).split()

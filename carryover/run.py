@@ -16,6 +16,7 @@ import torch
 from hyperpyyaml import resolve_references
 
 from carryover import manifest, settings
+from carryover.privacy import clean
 
 PACKAGES = (
     "carryover", "torch", "torchaudio", "speechbrain", "transformers", "hyperpyyaml", "jiwer", "soundfile",
@@ -28,7 +29,8 @@ def create(folder: str | Path, path: str, overrides: dict[str, str], brain: type
     """Make the run folder and write what is known before anything is prepared.
 
     Writes the YAML as written, the overrides, the resolved YAML (to be read, not to be rerun: its references are
-    gone), a copy of the recipe's source (a record, never executed) and run.json.
+    gone), a copy of the recipe's source (a record, never executed) and run.json, whose command has neither tokens nor
+    homes: the folder may be handed on.
 
     Raises
     ------
@@ -51,7 +53,7 @@ def create(folder: str | Path, path: str, overrides: dict[str, str], brain: type
     (folder / RESOLVED).write_text(resolve_references(settings.override(text, overrides)).getvalue(), encoding="utf-8")
     shutil.copy(inspect.getsourcefile(brain), folder)
     info = {
-        "command": shlex.join(["python", *argv]),
+        "command": clean(shlex.join(["python", *argv])),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "python": platform.python_version(),
         "versions": versions(),

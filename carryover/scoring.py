@@ -5,6 +5,7 @@ given raw (the text as it stands) and normalised (see carryover.text), never ave
 """
 
 import csv
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -66,6 +67,16 @@ def totals(rows: list[dict]) -> dict[str, float]:
         "errors": total["word_errors"],
         "utterances": len(rows),
     }
+
+
+def is_loop(text: str) -> bool:
+    """Whether a text says one thing again and again: some stretch of 2 letters or more, 4 times in a row or more."""
+    return re.search(r"(\S.{0,60}?\S ?)\1{3,}", f"{text} ") is not None
+
+
+def loops(rows: list[dict]) -> int:
+    """Utterances whose hypothesis says one thing again and again, which the reference does not."""
+    return sum(is_loop(row["hypothesis"]) and not is_loop(row["reference"]) for row in rows)
 
 
 def interval(rows: list[dict], resamples: int = 10000, seed: int = 1234) -> tuple[float, float]:

@@ -13,7 +13,7 @@ from speechbrain.utils.data_pipeline import provides, takes
 from carryover import losses, manifest, projector
 from carryover.batching import with_lengths
 from carryover.brain import RecipeBrain, Stage
-from carryover.language_model import Chat, echoes, is_loop
+from carryover.language_model import Chat, echoes
 
 # Shapes: B batch, S samples, T frames, T' vectors, P prompt with its audio, U tokens of an answer, V vocabulary
 
@@ -103,15 +103,13 @@ class SpeechLLMBrain(RecipeBrain):
     # ---- scoring, logging ----
 
     def score_set(self, loader, stage, name="Validating"):
-        """RecipeBrain's, with what such systems are known for, in utterances: `loops` (one thing again and again,
-        which the reference does not say), `echoes` (of the prompt), `empty`, `unended` (stopped by the audio's length);
-        and each other task's share of right answers, in percent."""
+        """RecipeBrain's, with what such systems are known for beside loops, in utterances: `echoes` (of the prompt),
+        `empty`, `unended` (stopped by the audio's length); and each other task's share of right answers, in percent."""
         self.counts = Counter()
         found, rows = super().score_set(loader, stage, name)
         said = [(row["hypothesis"], row["reference"]) for row in rows]
         prompt = self.tasks.words(0)
         found |= {
-            "loops": sum(is_loop(hyp) and not is_loop(ref) for hyp, ref in said),
             "echoes": sum(echoes(hyp, prompt) and not echoes(ref, prompt) for hyp, ref in said),
             "empty": sum(not hyp for hyp, _ in said),
             "unended": self.counts["unended"],

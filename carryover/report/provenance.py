@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from carryover.report.learning import machine
 from carryover.report.methods import sample
 from carryover.report.scores import SWEPT_APART, about, method_names
-from carryover.report.summary import Summary
+from carryover.report.summary import LONG_LOG, Summary
 from carryover.report.table import Table
 
 FEW = 6  # experiments that stand beside each other; more stand below each other
@@ -193,12 +193,23 @@ def provenance(runs: Sequence[Summary]) -> Table:
 
 
 def flags(runs: Sequence[Summary]) -> Table | None:
-    """What carryover.flags finds in the logs, or found while training."""
+    """What carryover.flags found while training, or finds in the logs."""
     rows = [[run.name, f.kind, f.update, f.evidence, f.advice] for run in runs for f in run.red_flags]
     if not rows:
         return None
     caption = f"Red flags: what the logs show to look at; none of them is a verdict. {about(runs)}"
-    return Table("flags", ("run", "flag", "update", "evidence", "what to try"), rows, caption)
+    notes = [f"{said}." for said in [long_logs(runs)] if said]
+    return Table("flags", ("run", "flag", "update", "evidence", "what to try"), rows, caption, notes)
+
+
+def long_logs(runs: Sequence[Summary]) -> str:
+    """How many logs were not looked at again, "" for none: one without a flag need not be sound."""
+    long = [run for run in runs if run.long_log]
+    flagged = sum(bool(run.red_flags) for run in long)
+    return bool(long) * (
+        f"{len(long)} of {len(runs)} logs are longer than {LONG_LOG / 1e6:g} MB and were not looked at again: they are "
+        f"judged by what training flagged ({flagged} of them have flags; an older version wrote none)"
+    )
 
 
 def problems(runs: Sequence[Summary]) -> Table | None:

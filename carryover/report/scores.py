@@ -7,6 +7,7 @@ table only where ids, durations and texts of their test sets and the normaliser 
 import math
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 
 from carryover.report import aligned, bootstrap, forgetting, significance
 from carryover.report.run_folder import Run
@@ -15,6 +16,7 @@ from carryover.report.summary import Summary, clean, number
 from carryover.report.table import Table
 
 SWEPT_APART = ("seed", "pretrain_seed", "output_folder", "output_root")  # differ without making another method
+SETS = 3  # corpora that a caption names
 
 
 def of_test(runs: Sequence[Summary]) -> list[Summary]:
@@ -42,9 +44,29 @@ def seeds_of(runs: Sequence[Summary]) -> str:
     return f"seed{'s' * (len(found) > 1)} {', '.join(found)}"
 
 
+def data_of(runs: Sequence[Summary]) -> str:
+    """What the runs learned from, a corpus by its kind and its folder's last part, with languages; "" where unknown.
+
+    Example
+    -------
+    "synthetic (de, nl)", "common_voice (de), manifest nl_nathalie (nl)"
+    """
+    found = {}
+    for run in runs:
+        for language, folder in ((run.language, "data_folder"), (run.old_language, "old_data_folder")):
+            parts = run.counts.get(language, {}).get("corpus") or "", run.settings.get(folder) or ""
+            names = [clean(PurePath(str(part)).name) for part in parts]
+            name = " ".join(dict.fromkeys(part for part in names if part not in ("", "…", language)))
+            if language and name:
+                found.setdefault(name, set()).add(language)
+    named = [f"{name} ({', '.join(sorted(languages))})" for name, languages in sorted(found.items())]
+    return ", ".join(named[:SETS] + [f"{len(named) - SETS} more"] * (len(named) > SETS))
+
+
 def about(runs: Sequence[Summary]) -> str:
-    """Runs and seeds of a table, for its caption."""
-    return f"{len(runs)} run{'s' * (len(runs) != 1)}, {seeds_of(runs)}."
+    """Runs, seeds and data of a table, for its caption."""
+    data = data_of(runs)
+    return f"{len(runs)} run{'s' * (len(runs) != 1)}, {seeds_of(runs)}{f'; data: {data}' * bool(data)}."
 
 
 def method_names(runs: Sequence[Summary]) -> dict[str, list[Summary]]:

@@ -23,7 +23,8 @@ import numpy as np
 
 from carryover import flags
 from carryover.flags import Flag
-from carryover.report.written import clean, read_settings
+from carryover.privacy import clean
+from carryover.report.written import read_settings
 
 METRICS = "metrics.jsonl"
 # What this version writes into every event of a kind; an older log lacks some of it.
@@ -37,7 +38,7 @@ CHUNK = 500  # lines that are parsed in one go: a tenth less time than one by on
 POINTS = 1000  # train events kept of a longer log, more than a figure is wide: 500 runs then take 75 MB
 PREDICTIONS = re.compile(r"predictions_(.+?)_(before|best|last|evaluate|average_.+)\.csv")
 STEPS = {"available": "available", "passed the metadata": "passed", "sampled": "sampled", "valid audio": "valid"}
-LONG_LOG = 2_000_000  # bytes; a log beyond (4 000 train events) is judged by the flags that training wrote into it:
+LONG_LOG = 2_000_000  # bytes; a log beyond (4 000 train events) is judged by the flags that training wrote alone:
 # looking again takes as long as reading it, and 500 runs of 10 000 events are to be read in a minute
 SMALL = 20_000_000  # bytes of logs that are read sooner than processes are started
 
@@ -90,7 +91,10 @@ class Summary:
     first_loss, last_loss, mean_loss : float
         Training loss at the first and the last train event, and its mean over updates.
     red_flags : list of Flag
-        What carryover.flags finds in the log (see `LONG_LOG`).
+        What training wrote into the log, which knew more than the log (training texts, planned updates), and what
+        carryover.flags finds there of kinds that training has not named: an older version wrote none.
+    long_log : bool
+        Whether the log is beyond `LONG_LOG` and has not been looked at again.
     counts : dict
         By language: {"available": {split: n}, "passed": ..., "sampled": ..., "valid": ..., "rejected": {reason: n},
         "refused": n, "hours": {split: h}, "digest", "corpus", "sample", "sample_seed"}, from the manifests' .done.
@@ -132,6 +136,7 @@ class Summary:
     last_loss: float = math.nan
     mean_loss: float = math.nan
     red_flags: list[Flag] = field(default_factory=list)
+    long_log: bool = False
     counts: dict[str, dict] = field(default_factory=dict)
     test_sets: dict[str, str] = field(default_factory=dict)
     predictions: dict[tuple[str, str], Path] = field(default_factory=dict)
@@ -327,13 +332,13 @@ def _read_events(found: Summary) -> None:
     kept = {"valid": found.valid, "test": found.tests, "fisher": found.fisher, "flag": found.flags}
     kept |= {"resume": found.resumes, "run": found.runs}
     validated = []  # index of the last train event before each validation
-    path, monitor = found.folder / METRICS, None
-    if path.stat().st_size <= LONG_LOG:
-        monitor = flags.Monitor(**flags.told(found.settings))
+    path = found.folder / METRICS
+    found.long_log = path.stat().st_size > LONG_LOG
+    monitor, again = flags.Monitor(**flags.told(found.settings)), []
     for event in read_events(path, found.problems, found.unreadable):
         kind = event["event"]
-        if monitor is not None:
-            found.red_flags += monitor.see(event)
+        if not found.long_log:
+            again += monitor.see(event)
         if kind == "train":
             if before is not None and (pace := seconds_of_update(before, event)) is not None:
                 paces.append(pace)
@@ -354,7 +359,8 @@ def _read_events(found: Summary) -> None:
         elif kind == "end":
             found.end = event
     logged = [Flag(*(e[key] for key in FLAG)) for e in found.flags if all(key in e for key in FLAG)]
-    found.red_flags = logged if monitor is None else found.red_flags
+    named = {flag.kind for flag in logged}
+    found.red_flags = sorted([*logged, *(f for f in again if f.kind not in named)], key=lambda flag: flag.update)
     for kind, absent in missing.items():
         found.problems.append(f"{METRICS}: {kind} events without {', '.join(absent)}, as an older version wrote them")
     if before is not None:

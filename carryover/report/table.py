@@ -13,6 +13,8 @@ WIDE = 30  # characters of a cell that is broken into lines
 NEEDS = (  # of the LaTeX, said on top of it
     "\\usepackage[T1]{fontenc} \\usepackage[utf8]{inputenc} \\usepackage{textcomp,booktabs,longtable,array,graphicx}"
 )
+# letters below U+0180 that utf8 does not know with T1 fonts: an error of LaTeX, not a gap in its text
+NOT_IN_T1 = "ĦħĸĿŀŉŦŧſ"
 NUMERIC = re.compile(r"[-+]?\d.*|[-+]?inf|-|")
 SPECIAL = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "%": r"\%", "&": r"\&", "_": r"\_", "#": r"\#", "$": r"\$",
@@ -156,6 +158,10 @@ def _cell(text: str, first: bool, broken: bool) -> str:
     return f"{{}}{found}" if first and found[:1] in ("[", "*") else found
 
 
+def _in_T1(c: str) -> bool:
+    return c < "\x7f" or ("\xa0" <= c < "\u0180" and c not in NOT_IN_T1)
+
+
 def escape(text: str) -> str:
     """Text as LaTeX sets it; a letter that T1 fonts do not have is named by its number.
 
@@ -164,7 +170,7 @@ def escape(text: str) -> str:
     >>> escape("50 % of a_b")
     '50 \\\\% of a\\\\_b'
     """
-    found = "".join(SPECIAL.get(c, c if ord(c) < 0x180 else f"[U+{ord(c):04X}]") for c in text if c >= " ")
+    found = "".join(SPECIAL.get(c, c if _in_T1(c) else f"[U+{ord(c):04X}]") for c in text if c >= " ")
     return found.replace("--", "-{}-") if "--" in text else found
 
 

@@ -50,7 +50,7 @@ def make(
         "parameters": (provenance.parameters(runs), "no run says `parameters` and `trainable`"),
         "data": (provenance.data(runs), "no manifests in the run folders"),
         "test_sets": (scores.test_sets(runs), "no finished run has been tested"),
-        "flags": (provenance.flags(runs), "no log shows any"),
+        "flags": (provenance.flags(runs), "; ".join(filter(None, ("no log shows any", provenance.long_logs(runs))))),
         "problems": (provenance.problems(runs), "every file could be read"),
         "runs": (provenance.provenance(runs), "no run"),
     }

@@ -20,6 +20,6 @@ def clock(seconds: float) -> str:
 
 
 def said(run: Summary) -> list[tuple[int, str]]:
-    """(update, message) of what the run itself flagged, without the red flags, which are found anew."""
+    """(update, message) of what the run itself flagged, without the red flags, which `Summary.red_flags` has."""
     found = [(e.get("update", 0), clean(str(e["message"]))) for e in run.flags if "message" in e and "kind" not in e]
     return [(update, message) for update, message in found if not message.startswith("red flag")]

@@ -12,23 +12,7 @@ from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
-SECRET = re.compile(
-    r"(?i)(\b[\w-]*(?:token|api_?key|password|secret)\b['\"]?(?:\s*[=:]\s*|\s+))[^\s,}]+"
-    r"|\b(?:hf|ghp|gho|glpat|sk|wandb)[_-]\w{8,}"
-)
-# a path that begins at the root, at home or at a drive, up to its last part; `!new:a.b` and `1/2` are none
-ABSOLUTE = re.compile(r"(?<![\w./…>~])(?:~[\w.-]*/|/|[A-Za-z]:[\\/])(?:[^\s'\",{}()/\\]+[\\/])*(?=[^\s'\",{}()/\\])")
-
-
-def clean(text: str) -> str:
-    """Text without what is nobody's business: an absolute path keeps its last part, a token nothing.
-
-    Example
-    -------
-    >>> clean("python train.py x.yaml --data_folder /home/ann/cv/de --hub_token hf_abcdefghij")
-    'python train.py x.yaml --data_folder …/de --hub_token …'
-    """
-    return ABSOLUTE.sub("…/", SECRET.sub(lambda m: (m[1] or "") + "…", text))
+from carryover.privacy import clean
 
 
 class _Tagged(str):

@@ -8,6 +8,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from carryover.flags import find, told
+from recipes.whisper import WhisperBrain
 
 from .helpers import make_brain, train
 from .test_whisper_training import stop_at
@@ -49,6 +50,13 @@ def test_a_rate_of_zero_is_said_at_once(whisper_run, capsys):
     assert said(brain) == {"rate zero": 1, "small set": 6}
     assert "red flag (rate zero): lr 0 at update 1; " in capsys.readouterr().out
     assert "red flag (rate zero)" in (Path(brain.hparams.output_folder) / "train_log.txt").read_text()
+
+
+def test_a_decoder_that_loops_is_said_at_any_wer(whisper_run, monkeypatch, capsys):
+    monkeypatch.setattr(WhisperBrain, "transcribe", lambda self, batch, stage, predictions: ["hahahahaha"] * len(batch))
+    brain = fit(whisper_run | CONSTANT | {"lr": "1.0e-3", "max_updates": "6", "valid_every": "2"})
+    assert said(brain) == {"small set": 2, "loops": 6}, "one word for another: WER 100, and no more"
+    assert "red flag (loops): valid nl: 6 of 6 hypotheses say one thing" in capsys.readouterr().out
 
 
 def test_a_diverging_run_says_so_once_stopped_in_between_or_not(whisper_run, capsys):

@@ -124,6 +124,11 @@ HEALTHY = {
         [test_event(102.4, "before"), *log(falling, 3000, WER=lambda n: {500: 180, 1000: 113}.get(n, 40e3 / n))],
         {"total": 3000},
     ),
+    "begins with loops, keeps one in a hundred": (
+        changed(log(falling, 3000), "valid", lambda e: {"loops": {500: 80, 1000: 30, 2000: 3}.get(e["update"], 1)})
+        + [test_event(5.0, loops=8)],  # of 430
+        {"total": 3000},
+    ),
     "has converged": (
         log(lambda n: 0.1 + 3 * math.exp(-n / 200), 4000, valid=lambda n: 0.2 + 3 * math.exp(-n / 200)),
         {"schedule": "linear", "warmup": 100, "total": 4000},
@@ -211,6 +216,12 @@ FAULTY = {
         {"total": 4000, "warmup": 200},
         2200,
         "99.9 % of the frames are blank, and were since update 0",
+    ),
+    "loops": (  # at a WER of 16 and below
+        changed(log(falling, 3000, WER=lambda n: 8e3 / n), "valid", lambda e: {"loops": 2}),
+        {},
+        1500,
+        "valid de: 2 of 100 hypotheses say one thing again and again",
     ),
     "WER over 100": (log(falling, 3000, WER=lambda n: 186.5), {}, 1500, "at least 507 words too many to 586"),
     "rate zero": (log(lambda n: 5.0, 100, rate=lambda n: 0.0), {}, 50, "lr 0 at update 50"),
@@ -351,7 +362,7 @@ def test_each_small_set_is_named_once():
         ("small set", "test_de"), ("small set", "test_nl"), ("small set", "valid de"),
     ]  # fmt: skip
     nothing = find([test_event(0.0, words=0, errors=0, utterances=0)], words=0, utterances=0)
-    assert [f.evidence for f in nothing] == ["test_de has 0 utterances and 0 words"]
+    assert [f.evidence for f in nothing] == ["test_de is empty (0 utterances, 0 words): its rates say nothing"]
     assert not find([test_event(5.0, **few)], words=0, utterances=0), "a run by heart has small sets on purpose"
 
 
@@ -368,6 +379,15 @@ def test_a_final_wer_over_100_is_the_new_languages_alone():
         ("WER over 100", "test_de has WER 103.1, at least 77 words too many to 2506")
     ]
     assert find(final, language="nl")[0].evidence.startswith("test_nl has WER 130.0")
+
+
+def test_loops_of_a_test_are_those_of_the_final_weights_in_the_new_language():
+    tests = [test_event(40, "before", loops=90), test_event(9, loops=9), test_event(50, "best", "nl", loops=90)]
+    assert [(f.kind, f.evidence) for f in find(tests)] == [
+        ("loops", "test_de: 9 of 430 hypotheses say one thing again and again")
+    ]
+    assert find([test_event(9, loops=8)]) == [], "8 of 430 are less than 2 %"
+    assert find([test_event(9, loops=5, utterances=None)]) == find([test_event(9, loops=0)]) == []
 
 
 @pytest.mark.parametrize("key, value", [("loss", math.nan), ("loss", math.inf), ("grad_norm", math.inf)])

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from carryover import losses
-from carryover.language_model import Chat, LanguageModel, LoRA, dtype_of, echoes, is_loop, load
+from carryover.language_model import Chat, LanguageModel, LoRA, dtype_of, echoes, load
 from tests.tiny_language_model import CHAT, make
 
 STORIES = "stories260K"
@@ -223,18 +223,6 @@ def test_lora_begins_as_the_model_itself_and_trains_alone(folders, tmp_path):
     theirs = peft.PeftModel.from_pretrained(load(folder, Chat(folder)).hf, tmp_path)
     again = LanguageModel(theirs.base_model.model, plain.chat)
     assert loss_of(again, *batch).item() == pytest.approx(changed.item(), rel=1e-6)
-
-
-@pytest.mark.parametrize(
-    "text, loop",
-    [
-        ("de de de de de", True), ("ja ja ja ja", True), ("op en neer op en neer op en neer op en neer", True),
-        ("hahahahaha", True), ("ja ja ja", False), ("", False), ("het is een mooie dag", False), ("nee nee", False),
-        ("een en een is twee", False),
-    ],
-)  # fmt: skip
-def test_loops(text, loop):
-    assert is_loop(text) is loop
 
 
 @pytest.mark.parametrize(

@@ -186,3 +186,20 @@ def test_predictions_come_back_as_they_were_written(tmp_path):
     assert back == [{key: str(value) for key, value in r.items()} for r in rows]
     numbers = [{key: int(r[key]) for key in scoring.COLUMNS[9:]} for r in back]
     assert scoring.totals(numbers) == scoring.totals(rows)
+
+
+@pytest.mark.parametrize(
+    "text, loop",
+    [
+        ("de de de de de", True), ("ja ja ja ja", True), ("op en neer op en neer op en neer op en neer", True),
+        ("hahahahaha", True), ("ja ja ja", False), ("", False), ("het is een mooie dag", False), ("nee nee", False),
+        ("een en een is twee", False),
+    ],
+)  # fmt: skip
+def test_loops(text, loop):
+    assert scoring.is_loop(text) is loop
+
+
+def test_loops_of_a_set_are_the_systems_own():
+    pairs = [("ja ja ja ja", "ja ja ja ja ja"), ("goedemorgen", "de de de de de"), ("een dag", "een dag"), ("op", "")]
+    assert scoring.loops(scored(pairs, Normaliser())) == 1

@@ -90,13 +90,16 @@ def test_escape_by_hand():
     assert escape(r"50 % a_b {x} \y ~^ #&$") == (
         r"50 \% a\_b \{x\} \textbackslash{}y \textasciitilde{}\textasciicircum{} \#\&\$"
     )
+    assert escape("Għawdex, ŧŉ\x85ſ ĸŀ") == "G[U+0127]awdex, [U+0167][U+0149][U+0085][U+017F] [U+0138][U+0140]"
+    assert escape("ĳ ő ž ğ ł đ ŋ") == "ĳ ő ž ğ ł đ ŋ"
     assert escape("äöüß † 漢 --x\n") == r"äöüß \textdagger{} [U+6F22] -{}-x"
 
 
 def documents():
     wide = Table("w_1", ["run", "command"], [["[a]", "python train.py " * 20], ["*b", NASTY]], f"Caption. {NASTY}")
     long = Table("l", ["run", "x", NASTY], [[f"r/{i}", i / 7, NASTY] for i in range(60)], "Caption", [NASTY])
-    return [TABLE, wide, long, Table("e", ["a"], [], "nothing")]
+    letters = Table("u", ["a"], [[chr(c)] for c in range(0x180)], "every letter that may stand as it is")
+    return [TABLE, wide, long, Table("e", ["a"], [], "nothing"), letters]
 
 
 def test_latex_is_sound():

@@ -68,8 +68,21 @@ def test_methods_by_languages(runs, results):
     at = table.columns.index("BWT")
     shown = {row[0]: row[at] for row in table.rows}
     assert shown["plain"].startswith("-50.00") and shown["new_only"] == "-"
-    assert "4 runs, seeds 1, 2." in table.notes[1]
+    assert "4 runs, seeds 1, 2; data: common_voice (nl), common_voice mine (de)." in table.notes[1]
     check(table.latex())
+
+
+def test_a_caption_names_few_corpora_each_once(tmp_path):
+    made_runs.make(tmp_path / "a" / "1", data_folder="/home/anna/cv/de")  # says no more than the language
+    assert scores.about(summary.load([tmp_path])) == "1 run, seed 1."
+    for seed in (2, 3):
+        made_runs.make(tmp_path / "a" / str(seed), seed=seed, data_folder="/home/anna/kerstin", old_data_folder="mine")
+    assert scores.about(summary.load([tmp_path])) == "3 runs, seeds 1, 2, 3; data: kerstin (de), mine (nl)."
+    made_runs.make(tmp_path / "a" / "4", seed=4, old_data_folder="data/mine")
+    assert scores.data_of(summary.load([tmp_path])) == "kerstin (de), mine (de, nl)"
+    for seed in (5, 6):
+        made_runs.make(tmp_path / "a" / str(seed), seed=seed, old_language="null", data_folder=f"data/{seed}")
+    assert scores.data_of(summary.load([tmp_path])) == "5 (de), 6 (de), kerstin (de), 1 more"
 
 
 def test_before_and_after(runs, results):
@@ -311,6 +324,22 @@ def test_seeds_that_differ_in_more_than_the_seed_are_told(tmp_path):
     assert "The runs of plain differ in more than the seed: lr." in table.notes
 
 
+def test_logs_that_nobody_looked_at_again_are_told(tmp_path, monkeypatch):
+    for seed in (1, 2):
+        made_runs.make(tmp_path / "a" / str(seed), seed=seed)
+    assert provenance.flags(summary.load([tmp_path])).notes == []
+    monkeypatch.setattr(summary, "LONG_LOG", 10)
+    said = "2 of 2 logs are longer than 2 MB and were not looked at again: they are judged by what training flagged "
+    _, left_out = tables.make(summary.load([tmp_path]))
+    none = said + "(0 of them have flags; an older version wrote none)"
+    assert f"flags: no log shows any; {none}" in left_out
+    flag = {"event": "flag", "update": 5, "kind": "plateau", "evidence": "loss 3", "advice": "try lr x 2"}
+    with open(tmp_path / "a" / "1" / "metrics.jsonl", "a") as file:
+        file.write(json.dumps(flag) + "\n")
+    table = provenance.flags(summary.load([tmp_path]))
+    assert len(table.rows) == 1 and table.notes == [f"{none.replace('(0', '(1')}."]
+
+
 def test_what_has_nothing_to_show_is_left_out_and_said(runs, tmp_path):
     made, left_out = tables.make(runs)
     names = [table.name for table in made]
@@ -320,7 +349,8 @@ def test_what_has_nothing_to_show_is_left_out_and_said(runs, tmp_path):
     assert not {reason.split(":")[0] for reason in left_out} & set(names)
     for table in made:
         check(table.latex())
-        assert "seed" in table.caption, table.name
+        text = " ".join([table.caption, *table.notes])
+        assert "seed" in table.caption and "data: common_voice (nl), common_voice mine (de)." in text, table.name
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "metrics.jsonl").write_text("")  # a run that has just begun
     made, left_out = tables.make(summary.load([tmp_path]))

@@ -1,0 +1,36 @@
+"""What is nobody's business: tokens, and where on a machine and in whose home something lies, are cut out of a text.
+
+Used where a run writes its command into run.json, and by the report for all that it shows.
+"""
+
+import re
+
+SECRET = re.compile(
+    r"(?i)(\b[\w-]*(?:token|api_?key|password|secret)\b['\"]?(?:\s*[=:]\s*|\s+))(?:'[^']*'|\"[^\"]*\"|[^\s,}'\"]+)"
+    r"|\b(?:hf|ghp|gho|glpat|sk|wandb)[_-]\w{8,}"
+)
+ROOT = r"(?:file://[^\s/]*/|~[\w.-]*/+|(?<!:)/+|/(?!/)|[A-Za-z]:[\\/]+)"  # or of a drive; https:// and 1/2 are none
+PATHS = []
+# what stands before a path, and a character of its parts: within quotes a name may hold spaces; `!new:a.b` is no path
+for before, c in ((r"(?<=['\"])", r"[^'\"/\\]"), (r"(?<![\w./…>~])", r"[^\s'\",{}()/\\]")):
+    start = rf"{before}{ROOT}(?:{c}+[\\/]+)*"
+    PATHS += [
+        (re.compile(rf"{start}(?:home|[Uu]sers)[\\/]+{c}+[\\/]*(?!{c}|[\\/])"), "…"),  # its last part names a person
+        (re.compile(rf"{start}(?={c})"), "…/"),
+    ]
+
+
+def clean(text: str) -> str:
+    """Text without what is nobody's business: an absolute path keeps its last part, a home and a token nothing.
+
+    Relative paths stay, so that a command can be repeated wherever it was given in the checkout.
+
+    Example
+    -------
+    >>> clean("python train.py x.yaml --data_folder /home/ann/cv/de --output_root /home/ann --hub_token hf_abcdefghij")
+    'python train.py x.yaml --data_folder …/de --output_root … --hub_token …'
+    """
+    text = SECRET.sub(lambda m: (m[1] or "") + "…", text)
+    for path, shown in PATHS:
+        text = path.sub(shown, text)
+    return text

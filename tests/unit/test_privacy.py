@@ -1,0 +1,58 @@
+"""carryover/privacy.py: what is cut out of a text and what stays, and that a run's own record is without it."""
+
+import json
+import shlex
+
+import pytest
+
+from carryover import run
+from carryover.privacy import clean
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("--data_folder /home/ann/cv/de --lr 1/2", "--data_folder …/de --lr 1/2"),
+        ("--model=/abs/m.bin 'results/a/b'", "--model=…/m.bin 'results/a/b'"),
+        ("~/x/y {folder: /data/z}", "…/y {folder: …/z}"),
+        (r"C:\Users\ann\z", "…/z"),
+        ("--hub_token hf_abcdefghijkl --lr 1", "--hub_token … --lr 1"),
+        ("WANDB_API_KEY=0123456789abcdef x", "WANDB_API_KEY=… x"),
+        ("model: hf_abcdefghijkl", "model: …"),
+        ("'--hub_token=hf_abcdefghijkl$' --secret 'a b' x", "'--hub_token=…' --secret … x"),
+        ("tokenizer: !ref <model>, !new:a.b, https://x.org/y", "tokenizer: !ref <model>, !new:a.b, https://x.org/y"),
+    ],
+)
+def test_what_is_nobodys_business(text, expected):
+    assert clean(text) == expected == clean(clean(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("/home/ann", "…"),
+        ("--root /home/ann/ --lr 1", "--root … --lr 1"),
+        ("[/home/ann, /Users/bob/x]", "[…, …/x]"),
+        ("/export/home/ann and /home//ann//", "… and …"),
+        (r"C:\Users\Ann", "…"),
+        (r"--a 'C:\Users\Ann Lee\cv\de' --b '/home/Ann Lee' --c '/home/b/c'", "--a '…/de' --b '…' --c '…/c'"),
+        ("file:///home/ann/x file:///home/ann file://host/data/x", "…/x … …/x"),
+        ("data/home/ann ~ ~5 /homes", "data/home/ann ~ ~5 …/homes"),
+    ],
+)
+def test_a_home_is_nobodys_business_as_a_whole(text, expected):
+    assert clean(text) == expected == clean(clean(text))
+
+
+def test_a_run_writes_its_command_without_it(tmp_path):
+    yaml = tmp_path / "x.yaml"
+    yaml.write_text("data_folder: data\nmodel: a\nout: b\nhub_token: null\n")
+    given = {"data_folder": "/home/ann/cv/de", "out": "results/x", "hub_token": "hf_abcdefghijkl"}
+    argv = ["train.py", "hparams/x.yaml", *(word for key, value in given.items() for word in (f"--{key}", value))]
+    folder = run.create(tmp_path / "run", str(yaml), given, json.JSONDecoder, [*argv, "--model", "/home/ann"])
+    written = (folder / "run.json").read_text(encoding="utf-8")
+    assert "ann" not in written and "hf_" not in written
+    assert json.loads(written)["command"] == (
+        "python train.py hparams/x.yaml --data_folder …/de --out results/x --hub_token … --model …"
+    )
+    assert len(shlex.split(json.loads(written)["command"])) == len(argv) + 3
