@@ -119,6 +119,14 @@ def test_an_older_schema_loses_nothing_else(tmp_path):
     assert found.experiment == "german_adaptation"  # from the YAML's first line
 
 
+def test_a_command_that_cannot_be_split_costs_its_words_alone(tmp_path):
+    folder = made_runs.make(tmp_path / "a" / "1")
+    info = json.loads((folder / "run.json").read_text())
+    for command in ("python train.py hparams/other.yaml --note 'half", "python train.py x --hub_token 'my own token'"):
+        (folder / "run.json").write_text(json.dumps(info | {"command": command}))
+        assert summary.summarise(folder).experiment == "german_adaptation"  # from the YAML's first line
+
+
 def test_events_with_other_keys_share_columns(tmp_path):
     folder = made_runs.make(tmp_path / "a" / "1")
     train = [
