@@ -1,6 +1,5 @@
 """Two runs side by side: in what they were set differently, and whether one is better on the same test utterances."""
 
-import csv
 import json
 import math
 import re
@@ -10,7 +9,7 @@ from typing import NamedTuple
 
 from ruamel.yaml.comments import CommentedBase, TaggedScalar
 
-from carryover.report import bootstrap, significance
+from carryover.report import aligned, bootstrap, significance
 from carryover.report.forgetting import Estimate, Scores, number, points, rate
 from carryover.report.run_folder import Run
 
@@ -235,14 +234,9 @@ def _text(value) -> str:
 
 def _utterances(run: Run, language: str, weights: str) -> dict[str, Utterance]:
     """Predictions of a test set by id, with their texts; `Run.predictions` checks the counts against the log."""
-    counts = run.predictions(language, weights)
-    path = run.folder / f"predictions_test_{language}_{weights}.csv"
-    with open(path, newline="", encoding="utf-8") as file:
-        texts = {
-            row["id"]: (row["reference"], row["reference_normalised"], row["hypothesis_normalised"])
-            for row in csv.DictReader(file)
-        }
-    return {name: Utterance(*texts[name], one.errors, one.words, one.speaker) for name, one in counts.items()}
+    run.predictions(language, weights)
+    rows = aligned.read(run.folder / f"predictions_test_{language}_{weights}.csv")
+    return {u.id: Utterance(u.raw, u.reference, u.hypothesis, u.errors, u.words, u.speaker) for u in rows}
 
 
 def _same_references(language: str, run_a: Run, run_b: Run, a: dict[str, Utterance], b: dict[str, Utterance]) -> None:

@@ -1,6 +1,5 @@
 """One run as its files tell it: settings, events of metrics.jsonl, predictions."""
 
-import csv
 import math
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,6 +8,7 @@ from typing import NamedTuple
 
 from ruamel.yaml import YAML
 
+from carryover.report import aligned
 from carryover.report.summary import Summary, number, summarise
 
 
@@ -108,15 +108,13 @@ class Run:
         FileNotFoundError
             When the predictions are not there.
         ValueError
-            When they hold no utterance, an id twice, or another WER than metrics.jsonl says.
+            When they cannot be read, hold no utterance, an id twice, or another WER than metrics.jsonl says.
         """
         path = self.folder / f"predictions_test_{language}_{weights}.csv"
         if not path.is_file():
             raise FileNotFoundError(f"{path}: not there; expected it from the run's test. Repeat the run's command")
-        with open(path, newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        columns = ("word_errors", "words", "character_errors", "characters")
-        found = {row["id"]: Prediction(*(int(row[c]) for c in columns), row["speaker"]) for row in rows}
+        rows = aligned.read(path)
+        found = {u.id: Prediction(u.errors, u.words, u.character_errors, u.characters, u.speaker) for u in rows}
         if not rows or len(found) < len(rows):
             raise ValueError(f"{path}: {len(rows)} rows with {len(found)} different ids; expected one row an utterance")
         counted = sum(p.errors for p in found.values()), sum(p.words for p in found.values())

@@ -140,14 +140,16 @@ def mixed_settings(named: Mapping[str, Sequence[Summary]]) -> list[str]:
 
 
 def _unusable(run: Summary) -> str:
-    """Why the predictions of a run cannot be compared; "" where they can."""
+    """Why the predictions of a run cannot be compared, noted among its problems; "" where they can."""
     try:
         reader = Run.from_summary(run)
         for language in filter(None, (run.language, run.old_language)):
             weights = {e["weights"] for e in reader.of("test", language=language)} - {"evaluate"} | {"best"}
             for name in sorted(weights):
                 reader.predictions(language, name)
-    except (FileNotFoundError, ValueError, KeyError) as error:
+    except ValueError as error:
+        return aligned.tell(run, error)
+    except (FileNotFoundError, KeyError) as error:  # the summary has told of it
         return said(error, [run]).replace(f"{run.name}/", "")
     return ""
 

@@ -238,6 +238,13 @@ def test_missing_predictions(two_runs):
         compare(*two_runs)
 
 
+def test_predictions_that_are_cut_off(two_runs):
+    path = two_runs[1] / "predictions_test_de_best.csv"
+    path.write_text(path.read_text(encoding="utf-8")[:-20], encoding="utf-8")
+    with pytest.raises(ValueError, match="b/predictions_test_de_best.csv: row 60 cannot be read .*Delete the file"):
+        compare(*two_runs)
+
+
 def test_other_utterances(tmp_path):
     a = make_run(tmp_path / "a", {"de": wrong(3)})
     b = make_run(tmp_path / "b", {"de": wrong(3)[:55]}, references=REFERENCES[:55])

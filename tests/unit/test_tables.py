@@ -288,6 +288,23 @@ def test_runs_without_usable_predictions_are_named(results, tmp_path):
     assert problems[0]["run"] == "preset=ewc/1" and "predictions_test_de_best.csv: not there" in problems[0]["problem"]
 
 
+@pytest.mark.parametrize("weights", ["best", "before"])
+def test_a_row_that_is_cut_off_costs_its_run_alone(results, tmp_path, weights):
+    root = tmp_path / "cut"
+    shutil.copytree(results, root)
+    path = root / "preset=plain" / "2" / f"predictions_test_nl_{weights}.csv"
+    head, first, second = path.read_text().splitlines()
+    path.write_text(f"{head}\n{first}\n{second[: second.index('goede morgen')]}")
+    runs = summary.load([root])
+    made, left_out = tables.make(runs)
+    assert {row["method"]: row["seeds"] for row in read(made[0])} == {"plain": "1", "ewc": "1", "new_only": "1"}
+    said = f"predictions_test_nl_{weights}.csv: row 2 cannot be read (TypeError: "
+    assert left_out[0].startswith(f"preset=plain/2 is not among the methods: {said}")
+    assert "expected all columns" in left_out[0] and "Delete the file and repeat the run's command" in left_out[0]
+    [problem] = [row for row in read(provenance.problems(runs)) if row["run"] == "preset=plain/2"]
+    assert problem["problem"].startswith(said)
+
+
 def test_seeds_that_differ_in_more_than_the_seed_are_told(tmp_path):
     for seed, lr in ((1, "1e-3"), (2, "1e-4")):
         made_runs.make(tmp_path / "preset=plain" / str(seed), seed=seed, lr=lr)
