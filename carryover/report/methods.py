@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from carryover.report import bootstrap, forgetting
 from carryover.report.citations import BIBTEX
 from carryover.report.learning import machine
-from carryover.report.scores import method_names, of_test, seeds_of
+from carryover.report.scores import method_names, of_test, seeds_of, without_seed
 from carryover.report.summary import Summary
 from carryover.report.table import escape
 
@@ -114,8 +114,7 @@ def model(runs):
     """What is trained."""
     sources, scratch, brain = said(runs, "model"), values(runs, "from_scratch"), classes(runs, "brain")
     if sources:
-        # a path that ends in the seed names a model for each
-        shared = dict.fromkeys(re.sub(rf"(?<=/){run.seed}(?=/|$)", "SEED", str(run.settings["model"])) for run in runs)
+        shared = dict.fromkeys(without_seed(run.settings["model"], run.seed) for run in runs)
         where = {(True,): "random weights in the shape of ", (False,): "", (): ""}.get(tuple(scratch))
         said_where = "" if where is None else f"Training starts from {where}{listed(list(shared), 'or')}."
         yield said_where or f"Training starts from {listed(list(shared), 'or')}, or from random weights in that shape."

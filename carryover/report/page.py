@@ -27,7 +27,7 @@ HERE = Path(__file__).parent
 PER_RUN = 600  # utterances of a run that the error browser holds, those with the most errors,
 ROWS = 12_000  # and of all runs together: some 3 MB
 CLIP_MB = 20  # of audio that clips=True embeds
-SHOWN = ("python", "versions", "commit", "dirty", "hardware")  # of run.json, alike for runs made in one place
+SHOWN = ("python", "versions", "commit", "dirty", "hardware", "device")  # of run.json, alike for runs made in one place
 
 
 @dataclass
@@ -177,6 +177,7 @@ def places(summaries: Sequence[Summary]) -> list[dict]:
         facts = {
             "commit": (f"{commit}{', with changes that were not committed' * bool(info['dirty'])}") if commit else None,
             "machine": ", ".join(_machine(machine)) or None,
+            "device": info["device"],
             "Python": info["python"],
             "packages": ", ".join(f"{k} {v}" for k, v in (info["versions"] or {}).items()) or None,
         }

@@ -42,6 +42,11 @@ def seeds_of(runs: Sequence[Summary]) -> str:
     return f"seed{'s' * (len(found) > 1)} {', '.join(found)}"
 
 
+def without_seed(value, seed: str) -> str:
+    """A value as text; a path that holds the run's seed is the same for all seeds."""
+    return re.sub(rf"(?<=/){re.escape(seed)}(?=/|$)", "SEED", str(value))
+
+
 def about(runs: Sequence[Summary]) -> str:
     """Runs and seeds of a table, for its caption."""
     return f"{len(runs)} run{'s' * (len(runs) != 1)}, {seeds_of(runs)}."

@@ -162,18 +162,29 @@ def test_cost(runs):
 
 
 def test_gpu_hours_and_energy(tmp_path):
-    folder = made_runs.make(tmp_path / "a" / "1")
-    info = json.loads((folder / "run.json").read_text())
-    info["hardware"]["gpus"] = ["NVIDIA H200"] * 2
-    (folder / "run.json").write_text(json.dumps(info))
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    for line in lines:
-        if line["event"] == "train":
-            line["energy_joules"] = 3.6e5
-    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    [row] = read(learning.cost(summary.load([tmp_path])))
-    assert float(row["GPU hours"]) == pytest.approx(2 * 121 / 3600) and float(row["energy (kWh)"]) == pytest.approx(1)
-    assert row["machine"] == "2 x NVIDIA H200"
+    """Of a machine with two GPUs a run uses the one it names, or none; an older run does not say which."""
+    for name, device in (("one", {"device": "cuda:1"}), ("none", {"device": "cpu"}), ("old", {})):
+        folder = made_runs.make(tmp_path / name / "1")
+        info = json.loads((folder / "run.json").read_text()) | device
+        info["hardware"]["gpus"] = ["NVIDIA L4", "NVIDIA H200"]
+        (folder / "run.json").write_text(json.dumps(info))
+        lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        for line in lines:
+            if line["event"] == "train":
+                line["energy_joules"] = 3.6e5
+        (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    runs = summary.load([tmp_path])
+    table = learning.cost(runs)
+    rows = {row["experiment"]: row for row in read(table)}
+    for name, hours, machine in (
+        ("one", 121 / 3600, "NVIDIA H200"), ("none", None, "AMD EPYC, 2 threads"), ("old", 121 / 3600, "NVIDIA L4")
+    ):  # fmt: skip
+        assert rows[name]["machine"] == machine and float(rows[name]["energy (kWh)"]) == pytest.approx(1)
+        assert float(rows[name]["GPU hours"] or "nan") == pytest.approx(hours or math.nan, nan_ok=True)
+    [note] = [note for note in table.notes if note.startswith("Counted as on one GPU")]
+    assert note.endswith("does not say its device: old/1.")
+    [alone] = [run for run in runs if run.name == "none/1"]
+    assert "GPU hours" not in learning.cost([alone]).columns and "GPU" not in learning.cost([alone]).caption
 
 
 def test_hyperparameters_are_differences_only(runs):
@@ -231,6 +242,20 @@ def test_batch_sizes_by_memory(tmp_path):
     ]  # fmt: skip
     assert [float(r["utterances per second"]) for r in rows] == [16, 16]
     assert learning.batch_memory(runs[:1]) is None
+    assert "settings" not in learning.batch_memory(runs).columns
+
+
+def test_batch_sizes_stand_beside_runs_that_are_otherwise_alike(tmp_path):
+    """Each rate by itself; another model of each seed is no other setting; lr 3 was run with one batch size only."""
+    cells = [(lr, size, seed) for lr in (1, 2) for size in (4, 8) for seed in (1, 2)] + [(3, 16, 1)]
+    for lr, size, seed in cells:
+        folder = tmp_path / f"{lr}_{size}" / str(seed)
+        made_runs.make(folder, seed=seed, lr=lr, batch_size=size, model=f"results/dutch/{seed}/model")
+    table = learning.batch_memory(summary.load([tmp_path]))
+    assert [(row["settings"], row["batch size"]) for row in read(table)] == [
+        ("lr=1", "4"), ("lr=1", "8"), ("lr=2", "4"), ("lr=2", "8")
+    ]  # fmt: skip
+    assert table.caption.endswith("8 runs, seeds 1, 2.")
 
 
 def test_data_and_parameters_and_runs(runs, tmp_path):
