@@ -16,19 +16,34 @@ SECRET = re.compile(
     r"(?i)(\b[\w-]*(?:token|api_?key|password|secret)\b['\"]?(?:\s*[=:]\s*|\s+))[^\s,}]+"
     r"|\b(?:hf|ghp|gho|glpat|sk|wandb)[_-]\w{8,}"
 )
-# a path that begins at the root, at home or at a drive, up to its last part; `!new:a.b` and `1/2` are none
-ABSOLUTE = re.compile(r"(?<![\w./…>~])(?:~[\w.-]*/|/|[A-Za-z]:[\\/])(?:[^\s'\",{}()/\\]+[\\/])*(?=[^\s'\",{}()/\\])")
+# a path that begins at the root, at home or at a drive: its folders and its last part; `!new:a.b` and `1/2` are none
+ABSOLUTE = re.compile(
+    r"(?<![\w./…>~])(?:file:/+|~[\w.-]*/|/|[A-Za-z]:[\\/])((?:[^\s'\",{}()/\\]+[\\/])*)([^\s'\",{}()/\\]+[\\/]?)"
+)
+HOMES = re.compile(r"(?i)(?:^|[\\/])(?:home|users)[\\/]$")  # folders whose folders are named as persons are
 
 
 def clean(text: str) -> str:
-    """Text without what is nobody's business: an absolute path keeps its last part, a token nothing.
+    """Text without what is nobody's business: an absolute path keeps its last part, a home folder and a token nothing.
 
     Example
     -------
     >>> clean("python train.py x.yaml --data_folder /home/ann/cv/de --hub_token hf_abcdefghij")
     'python train.py x.yaml --data_folder …/de --hub_token …'
     """
-    return ABSOLUTE.sub("…/", SECRET.sub(lambda m: (m[1] or "") + "…", text))
+    text = SECRET.sub(lambda m: (m[1] or "") + "…", text)
+    return ABSOLUTE.sub(lambda m: "…" if HOMES.search(m[1]) else f"…/{m[2]}", text)
+
+
+def clean_value(key: str, text: str) -> str:
+    """A setting's value, clean; what it is called can tell that it is a secret.
+
+    Example
+    -------
+    >>> clean_value("hub_token", "mine"), clean_value("data_folder", "/home/ann/cv/de")
+    ('…', '…/de')
+    """
+    return clean(f"{key}: {text}").removeprefix(f"{key}: ")
 
 
 class _Tagged(str):
@@ -52,11 +67,11 @@ def read_settings(folder: Path, problems: list[str]) -> tuple[dict, dict[str, st
             continue
         if name == "overrides.yaml":
             lines = dict(line.split(": ", 1) for line in text.splitlines() if ": " in line and not line[0].isspace())
-            asked = {key: clean(value) for key, value in lines.items()}
+            asked = {key: clean_value(key, value) for key, value in lines.items()}
         tree |= found
     settings = {key: _resolve(value, tree) for key, value in tree.items() if not key.startswith("__")}
-    objects = {key: clean(str(value)) for key, value in settings.items() if isinstance(value, _Tagged)}
-    plain = {k: clean(v) if isinstance(v, str) else v for k, v in settings.items() if k not in objects}
+    objects = {key: clean_value(key, str(value)) for key, value in settings.items() if isinstance(value, _Tagged)}
+    plain = {k: clean_value(k, v) if isinstance(v, str) else v for k, v in settings.items() if k not in objects}
     return plain, objects, asked
 
 

@@ -238,6 +238,10 @@ def test_processes_read_the_same(tmp_path, monkeypatch):
         ("--model=/abs/m.bin 'results/a/b'", "--model=…/m.bin 'results/a/b'"),
         ("~/x/y {folder: /data/z}", "…/y {folder: …/z}"),
         (r"C:\Users\ann\z", "…/z"),
+        ("--data_folder /home/ann --lr 1", "--data_folder … --lr 1"),
+        (r"'/data/home/ann/' /Users/ann C:\Users\ann", "'…' … …"),
+        ("/data/de/ (/root) /home", "…/de/ (…/root) …/home"),
+        ("file:///home/ann/cv/de.wav file:/home/ann file://x/y", "…/de.wav … …/y"),
         ("--hub_token hf_abcdefghijkl --lr 1", "--hub_token … --lr 1"),
         ("WANDB_API_KEY=0123456789abcdef x", "WANDB_API_KEY=… x"),
         ("model: hf_abcdefghijkl", "model: …"),
@@ -249,7 +253,8 @@ def test_what_is_nobodys_business(text, expected):
 
 
 def test_no_person_and_no_token_gets_in(tmp_path):
-    folder = made_runs.make(tmp_path / "a" / "1", data_folder="/home/anna/secrets/de", hub="hf_abcdefghijkl")
+    own = {"hub": "hf_abcdefghijkl", "hub_token": "anna-own", "old_data_folder": "/home/anna"}
+    folder = made_runs.make(tmp_path / "a" / "1", data_folder="/home/anna/secrets/de", **own)
     found = summary.summarise(folder)
     kept = repr((found.settings, found.objects, found.asked, found.info, found.problems))
     assert "anna" not in kept and "hf_abc" not in kept and found.settings["data_folder"] == "…/de"
