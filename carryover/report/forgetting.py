@@ -15,7 +15,7 @@ import numpy as np
 
 from carryover.report import bootstrap
 from carryover.report import table as report_table
-from carryover.report.run_folder import Run
+from carryover.report.run_folder import Run, same_normaliser
 
 BASELINE, FROM_SCRATCH = "plain", "new_only"
 
@@ -165,7 +165,7 @@ class Scores:
     Raises
     ------
     ValueError
-        When two runs were tested on different utterances or references.
+        When two runs were tested on different utterances or references, or scored under different normalisers.
     """
 
     def __init__(self, language: str, systems: Mapping[tuple[str, str], Sequence[Run]], resamples: int, seed: int):
@@ -175,6 +175,8 @@ class Scores:
             characters = np.zeros(2)
             for run in runs:
                 found = run.predictions(language, key[1])
+                if known:
+                    same_normaliser(known[0], run)
                 if known is None:
                     known = run, {name: p.words for name, p in sorted(found.items())}
                 elif known[1] != (words := {name: p.words for name, p in found.items()}):

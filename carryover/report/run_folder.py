@@ -22,6 +22,25 @@ class Prediction(NamedTuple):
     speaker: str
 
 
+def same_normaliser(a: "Run", b: "Run") -> None:
+    """Refuse two runs of which it is known that they were scored under different normalisers.
+
+    Known is the name in run.json; beside it, or where one of the two has none, the YAML's object.
+
+    Raises
+    ------
+    ValueError
+        Naming both.
+    """
+    for said in ("info", "objects"):
+        one, other = (getattr(run.summary, said).get("normaliser") for run in (a, b))
+        if one and other and one != other:
+            raise ValueError(
+                f"normaliser is {one} in {a.folder} and {other} in {b.folder}: rates under two normalisers are not "
+                "compared. Test one of them again under the other's"
+            )
+
+
 @dataclass(frozen=True)
 class Run:
     """A finished run.
