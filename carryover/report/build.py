@@ -95,7 +95,7 @@ def report(
     for table in made:
         for suffix, text in ((".csv", table.csv()), (".md", table.markdown() + "\n"), (".tex", table.latex())):
             _write(out / TABLES / f"{table.name}{suffix}", text)
-    described = methods.describe(runs)
+    described = methods.describe(runs, baseline)
     _write(out / "methods.md", described.markdown())
     _write(out / "methods.tex", described.latex())
     _write(out / "references.bib", described.bibtex())

@@ -31,6 +31,11 @@ def comparable(runs: Sequence[Summary]) -> dict[tuple, list[Summary]]:
     return found
 
 
+def method_sets(runs: Sequence[Summary]) -> dict[tuple, list[Summary]]:
+    """Those of which a table of methods is made: with an old language, or of several methods."""
+    return {key: found for key, found in comparable(runs).items() if key[1] or len(groups(found)) > 1}
+
+
 def seeds_of(runs: Sequence[Summary]) -> str:
     """Seeds in words.
 
@@ -89,7 +94,7 @@ def methods(runs: Sequence[Summary], baseline: str = forgetting.BASELINE) -> tup
         And what is in none of them, with the reason.
     """
     tables, left_out = [], []
-    sets = {key: found for key, found in comparable(runs).items() if key[1] or len(groups(found)) > 1}
+    sets = method_sets(runs)
     for i, (key, found) in enumerate(sets.items(), 1):
         language, old, digests, normaliser = key
         kept = []
