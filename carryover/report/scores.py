@@ -6,7 +6,7 @@ table only where ids, durations and texts of their test sets and the normaliser 
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from carryover.report import aligned, bootstrap, forgetting, significance
 from carryover.report.run_folder import Run
@@ -164,6 +164,16 @@ def _unusable(run: Summary) -> str:
     return ""
 
 
+def marks(normalisers: Iterable[str]) -> tuple[dict[str, str], list[str]]:
+    """(marks, notes): asterisks behind what was scored with each normaliser, none for the first; what they mean."""
+    names = sorted(set(normalisers))
+    notes = [f"{'*' * i}: scored with {name or 'an unknown normaliser'}." for i, name in enumerate(names) if i]
+    if notes:
+        without = names[0] or "an unknown normaliser"
+        notes.insert(0, f"Rates of different normalisers cannot be compared; without a mark: {without}.")
+    return {name: "*" * i for i, name in enumerate(names)}, notes
+
+
 def before_after(runs: Sequence[Summary]) -> Table | None:
     """Each run's test sets before and after training; None where no run has been tested."""
     rows = []
@@ -185,16 +195,12 @@ def before_after(runs: Sequence[Summary]) -> Table | None:
     for when in ("before", "after"):
         columns += [f"{what} {when}" for what in ("WER", "low", "high", "CER", "raw WER")]
     columns += ["difference", "test set", "normaliser"]
-    normalisers = sorted({row[-1] for row in rows})
-    mark = {name: "" if i == 0 else "*" * i for i, name in enumerate(normalisers)}
+    mark, notes = marks({row[-1] for row in rows})
     shown = [
         [row[0], f"{row[2]}{mark[row[-1]]}", row[5], _with_interval(row[6:9]), row[9], _with_interval(row[11:14]),
          row[14], row[16]]
         for row in rows
     ]  # fmt: skip
-    notes = [f"{'*' * i}: scored with {name or 'an unknown normaliser'}." for i, name in enumerate(normalisers) if i]
-    if notes:
-        notes.insert(0, f"Rates of different normalisers cannot be compared; without a mark: {normalisers[0]}.")
     heads = ("run", "set", "words", "WER before [95 %]", "CER before", "WER after [95 %]", "CER after", "difference")
     caption = (
         "Test sets before and after training, of the weights that validation of the new language chose. WER and CER in "
