@@ -55,7 +55,7 @@ def main(argv: list[str]) -> int:
         checkpointer=Checkpointer(folder / "save"),
     )
     trainable, parameters = brain.parameter_counts()
-    run.write_info(folder, {"parameters": parameters, "trainable": trainable})
+    run.write_info(folder, {"parameters": parameters, "trainable": trainable, "device": str(brain.device)})
     loader = {"num_workers": hparams["num_workers"], "batch_size": hparams["eval_batch_size"]}
     language, old_language = hparams["language"], hparams["old_language"]
     tests = {language: brain.read(new["test"])} | ({old_language: brain.read(old["test"])} if "test" in old else {})

@@ -122,7 +122,7 @@ def sweep(
 @app.command()
 def curve(
     outs: list[Path] = typer.Argument(metavar="SWEEP...", help="Folders of sweeps over preset and lambda"),
-    figure: Path = typer.Option(None, help="Draw FIGURE.png and FIGURE.svg"),
+    figure: Path = typer.Option(None, help="Draw FIGURE.png and FIGURE.svg, numbers in FIGURE.csv"),
 ) -> None:
     """Print forgetting and WER over lambda, and the lambda that validation chooses; draw them if wished."""
     from carryover.report import curve
@@ -133,7 +133,7 @@ def curve(
     if unfinished:
         typer.echo(f"\nNot in it, not finished: {', '.join(map(str, unfinished))}")
     if figure:
-        typer.echo(f"\nWrote {' and '.join(map(str, curve.figure(found, figure)))}")
+        typer.echo(f"\nWrote {', '.join(map(str, curve.figure(found, figure)))}")
 
 
 @app.command()

@@ -34,3 +34,14 @@ def clean(text: str) -> str:
     for path, shown in PATHS:
         text = path.sub(shown, text)
     return text
+
+
+def clean_value(key: str, text: str) -> str:
+    """A setting's value, clean; what it is called can tell that it is a secret.
+
+    Example
+    -------
+    >>> clean_value("hub_token", "mine"), clean_value("data_folder", "/home/ann/cv/de")
+    ('…', '…/de')
+    """
+    return clean(f"{key}: {text}").removeprefix(f"{key}: ")

@@ -11,13 +11,14 @@ from typing import NamedTuple
 
 import kaldialign
 
-from carryover.report.summary import Summary, clean
+from carryover.privacy import clean
+from carryover.report.summary import Summary
 
 WEIGHTS = "best"  # whose errors are looked at
 
 
 class Utterance(NamedTuple):
-    """One row; texts normalised."""
+    """One row; texts normalised, `raw` the reference as the corpus has it."""
 
     id: str
     audio: str
@@ -29,6 +30,7 @@ class Utterance(NamedTuple):
     errors: int
     characters: int
     character_errors: int
+    raw: str
 
 
 def read(path: Path) -> list[Utterance]:
@@ -39,22 +41,24 @@ def read(path: Path) -> list[Utterance]:
     ValueError
         For a file that lacks a column, or a row that is cut off or holds no number where one belongs.
     """
+    found = []
     with open(path, newline="", encoding="utf-8") as file:
-        found = []
-        for row in csv.DictReader(file):
-            try:
+        try:
+            for row in csv.DictReader(file):
                 found.append(
                     Utterance(
                         row["id"], row["audio"], row["speaker"], float(row["duration"]),
                         row["reference_normalised"], row["hypothesis_normalised"],
                         *(int(row[c]) for c in ("words", "word_errors", "characters", "character_errors")),
+                        row["reference"],
                     )
                 )  # fmt: skip
-            except (KeyError, TypeError, ValueError) as error:
-                raise ValueError(
-                    f"{path}: utterance {len(found) + 1} cannot be read ({type(error).__name__}: {error}); expected "
-                    "the columns of carryover.scoring.COLUMNS. Test again: carryover evaluate RUN"
-                ) from error
+        except (KeyError, TypeError, ValueError, csv.Error) as error:
+            raise ValueError(
+                f"{path}: row {len(found) + 1} cannot be read ({type(error).__name__}: {error}); expected all columns "
+                "of carryover.scoring.COLUMNS, counts as whole numbers. Delete the file and repeat the run's command, "
+                "which tests again"
+            ) from error
     return found
 
 
@@ -68,9 +72,16 @@ def tests(run: Summary) -> dict[str, list[Utterance]]:
             if rows := read(path):
                 found[name] = rows
         except ValueError as error:
-            if (said := clean(str(error))) not in run.problems:
-                run.problems.append(said)
+            tell(run, error)
     return found
+
+
+def tell(run: Summary, error: Exception) -> str:
+    """Note once in `run.problems` what is wrong with a file of the run; returns the words, without the run's folder."""
+    said = clean(str(error).replace(f"{run.folder}/", "").replace(str(run.folder), run.name))
+    if said not in run.problems:
+        run.problems.append(said)
+    return said
 
 
 def words(reference: str, hypothesis: str) -> list[tuple[str, str]]:

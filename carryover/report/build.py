@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from carryover.privacy import clean
 from carryover.report import figures, forgetting, methods, page, summary, tables
 from carryover.report.style import Figure
-from carryover.report.summary import Summary, clean
+from carryover.report.summary import Summary
 from carryover.report.table import Table
 
 TABLES, FIGURES, INDEX = "tables", "figures", "index.md"
@@ -95,7 +96,7 @@ def report(
     for table in made:
         for suffix, text in ((".csv", table.csv()), (".md", table.markdown() + "\n"), (".tex", table.latex())):
             _write(out / TABLES / f"{table.name}{suffix}", text)
-    described = methods.describe(runs)
+    described = methods.describe(runs, baseline)
     _write(out / "methods.md", described.markdown())
     _write(out / "methods.tex", described.latex())
     _write(out / "references.bib", described.bibtex())

@@ -1,6 +1,5 @@
 """Two runs side by side: in what they were set differently, and whether one is better on the same test utterances."""
 
-import csv
 import json
 import math
 import re
@@ -10,9 +9,10 @@ from typing import NamedTuple
 
 from ruamel.yaml.comments import CommentedBase, TaggedScalar
 
-from carryover.report import bootstrap, significance
+from carryover.privacy import clean, clean_value
+from carryover.report import aligned, bootstrap, significance
 from carryover.report.forgetting import Estimate, Scores, number, points, rate
-from carryover.report.run_folder import Run
+from carryover.report.run_folder import Run, same_normaliser
 
 PROVENANCE = ("commit", "dirty", "python", "versions", "hardware", "data")  # of run.json; the rest differs always
 NAMED = 3  # utterances that an error names
@@ -79,7 +79,9 @@ class Comparison:
 
     def markdown(self) -> str:
         """Settings, rates and tests, and the utterances that differ most; the same text for the same files."""
-        parts = [f"A: {code(str(self.a))}  \nB: {code(str(self.b))}  \nWeights: {self.weights}"]
+        # cleaned above the last part, which may be a seed that both have
+        a, b = ((Path(clean(str(path.parent))) / path.name).as_posix() for path in (self.a, self.b))
+        parts = [f"A: {code(a)}  \nB: {code(b)}  \nWeights: {self.weights}"]
         rows = [(code(key), *map(code, values)) for key, *values in self.settings]
         parts.append(_table(("setting", "A", "B"), rows) if rows else "No setting differs.")
         heads = (
@@ -154,7 +156,7 @@ def compare(
     if not common:
         found = (f"{run.folder} has {_tests(run)}" for run in (run_a, run_b))
         raise ValueError(f"no test set in common with weights {weights}: {'; '.join(found)}. Give other --weights")
-    _one_normaliser(run_a, run_b)
+    same_normaliser(run_a, run_b)
     notes = [
         f"Tested in {name} alone, not compared: {', '.join(only)}."
         for name, (here, there) in {"A": tested, "B": tested[::-1]}.items()
@@ -181,15 +183,6 @@ def _tests(run: Run) -> str:
     return ", ".join(dict.fromkeys(f"{e['language']} ({e['weights']})" for e in run.of("test"))) or "no test yet"
 
 
-def _one_normaliser(a: Run, b: Run) -> None:
-    texts = [_text(run.settings["normaliser"] if "normaliser" in run.settings else ABSENT) for run in (a, b)]
-    if texts[0] != texts[1]:
-        raise ValueError(
-            f"normaliser is {texts[0]} in {a.folder} and {texts[1]} in {b.folder}: rates under two normalisers are not "
-            "compared. Test one of them again under the other's"
-        )
-
-
 def _provenance(run: Run) -> dict:
     """What run.json says of code, machine and data; empty where there is none (a folder that was copied in part)."""
     path = run.folder / "run.json"
@@ -200,13 +193,13 @@ def _provenance(run: Run) -> dict:
 
 
 def _differences(key: str, a, b) -> list[tuple[str, str, str]]:
-    """Keys whose values differ, with both as text; into objects as long as their tags agree."""
+    """Keys whose values differ, with both as text, clean; into objects as long as their tags agree."""
     if isinstance(a, dict) and isinstance(b, dict) and _tag(a) == _tag(b):
         names = dict.fromkeys([*a, *b])
         inner = ((f"{key}.{n}" if key else str(n), a.get(n, ABSENT), b.get(n, ABSENT)) for n in names)
         return [row for values in inner for row in _differences(*values)]
     texts = _text(a), _text(b)
-    return [] if texts[0] == texts[1] else [(key, *texts)]
+    return [] if texts[0] == texts[1] else [(key, *(clean_value(key, text) for text in texts))]
 
 
 def _tag(value) -> str:
@@ -235,14 +228,9 @@ def _text(value) -> str:
 
 def _utterances(run: Run, language: str, weights: str) -> dict[str, Utterance]:
     """Predictions of a test set by id, with their texts; `Run.predictions` checks the counts against the log."""
-    counts = run.predictions(language, weights)
-    path = run.folder / f"predictions_test_{language}_{weights}.csv"
-    with open(path, newline="", encoding="utf-8") as file:
-        texts = {
-            row["id"]: (row["reference"], row["reference_normalised"], row["hypothesis_normalised"])
-            for row in csv.DictReader(file)
-        }
-    return {name: Utterance(*texts[name], one.errors, one.words, one.speaker) for name, one in counts.items()}
+    run.predictions(language, weights)
+    rows = aligned.read(run.folder / f"predictions_test_{language}_{weights}.csv")
+    return {u.id: Utterance(u.raw, u.reference, u.hypothesis, u.errors, u.words, u.speaker) for u in rows}
 
 
 def _same_references(language: str, run_a: Run, run_b: Run, a: dict[str, Utterance], b: dict[str, Utterance]) -> None:

@@ -176,22 +176,22 @@ def _float(text: str) -> float | None:
         return None
 
 
-def figure(found: Curves, path: str | Path) -> tuple[Path, Path]:
-    """Draw forgetting (x) against the new language's WER (y), both on the test sets, as .png and .svg.
+def figure(found: Curves, path: str | Path) -> tuple[Path, Path, Path]:
+    """Draw forgetting (x) against the new language's WER (y), both on the test sets, as .png and .svg; numbers as .csv.
 
     One line a method over its values, points labelled by the value and filled where it was chosen; methods without
     a value are single points. Grey bars: 95 % intervals. Lower left is better.
 
     Returns
     -------
-    (png, svg)
+    (png, svg, csv)
         Paths written.
     """
     import matplotlib
     from matplotlib.figure import Figure
 
     path = Path(path)
-    path = path.with_suffix("") if path.suffix in (".png", ".svg") else path
+    path = path.with_suffix("") if path.suffix in (".png", ".svg", ".csv") else path
     drawable = [p for p in found.points if not math.isnan(p.forgetting.value)]
     if not drawable:
         raise ValueError("no point to draw: no run was tested before its training; set test_before: True")
@@ -223,11 +223,12 @@ def figure(found: Curves, path: str | Path) -> tuple[Path, Path]:
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
         figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=7, handletextpad=0.4)
-        png, svg = (path.with_name(path.name + suffix) for suffix in (".png", ".svg"))
+        png, svg, numbers = (path.with_name(path.name + suffix) for suffix in (".png", ".svg", ".csv"))
         png.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(png, dpi=300, metadata={"Software": None})
         figure.savefig(svg, metadata={"Date": None})
-    return png, svg
+        numbers.write_text(found.as_table().csv(), encoding="utf-8", newline="\n")
+    return png, svg, numbers
 
 
 def short(value: float) -> str:

@@ -66,25 +66,27 @@ def loss(runs: Mapping[str, Sequence[Summary]], styles: Styles, folder: Path) ->
     """Loss of training and of each validation set over updates; runs with other terms of the loss stand apart."""
     lines = {}
     for name, found in runs.items():
-        for terms in dict.fromkeys(_terms(run.train) for run in found):
-            alike = [run for run in found if _terms(run.train) == terms]
-            _add(lines, f"training, {terms}", name, [_of(run, "loss") for run in alike])
+        curves = {}
+        for run in found:
+            place = (f"training, {_terms(run.train)}", _scored(run, run.language))
+            curves.setdefault(place, []).append(_of(run, "loss"))
+        for place, alike in curves.items():
+            _add(lines, place, name, alike)
     for name, found in runs.items():
-        for title, curves in _valid(found, "loss", with_terms=True).items():
-            _add(lines, title, name, curves)
-    return _lines(
-        runs, lines, styles, folder, "loss", "loss", f"Loss over optimizer updates. {BAND} Logarithmic scale.", log=True
-    )
+        for place, curves in _valid(found, "loss", with_terms=True).items():
+            _add(lines, place, name, curves)
+    caption = f"Loss over optimizer updates. {BAND} Logarithmic scale."
+    return _lines(runs, _titled(lines), styles, folder, "loss", "loss", caption, log=True)
 
 
 def rates(runs: Mapping[str, Sequence[Summary]], styles: Styles, folder: Path, rate: str) -> Figure | None:
     """Validation WER or CER of each language over updates."""
     lines = {}
     for name, found in runs.items():
-        for title, curves in _valid(found, rate).items():
-            _add(lines, title, name, curves)
+        for place, curves in _valid(found, rate).items():
+            _add(lines, place, name, curves)
     caption = f"{rate} in percent on the validation sets, normalised. {BAND}"
-    return _lines(runs, lines, styles, folder, rate, f"{rate} (%)", caption)
+    return _lines(runs, _titled(lines), styles, folder, rate, f"{rate} (%)", caption)
 
 
 def schedules(runs: Mapping[str, Sequence[Summary]], styles: Styles, folder: Path) -> Figure | None:
@@ -112,7 +114,8 @@ def forgetting_against_gain(
 
     Forgetting is the test WER of the old language after minus before, in points, as in carryover.report.forgetting.
     """
-    pairs = {}  # (new, old, sizes of the test sets) -> {(experiment, weights): [(forgetting, WER, seed)]}
+    pairs = {}  # (title, what both were scored on) -> {(experiment, weights): [(forgetting, WER)]}
+    languages = {}
     for experiment, found in runs.items():
         for run in found:
             before = run.test(run.old_language, "before")
@@ -122,19 +125,22 @@ def forgetting_against_gain(
                     continue
                 if old.get("words") != before.get("words"):
                     continue  # the test set was changed between the two: no difference can be told
-                pair = (run.language, run.old_language, new.get("words"), old.get("words"))
-                point = (number(old["WER"]) - number(before["WER"]), number(new["WER"]), run.seed)
-                pairs.setdefault(pair, {}).setdefault((experiment, weights), []).append(point)
+                title = f"{run.language} ({new.get('words')} words), {run.old_language} ({old.get('words')} words)"
+                place = (title, _scored(run, run.language, run.old_language))
+                languages[place] = run.language, run.old_language
+                point = (number(old["WER"]) - number(before["WER"]), number(new["WER"]))
+                pairs.setdefault(place, {}).setdefault((experiment, weights), []).append(point)
     if not pairs:
         return None
     rows = []
     with matplotlib.rc_context({"font.size": 8}):
         most = max(len({experiment for experiment, _ in points}) for points in pairs.values())
         figure, all_axes = canvas(len(pairs), high=3.0 + 0.14 * most)
-        for axes, ((language, old_language, words, old_words), points) in zip(all_axes, pairs.items(), strict=True):
+        panels = zip(all_axes, _titled(pairs).items(), languages.values(), strict=True)
+        for axes, (panel, points), (language, old_language) in panels:
             labelled = set()
             for (experiment, weights), seeds in points.items():
-                x, y = np.array([s[0] for s in seeds]), np.array([s[1] for s in seeds])
+                x, y = np.array(seeds).T
                 average = weights.removeprefix("average_") if weights != "best" else ""
                 # rounding can put the mean of equal values beside them
                 arms = [[[max(0.0, v.mean() - v.min())], [max(0.0, v.max() - v.mean())]] for v in (y, x)]
@@ -148,10 +154,10 @@ def forgetting_against_gain(
                     axes.annotate(average, at, xytext=(4, 3), textcoords="offset points", fontsize=6)
                 else:
                     labelled.add(experiment)
-                panel = f"{language} ({words} words), {old_language} ({old_words} words)"
                 rows.append(
                     (panel, experiment, weights, len(seeds), x.mean(), x.min(), x.max(), y.mean(), y.min(), y.max())
                 )
+            axes.set_title(panel if len(pairs) > 1 else "", fontsize=7)
             axes.axvline(0, color="0.6", linewidth=0.7, linestyle=(0, (1, 2)))
             columns = 1 if max(map(len, labelled), default=0) > 28 else 2
             axes.set_xlabel(f"forgetting: {old_language} WER after - before (points)")
@@ -203,9 +209,27 @@ def _lines(runs, lines, styles, folder, name, label, caption, **how) -> Figure |
     return save(drawn, folder, name, caption, ("panel", "experiment", "update", "mean", "low", "high", "seeds"), rows)
 
 
-def _add(lines: dict, title: str, name: str, curves: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
+def _add(lines: dict, place: str | tuple, name: str, curves: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
     if (line := Line.of(curves)) is not None:
-        lines.setdefault(title, {})[name] = line
+        lines.setdefault(place, {})[name] = line
+
+
+def _scored(run: Summary, *languages: str) -> tuple[str, ...]:
+    """What rates of a run are of: digests of these languages' test sets, as the table of test sets has them, and the
+    normaliser; two corpora of one size, or two normalisers, are never in one line or point.
+    """
+    digests = (run.test_sets.get(language, "unknown")[:12] for language in languages)
+    return (*digests, run.normaliser or "unknown normaliser")
+
+
+def _titled(found: Mapping[tuple[str, tuple[str, ...]], Mapping]) -> dict[str, Mapping]:
+    """By title, with as much of what was scored as it takes to tell panels of one title apart."""
+    titled = {}
+    for (title, scored), inner in found.items():
+        same = [other for name, other in found if name == title]
+        told = [part for i, part in enumerate(scored) if len({other[i] for other in same}) > 1]
+        titled[", ".join([title, *told])] = inner
+    return titled
 
 
 def _of(run: Summary, key: str, positive: bool = False) -> tuple[np.ndarray, np.ndarray]:
@@ -217,8 +241,11 @@ def _of(run: Summary, key: str, positive: bool = False) -> tuple[np.ndarray, np.
     return run.train["update"][good], values[good]
 
 
-def _valid(runs: Sequence[Summary], key: str, with_terms: bool = False) -> dict[str, list]:
-    """{panel: [(updates, values) of each run]}; sets of another size, or losses of other terms, are other panels."""
+def _valid(runs: Sequence[Summary], key: str, with_terms: bool = False) -> dict[tuple, list]:
+    """{(title, what was scored): [(updates, values) of each run]}; other sets or terms of the loss are other panels.
+
+    A validation set has no digest: the test set of its corpus and its number of words stand for it.
+    """
     found = {}
     for run in runs:
         panels = {}
@@ -227,10 +254,11 @@ def _valid(runs: Sequence[Summary], key: str, with_terms: bool = False) -> dict[
             if "weights" in e or not np.isfinite(value) or "update" not in e:  # with weights: not of the curve
                 continue
             size = f"{e['words']} words" if "words" in e else "of unknown size"
-            title = f"validation, {e.get('language', '')}, " + (_terms(e) if with_terms else size)
-            panels.setdefault(title, {})[e["update"]] = value
-        for title, points in panels.items():
-            found.setdefault(title, []).append((np.array(list(points), float), np.array(list(points.values()))))
+            language = e.get("language", "")
+            title = f"validation, {language}, " + (_terms(e) if with_terms else size)
+            panels.setdefault((title, _scored(run, language)), {})[e["update"]] = value
+        for place, points in panels.items():
+            found.setdefault(place, []).append((np.array(list(points), float), np.array(list(points.values()))))
     return found
 
 

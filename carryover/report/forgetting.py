@@ -15,7 +15,8 @@ import numpy as np
 
 from carryover.report import bootstrap
 from carryover.report import table as report_table
-from carryover.report.run_folder import Run
+from carryover.report.run_folder import Run, same_normaliser
+from carryover.report.significance import Spread, over_seeds
 
 BASELINE, FROM_SCRATCH = "plain", "new_only"
 
@@ -31,6 +32,7 @@ class Estimate(NamedTuple):
 
 
 NONE = Estimate()
+NO_SPREAD = Spread("", math.nan, math.nan, 0)
 
 
 @dataclass
@@ -45,8 +47,10 @@ class Row:
     seeds: list[str]
     shown: bool = True
     new: Estimate = NONE
+    new_seeds: Spread = NO_SPREAD
     old_before: Estimate = NONE
     old: Estimate = NONE
+    old_seeds: Spread = NO_SPREAD
     forgetting: Estimate = NONE
     new_to_baseline: Estimate = NONE
     old_to_baseline: Estimate = NONE
@@ -67,13 +71,17 @@ class Row:
         return (self.valid_new + self.valid_old) / 2
 
     def flat(self) -> dict:
-        """One CSV row: an estimate becomes value, _low, _high and, for differences, _p and _p_holm."""
+        """One CSV row: an estimate becomes value, _low, _high and, for differences, _p and _p_holm; WERs of seeds _mean
+        and _sd.
+        """
         found = {}
         for name, value in vars(self).items():
             if isinstance(value, Estimate):
                 found |= {name: value.value, f"{name}_low": value.low, f"{name}_high": value.high}
                 if name.endswith("_to_baseline"):
                     found |= {f"{name}_p": value.p, f"{name}_p_holm": value.p_holm}
+            elif isinstance(value, Spread):
+                found |= {f"{name}_mean": value.mean, f"{name}_sd": value.sd}
             else:
                 found[name] = " ".join(value) if name == "seeds" else value
         return {k: "" if isinstance(v, float) and math.isnan(v) else v for k, v in found.items()}
@@ -92,7 +100,7 @@ class Table:
 
     def as_table(self, name: str = "methods") -> report_table.Table:
         """Rows that are shown, under their heads, without columns in which no row has anything to say: those of an
-        old language, a baseline, a penalty where there is none.
+        old language, a baseline, a penalty, several seeds where there is none.
 
         The CSV has all rows and columns.
         """
@@ -100,16 +108,17 @@ class Table:
             f"{name}{' †' * (name in self.one_speaker)}" for name in (self.language, self.old_language or "old")
         )
         heads = (
-            "method", "seeds", f"{new} WER [95 %]", f"{old} WER before", f"{old} WER after [95 %]",
-            "forgetting [95 %]", f"{new} WER to {self.baseline}", f"{old} WER to {self.baseline}", "forward transfer",
-            "penalty / loss", "time", "memory",
+            "method", "seeds", f"{new} WER [95 %]", f"{new} WER, mean ± SD", f"{old} WER before",
+            f"{old} WER after [95 %]", f"{old} WER after, mean ± SD", "forgetting [95 %]",
+            f"{new} WER to {self.baseline}", f"{old} WER to {self.baseline}", "forward transfer", "penalty / loss",
+            "time", "memory",
         )  # fmt: skip
         cells = [
             (
-                row.method, len(row.seeds), rate(row.new), number(row.old_before.value), rate(row.old),
-                points(row.forgetting), points(row.new_to_baseline), points(row.old_to_baseline),
-                points(row.forward_transfer), number(row.penalty_ratio, ".3g"), number(row.relative_time, ".2f", " x"),
-                number(row.relative_memory, ".2f", " x"),
+                row.method, len(row.seeds), rate(row.new), spread(row.new_seeds), number(row.old_before.value),
+                rate(row.old), spread(row.old_seeds), points(row.forgetting), points(row.new_to_baseline),
+                points(row.old_to_baseline), points(row.forward_transfer), number(row.penalty_ratio, ".3g"),
+                number(row.relative_time, ".2f", " x"), number(row.relative_memory, ".2f", " x"),
             )
             for row in self.rows
             if row.shown
@@ -142,6 +151,11 @@ def rate(e: Estimate) -> str:
     return f"{e.value:.2f} [{e.low:.2f}, {e.high:.2f}]"
 
 
+def spread(s: Spread) -> str:
+    """Mean and standard deviation of several values."""
+    return "-" if math.isnan(s.sd) else f"{s.mean:.2f} ± {s.sd:.2f}"
+
+
 def points(e: Estimate) -> str:
     """A signed difference, its interval, and its corrected p-value where there is one."""
     if math.isnan(e.value) or math.isnan(e.low):
@@ -165,7 +179,7 @@ class Scores:
     Raises
     ------
     ValueError
-        When two runs were tested on different utterances or references.
+        When two runs were tested on different utterances or references, or scored under different normalisers.
     """
 
     def __init__(self, language: str, systems: Mapping[tuple[str, str], Sequence[Run]], resamples: int, seed: int):
@@ -175,6 +189,8 @@ class Scores:
             characters = np.zeros(2)
             for run in runs:
                 found = run.predictions(language, key[1])
+                if known:
+                    same_normaliser(known[0], run)
                 if known is None:
                     known = run, {name: p.words for name, p in sorted(found.items())}
                 elif known[1] != (words := {name: p.words for name, p in found.items()}):
@@ -191,12 +207,13 @@ class Scores:
         self.utterances = len(known[1])
         counts = np.array([list(known[1].values()), *columns], dtype=float).T  # (U, 1 + all runs)
         sums = bootstrap.resampled_sums(counts, resamples, bootstrap.generator(seed, language))
-        self.observed, self.samples, start = {}, {}, 1
+        self.observed, self.samples, self.seeds, start = {}, {}, {}, 1
         for key, runs in systems.items():
             n, stop = len(runs), start + len(runs)
             # systems with the same seeds share the draws of seeds: their differences are paired in both
             draws = bootstrap.weights(n, resamples, bootstrap.generator(seed, *(run.seed for run in runs)))
             self.observed[key] = 100 * counts[:, start:stop].sum() / (n * counts[:, 0].sum())
+            self.seeds[key] = over_seeds(100 * counts[:, start:stop].sum(axis=0) / counts[:, 0].sum())
             self.samples[key] = 100 * (draws * sums[:, start:stop]).sum(axis=1) / (n * sums[:, 0])
             start = stop
 
@@ -265,12 +282,13 @@ def table(
         name, weights = key
         label = name if weights == "best" else f"{name} + averaging {weights.removeprefix('average_')}"
         row = rows[key] = Row(label, weights, [run.seed for run in found])
-        row.new, row.new_CER = new.wer(key), new.CER[key]
+        row.new, row.new_CER, row.new_seeds = new.wer(key), new.CER[key], new.seeds[key]
         row.valid_new = mean(run.validation_WER(language, weights) for run in found)
         if name != from_scratch:
             row.forward_transfer = new.difference((from_scratch, "best"), key)
         if old:
             row.old, row.old_before, row.old_CER = old.wer(key), old.wer((name, "before")), old.CER[key]
+            row.old_seeds = old.seeds[key]
             row.forgetting = old.difference(key, (name, "before"))
             row.valid_old = mean(run.validation_WER(old_language, weights) for run in found)
         if key != (baseline, "best"):
@@ -365,6 +383,8 @@ def _caption(rows, runs, baseline, from_scratch, resamples, seed, one_speaker, u
         f"In brackets 95 % intervals: percentile bootstrap, {f'{resamples:,}'.replace(',', ' ')} resamples of {drawn} "
         f"(generator's seed {seed}), the same ones on both sides of a difference.",
     ]
+    if any(len(row.seeds) > 1 for row in rows):
+        lines.append("Mean ± SD: each seed's WER over the test set, their mean and standard deviation (n - 1).")
     if any(not math.isnan(row.forgetting.value) for row in rows):
         lines.append("Forgetting: WER of the old language after minus before.")
     if compared:

@@ -5,7 +5,7 @@ import math
 import statistics
 from collections.abc import Sequence
 
-from carryover.report.scores import SWEPT_APART, about, of_test, rate
+from carryover.report.scores import SWEPT_APART, about, of_test, rate, without_seed
 from carryover.report.summary import Summary, number
 from carryover.report.table import Table
 
@@ -101,7 +101,7 @@ def grids(runs: Sequence[Summary], wanted: Sequence[tuple[str, str, str]] = ()) 
         for row, column, name in pairs:
             parts = {}
             for run in found:
-                parts.setdefault(_beside(run, (row, column)), []).append(run)
+                parts.setdefault(beside(run, (row, column)), []).append(run)
             tables += [table for part in parts.values() if (table := grid(part, row, column, name)) is not None]
     for name, same in groups_of(tables).items():
         for i, table in enumerate(same if len(same) > 1 else (), 1):
@@ -117,8 +117,8 @@ def groups_of(tables: Sequence[Table]) -> dict[str, list[Table]]:
     return found
 
 
-def _beside(run: Summary, keys: Sequence[str]) -> str:
-    """All of a run's settings but these and the seed, as one text."""
+def beside(run: Summary, keys: Sequence[str]) -> str:
+    """All of a run's settings but these and the seed, as one text: alike for runs that may be held side by side."""
     values = {**run.settings, **run.objects}
     left = set(keys) | set(SWEPT_APART)
-    return repr(sorted((k, str(v)) for k, v in values.items() if k not in left))
+    return repr(sorted((k, without_seed(v, run.seed)) for k, v in values.items() if k not in left))

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from carryover.report.scores import about, comparable, method_names
+from carryover.report.grids import beside
+from carryover.report.scores import SWEPT_APART, about, comparable, method_names, without_seed
 from carryover.report.summary import POINTS, Summary, number
 from carryover.report.table import MOST, Table
 
@@ -16,6 +17,7 @@ NO_TERM = {
     "data_wait_seconds", "peak_memory_bytes", "penalty_ratio", "energy_joules",
 }  # fmt: skip
 TASK = ("ctc", "nll", "kd")
+BATCH = ("batch_size", "grad_accumulation_factor", "precision")  # what a table of memory compares
 GiB = 2**30
 
 
@@ -205,50 +207,74 @@ def _mean_updates(curves: Sequence[Sequence[tuple[int, float]]], level: float) -
 
 
 def batch_memory(runs: Sequence[Summary]) -> Table | None:
-    """Memory and speed by batch size, of experiments that were run with several."""
-    found = {}
+    """Memory and speed by batch size, of runs that differ in the batch, its parts and the precision alone."""
+    families = {}
     for run in runs:
-        keys = [run.settings.get(key) for key in ("batch_size", "grad_accumulation_factor", "precision")]
-        if math.isnan(run.peak_memory_bytes) or keys[0] is None:
-            continue
-        found.setdefault((run.experiment, machine(run.info), *keys), []).append(run)
-    sizes = {}
-    for experiment, where, size, *_ in found:
-        sizes.setdefault((experiment, where), set()).add(size)
+        if not math.isnan(run.peak_memory_bytes) and run.settings.get("batch_size") is not None:
+            families.setdefault((run.experiment, machine(run.info), beside(run, BATCH)), []).append(run)
+    families = {k: same for k, same in families.items() if len({run.settings["batch_size"] for run in same}) > 1}
     rows, used = [], []
-    for (experiment, where, size, accumulation, precision), same in sorted(found.items(), key=_by_key):
-        if len(sizes[experiment, where]) < 2:
-            continue
-        used += same
-        pace = statistics.fmean(run.seconds_per_update for run in same)
-        effective = size * (accumulation or 1)
-        peak = max(run.peak_memory_bytes for run in same) / GiB
-        rows.append([experiment, where, precision, size, accumulation, effective, peak, pace, effective / pace])
+    for (experiment, where, _), family in families.items():
+        others = [same[0] for (*place, _), same in families.items() if place == [experiment, where]]
+        found = {}
+        for run in family:
+            found.setdefault(tuple(run.settings.get(key) for key in BATCH), []).append(run)
+        for (size, accumulation, precision), same in found.items():
+            used += same
+            pace = statistics.fmean(run.seconds_per_update for run in same)
+            effective = size * (accumulation or 1)
+            peak = max(run.peak_memory_bytes for run in same) / GiB
+            cells = [experiment, where, _apart(family[0], others) or None, precision, size, accumulation, effective]
+            rows.append([*cells, peak, pace, effective / pace])
     if not rows:
         return None
-    rows.sort(key=lambda row: (row[0], row[1], str(row[2]), row[5], row[3]))
-    columns = (
-        "experiment", "machine", "precision", "batch size", "accumulation", "effective batch", "peak memory (GiB)",
-        "seconds per update", "utterances per second",
-    )  # fmt: skip
+    rows.sort(key=lambda row: (row[0], row[1], str(row[2]), str(row[3]), row[6], row[4]))
+    columns = [
+        "experiment", "machine", "settings", "precision", "batch size", "accumulation", "effective batch",
+        "peak memory (GiB)", "seconds per update", "utterances per second",
+    ]  # fmt: skip
+    kept = [i for i in range(len(columns)) if i != 2 or any(row[2] for row in rows)]
     caption = (
         "Memory and speed by batch size: highest peak that was logged (of the GPU where there is one, else of the "
-        f"process), median seconds of an update without validation and checkpoints, mean over runs. {about(used)}"
+        "process), median seconds of an update without validation and checkpoints, mean over runs. Lines of one "
+        "experiment"
+        + (", machine and settings" if 2 in kept else " and machine")
+        + f" differ in the batch, its parts and the precision alone. {about(used)}"
     )
-    return Table("batch_memory", columns, rows, caption, forms={"seconds per update": ".3f"})
+    return Table(
+        "batch_memory", [columns[i] for i in kept], [[row[i] for i in kept] for row in rows], caption,
+        forms={"seconds per update": ".3f"},
+    )  # fmt: skip
 
 
-def _by_key(item: tuple) -> str:
-    """Keys of several kinds, None among them; a run as text would take its curves along."""
-    return str(item[0])
+def _apart(run: Summary, others: Sequence[Summary]) -> str:
+    """What else a run was set to than others, itself among them, e.g. "lr=0.001"; "" where they are alike."""
+
+    def texts(run: Summary) -> dict[str, str]:
+        return {key: without_seed(value, run.seed) for key, value in {**run.settings, **run.objects}.items()}
+
+    found = [texts(other) for other in others]
+    keys = sorted({key for one in found for key in one} - {*BATCH, *SWEPT_APART})
+    mine = texts(run)
+    return ", ".join(f"{key}={mine.get(key, '-')}" for key in keys if len({one.get(key) for one in found}) > 1)
+
+
+def gpu(info: dict) -> str:
+    """The GPU that a run used, for it uses one; "" where it ran on the processor.
+
+    Of a run that does not say its `device`, as an older version's, the first GPU that it could see.
+    """
+    gpus = (info.get("hardware") or {}).get("gpus") or ()
+    kind, _, index = str(info.get("device", "cuda" if gpus else "cpu")).partition(":")
+    used = next(iter(gpus[int(index or 0) :]), "unknown GPU") if kind == "cuda" else ""
+    return str(used.get("name") if isinstance(used, dict) else used)
 
 
 def machine(info: dict) -> str:
-    """What a run ran on: its GPUs, else its processor with the threads used; "" where run.json says nothing."""
+    """What a run ran on: its GPU, else its processor with the threads used; "" where run.json says nothing."""
+    if name := gpu(info):
+        return name
     hardware = info.get("hardware") or {}
-    gpus = [str(gpu.get("name") if isinstance(gpu, dict) else gpu) for gpu in hardware.get("gpus") or ()]
-    if gpus:
-        return ", ".join(f"{gpus.count(name)} x {name}" for name in dict.fromkeys(gpus))
     threads = hardware.get("threads") or hardware.get("cores")
     return f"{hardware.get('cpu', '')}{f', {threads} threads' * bool(threads)}" if hardware else ""
 
@@ -261,19 +287,21 @@ def cost(runs: Sequence[Summary], rate: float | None = None) -> Table | None:
     rate : float, optional
         Money an hour of the machine costs.
     """
-    rows = []
+    rows, guessed = [], []
     for name, same in method_names(runs).items():
         known = [run for run in same if not math.isnan(run.seconds)]
         if not known:
             continue
         hours = sum(run.seconds for run in known) / 3600
-        gpu = sum(run.seconds / 3600 * len((run.info.get("hardware") or {}).get("gpus") or ()) for run in known)
+        on_gpu = [run for run in known if gpu(run.info)]
+        guessed += [run.name for run in on_gpu if "device" not in run.info]
+        gpu_hours = sum(run.seconds for run in on_gpu) / 3600
         energy = sum(run.energy_joules for run in known) / 3.6e6
         audio = sum(run.audio_seconds for run in known) / 3600
         training = [run.seconds_per_update * run.last_update / 3600 for run in known]
         rows.append(
             [name, machine(known[0].info), len(known), sum(run.last_update for run in known), hours, hours / len(known),
-             sum(training), audio, gpu or math.nan, math.nan if rate is None else rate * hours,
+             sum(training), audio, gpu_hours or math.nan, math.nan if rate is None else rate * hours,
              energy, max(run.peak_memory_bytes for run in known) / GiB]
         )  # fmt: skip
     if not rows:
@@ -288,16 +316,18 @@ def cost(runs: Sequence[Summary], rate: float | None = None) -> Table | None:
         "Cost of all seeds together: hours from the start of training and tests to the last line of the log (time "
         "before a resume is in it, time between is not), hours of updates alone (median pace times updates), hours of "
         "audio trained on, repeats counted"
-        + (", GPU hours" if 8 not in empty else "")
+        + (", hours of runs on a GPU, of which a run uses one" if 8 not in empty else "")
         + (f", money at {rate:g} an hour of the machine" if rate is not None else "")
         + f". {about(_having_seconds(runs))}"
     )
     notes = [f"Not logged: {', '.join(columns[i] for i in sorted(empty) if i in (10, 11))}."]
     notes = notes if empty & {10, 11} else []
     unfinished = [run.name for run in runs if run.status != "finished"]
-    notes += [f"So far, not finished: {', '.join(unfinished[:10])}{' ...' * (len(unfinished) > 10)}."] * bool(
-        unfinished
-    )
+    for said, names in (
+        ("Counted as on one GPU, for the machine has one and the run does not say its device", guessed),
+        ("So far, not finished", unfinished),
+    ):
+        notes += [f"{said}: {', '.join(names[:10])}{' ...' * (len(names) > 10)}."] * bool(names)
     return Table(
         "cost", [columns[i] for i in kept], [[row[i] for i in kept] for row in rows], caption, notes,
         forms={"hours": ".3f", "hours per run": ".3f", "hours of updates": ".3f", "GPU hours": ".3f"},

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 from carryover.report import bootstrap, forgetting
 from carryover.report.citations import BIBTEX
-from carryover.report.learning import machine
-from carryover.report.scores import method_names, of_test, seeds_of
+from carryover.report.learning import GiB, machine
+from carryover.report.scores import method_names, method_sets, of_test, seeds_of, without_seed
 from carryover.report.summary import Summary
 from carryover.report.table import escape
 
+OUT_OF_MEMORY = "Out of memory with micro-batches"  # so begins what carryover.micro_batches says
 CITE = re.compile(r"@\[([\w, ]+)\]")  # in the sentences here: @[key, key]
 
 OPTIMIZERS = {"AdamW": "@[loshchilov2019decoupled]"}
@@ -68,12 +69,26 @@ class Methods:
         return "\n\n".join(BIBTEX[key] for key in self.keys) + "\n"
 
 
-def describe(runs: Sequence[Summary]) -> Methods:
-    """Write the paragraphs of these runs, one a YAML."""
+def describe(runs: Sequence[Summary], baseline: str = forgetting.BASELINE) -> Methods:
+    """Write the paragraphs of these runs, one a YAML.
+
+    Parameters
+    ----------
+    runs : list of Summary
+    baseline : str
+        Method that the tables compare the others with, where it is among them.
+    """
     yamls = {}
     for run in runs:
         yamls.setdefault(run.experiment, []).append(run)
-    parts = (model, data, training, against_forgetting, length, scoring, software)
+    tables = [method_names(found) for found in method_sets(runs).values()]  # a table may hold runs of several YAMLs
+
+    def statistics(same):
+        names = {run.name for run in same}
+        mine = [named for named in tables if names & {run.name for found in named.values() for run in found}]
+        return resampling(same, mine, baseline)
+
+    parts = (model, data, training, against_forgetting, length, scoring, statistics, software)
     return Methods([(name, " ".join(s for part in parts for s in part(same) if s)) for name, same in yamls.items()])
 
 
@@ -114,8 +129,7 @@ def model(runs):
     """What is trained."""
     sources, scratch, brain = said(runs, "model"), values(runs, "from_scratch"), classes(runs, "brain")
     if sources:
-        # a path that ends in the seed names a model for each
-        shared = dict.fromkeys(re.sub(rf"(?<=/){run.seed}(?=/|$)", "SEED", str(run.settings["model"])) for run in runs)
+        shared = dict.fromkeys(without_seed(run.settings["model"], run.seed) for run in runs)
         where = {(True,): "random weights in the shape of ", (False,): "", (): ""}.get(tuple(scratch))
         said_where = "" if where is None else f"Training starts from {where}{listed(list(shared), 'or')}."
         yield said_where or f"Training starts from {listed(list(shared), 'or')}, or from random weights in that shape."
@@ -167,6 +181,18 @@ def training(runs):
         yield f"{one}{more}." if factor[0] != 1 else f"{one} are used, without accumulation."
     elif batch:
         yield f"The batch size is {said(runs, 'batch_size')} utterances."
+    peaks = {}
+    for run in runs:
+        if not math.isnan(run.peak_memory_bytes):
+            peaks[machine(run.info)] = max(run.peak_memory_bytes / GiB, peaks.get(machine(run.info), 0))
+    if peaks:
+        where = [f"{peak:.1f} GiB{f' ({name})' * bool(name)}" for name, peak in sorted(peaks.items())]
+        yield f"Peak memory, of the GPU or, without one, of the process, was {listed(where)}."
+    if halved := [run for run in runs if any(e.get("message", "").startswith(OUT_OF_MEMORY) for e in run.flags)]:
+        yield (
+            f"In {len(halved)} of {len(runs)} runs memory ran out: micro-batches were halved until they fitted, the "
+            "effective batch stayed."
+        )
     optimizer, rate = classes(runs, "optimizer"), said(runs, "lr")
     if optimizer:
         names = listed([f"{name} {OPTIMIZERS[name]}" if name in OPTIMIZERS else name for name in optimizer], "or")
@@ -239,13 +265,25 @@ def scoring(runs):
     text = "WER and CER are those of the whole test set (sum of errors over sum of reference words or characters"
     text += f"), counted by jiwer {listed(jiwer)}" if jiwer else ")"
     yield text + (f", after normalisation by {listed(normalisers)}." if normalisers else ".")
-    if any("interval" in e for run in tested for e in run.tests):
+
+
+def resampling(runs, tables, baseline):
+    """Intervals and p-values; tables: the methods, {name: runs}, of each table of methods that these runs are in."""
+    if tables or any("interval" in e for run in of_test(runs) for e in run.tests):
+        seeds = any(len(found) > 1 for named in tables for found in named.values())
         yield (
             f"Intervals are 95 % percentile intervals of {_grouped(bootstrap.RESAMPLES)} bootstrap resamples of the "
-            "utterances @[bisani2004bootstrap]; differences are resampled in pairs."
+            "utterances @[bisani2004bootstrap]"
+            + ", where a method has several seeds of utterances and seeds together" * seeds
+            + "; differences are resampled in pairs."
         )
-    if len(method_names(tested)) > 2 and forgetting.BASELINE in method_names(tested):
-        yield f"p-values against {forgetting.BASELINE} are corrected after Holm @[holm1979simple]."
+    against = [named for named in tables if baseline in named]
+    weights = [e.get("weights", "") for named in against for run in named[baseline] for e in run.tests]
+    if any(len(named) > 1 for named in against) or any(name.startswith("average_") for name in weights):
+        yield (
+            f"p-values against {baseline} are two-sided, of the same resamples, and corrected after Holm "
+            "@[holm1979simple]."
+        )
 
 
 def software(runs):

@@ -17,9 +17,10 @@ from pathlib import Path, PurePath
 import jinja2
 from markupsafe import Markup
 
-from carryover.report import aligned
+from carryover.privacy import clean
+from carryover.report import aligned, scores
 from carryover.report.style import Figure
-from carryover.report.summary import Summary, clean, number
+from carryover.report.summary import Summary, number
 from carryover.report.table import NUMERIC, Bold, Table
 from carryover.report.wording import clock, said
 
@@ -27,7 +28,7 @@ HERE = Path(__file__).parent
 PER_RUN = 600  # utterances of a run that the error browser holds, those with the most errors,
 ROWS = 12_000  # and of all runs together: some 3 MB
 CLIP_MB = 20  # of audio that clips=True embeds
-SHOWN = ("python", "versions", "commit", "dirty", "hardware")  # of run.json, alike for runs made in one place
+SHOWN = ("python", "versions", "commit", "dirty", "hardware", "device")  # of run.json, alike for runs made in one place
 
 
 @dataclass
@@ -98,18 +99,22 @@ def write(
     script = (HERE / "page.js").read_text(encoding="utf-8")
     style = (HERE / "page.css").read_text(encoding="utf-8")
     errors = collect(summaries, clips)
-    runs = [_run(summary, len(flags.get(summary.name, ())) + len(said(summary))) for summary in summaries]
+    tests, marks = _tests(summaries)
+    runs = [
+        _run(summary, tests[summary.name], len(flags.get(summary.name, ())) + len(said(summary)))
+        for summary in summaries
+    ]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters["cell"] = cell
     environment.tests["bold"] = lambda value: isinstance(value, Bold)
     html = environment.get_template("page.html").render(
         runs=runs,
         tables=[_table(table) for table in tables],
         figures=[_figure(figure, path.parent) for figure in figures],
         tested=sorted({test for run in runs for test in run["tests"]}),
+        marks=marks,
         flags=[(s.name, flags.get(s.name, ()), said(s)) for s in summaries if flags.get(s.name) or said(s)],
         problems=[(s.name, s.problems) for s in summaries if s.problems],
         methods=[part.strip() for part in methods.split("\n\n") if part.strip()],
@@ -142,13 +147,27 @@ def cell(value: float) -> str:
 # ---- the runs and where they were made ----
 
 
-def _run(run: Summary, flags: int) -> dict:
+def _tests(summaries: Sequence[Summary]) -> tuple[dict[str, dict[str, str]], list[str]]:
+    """({run: {set and weights: WER / CER}}, what marks mean): sets of one name are told apart by their digests."""
+    found, digests = {}, {}
+    for run in summaries:
+        for e in run.tests:
+            if e.get("weights") in ("before", "best") and "language" in e:
+                name, digest = e.get("set", f"test_{e['language']}"), run.test_sets.get(e["language"], "unknown")[:12]
+                by_heart = run.settings.get("overfit") and e["language"] == run.language
+                found[run.name, name, digest, e["weights"]] = run, e, by_heart  # the last of each
+                digests.setdefault(name, set()).update([] if by_heart else [digest])
+    mark, notes = scores.marks(run.normaliser for run, *_ in found.values())
+    tests = {run.name: {} for run in summaries}
+    for (_, name, digest, weights), (run, e, by_heart) in found.items():
+        rates = f"{cell(number(e.get('WER')))} / {cell(number(e.get('CER')))}{mark[run.normaliser]}"
+        which = f" {digest}" * (len(digests[name]) > 1 and not by_heart)
+        tests[run.name][f"{name}{which} {weights}"] = rates + " of training utterances" * bool(by_heart)
+    return tests, notes
+
+
+def _run(run: Summary, tests: Mapping[str, str], flags: int) -> dict:
     """The row of a run."""
-    tests = {
-        f"{e['language']} {e['weights']}": (number(e.get("WER")), number(e.get("CER")))  # the last of each
-        for e in run.tests
-        if e.get("weights") in ("before", "best") and "language" in e
-    }
     return {
         "name": run.name,
         "experiment": run.experiment,
@@ -177,6 +196,7 @@ def places(summaries: Sequence[Summary]) -> list[dict]:
         facts = {
             "commit": (f"{commit}{', with changes that were not committed' * bool(info['dirty'])}") if commit else None,
             "machine": ", ".join(_machine(machine)) or None,
+            "device": info["device"],
             "Python": info["python"],
             "packages": ", ".join(f"{k} {v}" for k, v in (info["versions"] or {}).items()) or None,
         }

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from carryover.report.learning import machine
 from carryover.report.methods import sample
-from carryover.report.scores import SWEPT_APART, about, method_names
+from carryover.report.scores import SWEPT_APART, about, method_names, without_seed
 from carryover.report.summary import LONG_LOG, Summary
 from carryover.report.table import Table
 
@@ -106,13 +106,13 @@ def _beside(name: str, keys: Sequence[str], values: Mapping[str, Mapping[str, st
 
 
 def _text(value, seed: str) -> str:
-    """A value as the YAML has it; a path that holds the run's seed is the same for all seeds."""
+    """A value as the YAML has it, without the seed."""
     if isinstance(value, list):
         return f"[{', '.join(_text(part, seed) for part in value)}]"
     if isinstance(value, dict):
         return f"{{{', '.join(f'{key}: {_text(part, seed)}' for key, part in value.items())}}}"
     text = "null" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
-    return re.sub(rf"(?<=/){re.escape(seed)}(?=/|$)", "SEED", text)
+    return without_seed(text, seed)
 
 
 def parameters(runs: Sequence[Summary]) -> Table | None:

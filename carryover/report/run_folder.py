@@ -1,6 +1,5 @@
 """One run as its files tell it: settings, events of metrics.jsonl, predictions."""
 
-import csv
 import math
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,6 +8,7 @@ from typing import NamedTuple
 
 from ruamel.yaml import YAML
 
+from carryover.report import aligned
 from carryover.report.summary import Summary, number, summarise
 
 
@@ -20,6 +20,25 @@ class Prediction(NamedTuple):
     character_errors: int
     characters: int
     speaker: str
+
+
+def same_normaliser(a: "Run", b: "Run") -> None:
+    """Refuse two runs of which it is known that they were scored under different normalisers.
+
+    Known is the name in run.json; beside it, or where one of the two has none, the YAML's object.
+
+    Raises
+    ------
+    ValueError
+        Naming both.
+    """
+    for said in ("info", "objects"):
+        one, other = (getattr(run.summary, said).get("normaliser") for run in (a, b))
+        if one and other and one != other:
+            raise ValueError(
+                f"normaliser is {one} in {a.folder} and {other} in {b.folder}: rates under two normalisers are not "
+                "compared. Test one of them again under the other's"
+            )
 
 
 @dataclass(frozen=True)
@@ -108,15 +127,13 @@ class Run:
         FileNotFoundError
             When the predictions are not there.
         ValueError
-            When they hold no utterance, an id twice, or another WER than metrics.jsonl says.
+            When they cannot be read, hold no utterance, an id twice, or another WER than metrics.jsonl says.
         """
         path = self.folder / f"predictions_test_{language}_{weights}.csv"
         if not path.is_file():
             raise FileNotFoundError(f"{path}: not there; expected it from the run's test. Repeat the run's command")
-        with open(path, newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        columns = ("word_errors", "words", "character_errors", "characters")
-        found = {row["id"]: Prediction(*(int(row[c]) for c in columns), row["speaker"]) for row in rows}
+        rows = aligned.read(path)
+        found = {u.id: Prediction(u.errors, u.words, u.character_errors, u.characters, u.speaker) for u in rows}
         if not rows or len(found) < len(rows):
             raise ValueError(f"{path}: {len(rows)} rows with {len(found)} different ids; expected one row an utterance")
         counted = sum(p.errors for p in found.values()), sum(p.words for p in found.values())

@@ -6,13 +6,14 @@ table only where ids, durations and texts of their test sets and the normaliser 
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
 
+from carryover.privacy import clean
 from carryover.report import aligned, bootstrap, forgetting, significance
 from carryover.report.run_folder import Run
 from carryover.report.style import groups
-from carryover.report.summary import Summary, clean, number
+from carryover.report.summary import Summary, number
 from carryover.report.table import Table
 
 SWEPT_APART = ("seed", "pretrain_seed", "output_folder", "output_root")  # differ without making another method
@@ -31,6 +32,11 @@ def comparable(runs: Sequence[Summary]) -> dict[tuple, list[Summary]]:
         digests = tuple(run.test_sets.get(name, "unknown") for name in (run.language, run.old_language) if name)
         found.setdefault((run.language, run.old_language, digests, run.normaliser), []).append(run)
     return found
+
+
+def method_sets(runs: Sequence[Summary]) -> dict[tuple, list[Summary]]:
+    """Those of which a table of methods is made: with an old language, or of several methods."""
+    return {key: found for key, found in comparable(runs).items() if key[1] or len(groups(found)) > 1}
 
 
 def seeds_of(runs: Sequence[Summary]) -> str:
@@ -61,6 +67,11 @@ def data_of(runs: Sequence[Summary]) -> str:
                 found.setdefault(name, set()).add(language)
     named = [f"{name} ({', '.join(sorted(languages))})" for name, languages in sorted(found.items())]
     return ", ".join(named[:SETS] + [f"{len(named) - SETS} more"] * (len(named) > SETS))
+
+
+def without_seed(value, seed: str) -> str:
+    """A value as text; a path that holds the run's seed is the same for all seeds."""
+    return re.sub(rf"(?<=/){re.escape(seed)}(?=/|$)", "SEED", str(value))
 
 
 def about(runs: Sequence[Summary]) -> str:
@@ -106,7 +117,7 @@ def methods(runs: Sequence[Summary], baseline: str = forgetting.BASELINE) -> tup
         And what is in none of them, with the reason.
     """
     tables, left_out = [], []
-    sets = {key: found for key, found in comparable(runs).items() if key[1] or len(groups(found)) > 1}
+    sets = method_sets(runs)
     for i, (key, found) in enumerate(sets.items(), 1):
         language, old, digests, normaliser = key
         kept = []
@@ -162,16 +173,28 @@ def mixed_settings(named: Mapping[str, Sequence[Summary]]) -> list[str]:
 
 
 def _unusable(run: Summary) -> str:
-    """Why the predictions of a run cannot be compared; "" where they can."""
+    """Why the predictions of a run cannot be compared, noted among its problems; "" where they can."""
     try:
         reader = Run.from_summary(run)
         for language in filter(None, (run.language, run.old_language)):
             weights = {e["weights"] for e in reader.of("test", language=language)} - {"evaluate"} | {"best"}
             for name in sorted(weights):
                 reader.predictions(language, name)
-    except (FileNotFoundError, ValueError, KeyError) as error:
+    except ValueError as error:
+        return aligned.tell(run, error)
+    except (FileNotFoundError, KeyError) as error:  # the summary has told of it
         return said(error, [run]).replace(f"{run.name}/", "")
     return ""
+
+
+def marks(normalisers: Iterable[str]) -> tuple[dict[str, str], list[str]]:
+    """(marks, notes): asterisks behind what was scored with each normaliser, none for the first; what they mean."""
+    names = sorted(set(normalisers))
+    notes = [f"{'*' * i}: scored with {name or 'an unknown normaliser'}." for i, name in enumerate(names) if i]
+    if notes:
+        without = names[0] or "an unknown normaliser"
+        notes.insert(0, f"Rates of different normalisers cannot be compared; without a mark: {without}.")
+    return {name: "*" * i for i, name in enumerate(names)}, notes
 
 
 def before_after(runs: Sequence[Summary]) -> Table | None:
@@ -195,16 +218,12 @@ def before_after(runs: Sequence[Summary]) -> Table | None:
     for when in ("before", "after"):
         columns += [f"{what} {when}" for what in ("WER", "low", "high", "CER", "raw WER")]
     columns += ["difference", "test set", "normaliser"]
-    normalisers = sorted({row[-1] for row in rows})
-    mark = {name: "" if i == 0 else "*" * i for i, name in enumerate(normalisers)}
+    mark, notes = marks({row[-1] for row in rows})
     shown = [
         [row[0], f"{row[2]}{mark[row[-1]]}", row[5], _with_interval(row[6:9]), row[9], _with_interval(row[11:14]),
          row[14], row[16]]
         for row in rows
     ]  # fmt: skip
-    notes = [f"{'*' * i}: scored with {name or 'an unknown normaliser'}." for i, name in enumerate(normalisers) if i]
-    if notes:
-        notes.insert(0, f"Rates of different normalisers cannot be compared; without a mark: {normalisers[0]}.")
     heads = ("run", "set", "words", "WER before [95 %]", "CER before", "WER after [95 %]", "CER after", "difference")
     caption = (
         "Test sets before and after training, of the weights that validation of the new language chose. WER and CER in "

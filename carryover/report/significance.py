@@ -2,7 +2,7 @@
 
 All tests are two-sided, of the hypothesis that two systems that were scored on the same utterances make equally many
 word errors; a difference is a's errors minus b's. They differ in what they take as independent: segments between words
-that both have right (MAPSSWE), utterances (approximate randomisation, t, Wilcoxon), or speakers.
+that both have right (MAPSSWE), utterances (approximate randomisation), or speakers.
 """
 
 import math
@@ -164,35 +164,6 @@ def approximate_randomisation(
     sums = (2 * rng.binomial(count, 0.5, (resamples, len(count))) - count) @ size
     extreme = int(np.count_nonzero(np.abs(sums) >= abs(observed)))
     return Test(method, float(observed), (1 + extreme) / (1 + resamples), len(differences))
-
-
-def paired_t(a: np.ndarray, b: np.ndarray) -> Test:
-    """Student's t-test of the utterances' differences of word errors (scipy.stats.ttest_1samp)."""
-    method = "paired t-test over utterances, of their numbers of word errors"
-    differences = np.asarray(a, dtype=float) - np.asarray(b, dtype=float)
-    n = len(differences)
-    if not differences.any():
-        return Test(method, 0.0, 1.0, n)
-    if (differences == differences[0]).all():
-        return Test(method, math.nan, math.nan, n, f"all {n} utterances differ by {differences[0]:g}: no variance")
-    found = stats.ttest_1samp(differences, 0.0)
-    return Test(method, float(found.statistic), float(found.pvalue), n)
-
-
-def wilcoxon(a: np.ndarray, b: np.ndarray) -> Test:
-    """Wilcoxon's signed-rank test of the utterances' differences of word errors (scipy.stats.wilcoxon).
-
-    Equal utterances are left out (`n` counts the others), ties share their ranks, the normal distribution holds with
-    the variance corrected for ties. It asks whether differences are symmetric around 0, not whether the WERs are equal.
-    """
-    method = "Wilcoxon's signed-rank test over utterances, of their numbers of word errors, normal distribution"
-    differences = np.asarray(a, dtype=float) - np.asarray(b, dtype=float)
-    differences = differences[differences != 0]
-    n = len(differences)
-    if not n:
-        return Test(method, 0.0, 1.0, 0)
-    found = stats.wilcoxon(differences, method="asymptotic")
-    return Test(method, float(found.statistic), float(found.pvalue), n, f"{n} utterances differ" if n < 10 else "")
 
 
 def speaker_bootstrap(

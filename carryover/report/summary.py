@@ -443,7 +443,10 @@ def _thin(columns: dict[str, np.ndarray], n: int, keep: list[int]) -> dict[str, 
 
 def _experiment(found: Summary, folder: Path) -> str:
     """The YAML's name, from the command; else from the YAML's first line; else the folder's."""
-    words = shlex.split(found.info["command"]) if "command" in found.info else []
+    try:
+        words = shlex.split(found.info.get("command", ""))
+    except ValueError:  # a quotation that a token was cut out of, say
+        words = []
     if not words and (folder / "as_written.yaml").is_file():
         first = (folder / "as_written.yaml").read_text(encoding="utf-8").split("\n", 1)[0]
         words = first.split() if first.startswith("#") else []

@@ -2,7 +2,8 @@
 
 import math
 
-from carryover.report.summary import Summary, clean
+from carryover.privacy import clean
+from carryover.report.summary import Summary
 
 
 def clock(seconds: float) -> str:

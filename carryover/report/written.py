@@ -12,7 +12,7 @@ from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
-from carryover.privacy import clean
+from carryover.privacy import clean_value
 
 
 class _Tagged(str):
@@ -36,11 +36,11 @@ def read_settings(folder: Path, problems: list[str]) -> tuple[dict, dict[str, st
             continue
         if name == "overrides.yaml":
             lines = dict(line.split(": ", 1) for line in text.splitlines() if ": " in line and not line[0].isspace())
-            asked = {key: clean(value) for key, value in lines.items()}
+            asked = {key: clean_value(key, value) for key, value in lines.items()}
         tree |= found
     settings = {key: _resolve(value, tree) for key, value in tree.items() if not key.startswith("__")}
-    objects = {key: clean(str(value)) for key, value in settings.items() if isinstance(value, _Tagged)}
-    plain = {k: clean(v) if isinstance(v, str) else v for k, v in settings.items() if k not in objects}
+    objects = {key: clean_value(key, str(value)) for key, value in settings.items() if isinstance(value, _Tagged)}
+    plain = {k: clean_value(k, v) if isinstance(v, str) else v for k, v in settings.items() if k not in objects}
     return plain, objects, asked
 
 

@@ -98,6 +98,7 @@ def test_a_run_folder_tells_what_made_it(whisper_run):
     assert info["command"].startswith("python train.py hparams/whisper_ft.yaml --noprogressbar")
     assert info["data"]["nl"]["counts"] == {"train": 28, "valid": 6, "test": 6, "rejected": 0}
     assert set(info) >= {"commit", "dirty", "versions", "hardware", "python", "started", "normaliser"}
+    assert info["device"] == "cpu"
     assert 0 < info["trainable"] <= info["parameters"]
     assert (folder / "whisper.py").read_text() == (ROOT / "recipes" / "whisper.py").read_text()
     assert (

@@ -135,7 +135,7 @@ def test_markdown(two_runs):
     a, b = two_runs
     text = compare(a, b, utterances=2, resamples=500).markdown()
     lines = text.splitlines()
-    assert lines[0] == f"A: `{a}`  "
+    assert lines[0] == f"A: `…/{a.parent.name}/a`  " and str(a.parent) not in text
     assert "| `penalty` | `!new:carryover.ewc.NoPenalty` | `!new:carryover.ewc.EWC {lambda_: !ref <lambda>," in text
     row = cells(next(line for line in lines if line.startswith("| de | 60 |")))
     heads = cells(next(line for line in lines if line.startswith("| test set |")))
@@ -211,6 +211,18 @@ def test_markdown_is_safe_from_texts(tmp_path):
     assert line == "| `note` | `x\\|a` | `x\\|b` |"
 
 
+def test_nobodys_paths_and_tokens(tmp_path, monkeypatch):
+    overrides = "data_folder: /home/{0}/cv/{0}\npenalty: !new:a.B {{path: /home/{0}}}\nhub_token: {0}-own\n"
+    for name in ("anna", "ben"):
+        info = RUN_JSON | {"versions": {"torch": f"/home/{name}/torch-{name}"}}
+        make_run(tmp_path / name / "1", {"de": wrong(3)}, overrides.format(name), info=info)
+    monkeypatch.chdir(tmp_path)
+    text = compare("anna/1", tmp_path / "ben" / "1", resamples=50).markdown()
+    assert "| `data_folder` | `…/anna` | `…/ben` |" in text and "| `hub_token` | `…` | `…` |" in text
+    assert "/home" not in text and "anna-own" not in text and str(tmp_path) not in text
+    assert text.startswith("A: `anna/1`  \nB: `…/ben/1`  ")
+
+
 # ---- what is refused ----
 
 
@@ -235,6 +247,13 @@ def test_no_run_and_no_common_set(two_runs, tmp_path):
 def test_missing_predictions(two_runs):
     (two_runs[1] / "predictions_test_nl_best.csv").unlink()
     with pytest.raises(FileNotFoundError, match="b/predictions_test_nl_best.csv: not there"):
+        compare(*two_runs)
+
+
+def test_predictions_that_are_cut_off(two_runs):
+    path = two_runs[1] / "predictions_test_de_best.csv"
+    path.write_text(path.read_text(encoding="utf-8")[:-20], encoding="utf-8")
+    with pytest.raises(ValueError, match="b/predictions_test_de_best.csv: row 60 cannot be read .*Delete the file"):
         compare(*two_runs)
 
 
@@ -266,6 +285,17 @@ def test_other_normalisers(tmp_path):
     c = make_run(tmp_path / "c", {"de": wrong(3)}, "normaliser: !new:carryover.text.Verbatim\n", **verbatim)
     with pytest.raises(ValueError, match="normaliser is !new:carryover.text.Normaliser in .*a and !new:.*Verbatim in"):
         compare(a, c)
+
+
+def test_normalisers_that_run_json_names(tmp_path):
+    """The YAML is the same, the version is not; where one run does not say, the texts alone decide."""
+    names, sets = {"a": "carryover-1", "b": "carryover-2", "c": None}, {"de": wrong(3), "nl": wrong(3)}
+    a, b, c = (make_run(tmp_path / one, sets, info=RUN_JSON | {"normaliser": name}) for one, name in names.items())
+    with pytest.raises(ValueError, match="normaliser is carryover-1 in .*a and carryover-2 in .*b: rates under two"):
+        compare(a, b)
+    with pytest.raises(ValueError, match="normaliser is carryover-1 in .*a and carryover-2 in .*b: rates under two"):
+        forgetting.table({"plain": [a], "ewc": [b]}, resamples=50)
+    assert compare(a, c, resamples=50).sets and len(forgetting.table({"m": [a], "n": [c]}, resamples=50).rows) == 2
 
 
 def test_texts_that_do_not_belong_to_their_counts(two_runs):

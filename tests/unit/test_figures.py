@@ -11,6 +11,7 @@ import made_runs
 import matplotlib.image
 import numpy as np
 import pytest
+from test_summary import write_manifest
 
 from carryover.report import aligned, error_figures, figures, summary
 from carryover.report.style import Line, Styles, groups, panels
@@ -138,6 +139,31 @@ def test_sets_of_one_name_with_other_utterances_are_two(tmp_path):
     made_runs.make(tmp_path / "b" / "1", tests={("de", "best"): made_runs.GERMAN[:3]})
     sets = error_figures.collect(groups(summary.load([tmp_path])))
     assert [(s.name, s.utterances) for s in sets] == [("test_de no. 1", 5), ("test_de no. 2", 3)]
+
+
+def test_sets_of_one_size_and_normalisers_are_never_averaged(tmp_path):
+    """Four runs of one method whose sets have as many words: two of one corpus, one of another, one normaliser more."""
+    made = {}
+    for seed, texts in ((1, ("een", "zwei")), (2, ("een", "zwei")), (3, ("un", "deux")), (4, ("een", "zwei"))):
+        folder = made_runs.make(tmp_path / "run" / str(seed), seed=seed, loss=float(seed))
+        for language in ("de", "nl"):
+            write_manifest(folder, language, texts=texts)
+        if seed == 4:
+            yaml = folder / "as_written.yaml"
+            yaml.write_text(yaml.read_text().replace("text.Normaliser", "text.Verbatim"))
+        made[seed] = summary.summarise(folder)
+    runs = summary.load([tmp_path])
+    read = {f.name: list(csv.DictReader(open(f.csv))) for f in figures.draw(runs, tmp_path / "figures")}
+    one, other = (made[seed].test_sets["de"][:12] for seed in (1, 3))
+    digest, name = "validation, de, 200 words, ", "carryover.text."
+    panels = {row["panel"]: (float(row["mean"]), row["seeds"]) for row in of(read["WER"], update="50")}
+    assert {panel: found for panel, found in panels.items() if ", de," in panel} == {
+        f"{digest}{one}, {name}Normaliser": (30, "2"), f"{digest}{other}, {name}Normaliser": (60, "1"),
+        f"{digest}{one}, {name}Verbatim": (80, "1"),
+    }  # fmt: skip
+    assert len({row["panel"] for row in read["loss"]}) == 9 and len(read["forgetting"]) == 3
+    assert sorted(row["seeds"] for row in read["forgetting"]) == ["1", "1", "2"]
+    assert len({row["sets"] for row in read["forgetting"]}) == 3
 
 
 def test_averages_of_weights_are_points_of_their_own(tmp_path):

@@ -168,6 +168,24 @@ def test_seeds_are_resampled_with_utterances(tmp_path):
     assert forgetting.table({"m": folders}, resamples=500).rows[0].new[:3] == (20, 10, 30)
 
 
+def test_seeds_have_a_mean_and_a_standard_deviation(tmp_path):
+    """WERs of 10, 20 and 60 %: mean 30, squared deviations 400 + 100 + 900 over n - 1 = 2."""
+    folders = [method(tmp_path / str(s), new=w, old=90, seed=s) for s, w in ((1, 10), (2, 20), (3, 60))]
+    one = [method(tmp_path / "one", new=50, old=50)]
+    table = forgetting.table({"m": folders, "one": one}, resamples=50)
+    rows = {row["method"]: row for row in csv.DictReader(io.StringIO(table.csv()))}
+    assert [float(rows["m"][f"{which}_seeds_{what}"]) for which in ("new", "old") for what in ("mean", "sd")] == (
+        pytest.approx([30, math.sqrt(700), 90, 0])
+    )
+    assert float(rows["m"]["new"]) == pytest.approx(30) and rows["one"]["new_seeds_sd"] == ""
+    shown = table.as_table()
+    at = [shown.columns.index(head) for head in ("de WER, mean ± SD", "nl WER after, mean ± SD")]
+    assert [[row[i] for i in at] for row in shown.rows] == [["30.00 ± 26.46", "90.00 ± 0.00"], ["-", "-"]]
+    assert "their mean and standard deviation (n - 1)" in table.caption
+    alone = forgetting.table({"one": one}, resamples=50)
+    assert "±" not in alone.markdown()
+
+
 def test_equal_seeds_give_the_interval_of_one(tmp_path):
     """The same utterances are drawn for all seeds: three equal runs are no more data than one."""
     tests = {("de", "best"): spread(100), ("nl", "best"): spread(100)}
@@ -390,14 +408,17 @@ def test_curve_from_a_sweep(sweep_folder):
 def test_figure(sweep_folder, tmp_path):
     lines, points, key, _ = curve.find([sweep_folder])
     found = curve.curves(lines, points, key, resamples=50)
-    png, svg = curve.figure(found, tmp_path / "figures" / "curve.svg")
+    png, svg, numbers = curve.figure(found, tmp_path / "figures" / "curve.svg")
     assert (png.name, svg.name) == ("curve.png", "curve.svg") and png.stat().st_size > 5000
+    rows = list(csv.DictReader(io.StringIO(numbers.read_text())))
+    assert numbers == svg.with_suffix(".csv") and len(rows) == len(found.points)
+    assert [(float(r["forgetting"]), float(r["new_WER"])) for r in rows[:2]] == [(60, 20), (40, 30)]
     text = svg.read_text()
     for label in ("100", "1e3", "1e4", "0.5", "10", "ewc", "l2sp", "plain", "de WER (%)"):
         assert f"<!-- {label} -->" in text, label
     result = CliRunner().invoke(cli.app, ["curve", str(sweep_folder), "--figure", str(tmp_path / "again")])
     assert "| ewc | **1000** | 1 | 30.00 | 50.00" in result.output, result.output
-    assert "not finished: " in result.output and "again.svg" in result.output
+    assert "not finished: " in result.output and "again.csv" in result.output
     # the rates are the same in all utterances, so 10 000 resamples draw what 50 do
     assert (tmp_path / "again.svg").read_text() == text
 

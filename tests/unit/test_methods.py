@@ -2,12 +2,13 @@
 
 import json
 import re
+from pathlib import Path
 
 import made_runs
 import pytest
 from test_summary import write_manifest
 
-from carryover.report import citations, methods, summary
+from carryover.report import citations, methods, scores, summary
 
 YAML = """# python train.py hparams/german_adaptation.yaml
 seed: 1
@@ -56,7 +57,8 @@ def test_every_fact_is_the_files(runs):
         "The common voice corpus [ardila2020common] (de) has 57 utterances (1.25 h) for training and 2 utterances "
         "(0.50 h) for test, after a sample of 60 (train) was drawn with seed 42; 8 were refused (too long 5 and "
         "unreadable 3).",
-        "Batches of 8 utterances are accumulated over 4 steps, an effective batch of 32.",
+        "Batches of 8 utterances are accumulated over 4 steps, an effective batch of 32. Peak memory, of the GPU or, "
+        "without one, of the process, was 0.9 GiB (AMD EPYC, 2 threads).",
         "The optimizer is AdamW [loshchilov2019decoupled] with a peak learning rate of 0.002 and weight decay 0.01; "
         "gradients are clipped to a norm of 5.",
         "The schedule is noam [vaswani2017attention] after a warm-up of 10 % of the updates.",
@@ -68,12 +70,36 @@ def test_every_fact_is_the_files(runs):
         "Results are of seeds 1, 2. Runs were made on AMD EPYC, 2 threads.",
         "the checkpoint with the lowest validation WER of the new language (de).",
         "counted by jiwer 4.0.0, after normalisation by carryover.text.Normaliser.",
-        "10 000 bootstrap resamples of the utterances [bisani2004bootstrap]",
+        "10 000 bootstrap resamples of the utterances [bisani2004bootstrap], where a method has several seeds of "
+        "utterances and seeds together; differences are resampled in pairs.",
         "SpeechBrain 1.1.2 [ravanelli2021speechbrain], transformers 5.23.0 [wolf2020transformers] and PyTorch 2.11.0.",
         "carryover at 22ca7dd571f7 with changes that were not committed.",
     ):
         assert said in text, (said, text)
-    assert "holm" not in text and "replay" not in text
+    assert "holm" not in text and "replay" not in text and "memory ran out" not in text
+
+
+def test_statistics_are_those_of_the_tables(tmp_path):
+    """The baseline is the one asked for, and may be of another YAML; seeds are resampled where there are several."""
+    for name, seed in (("fast", 1), ("slow", 1)):
+        folder = made_runs.make(tmp_path / name / str(seed), seed=seed)
+        info = json.loads((folder / "run.json").read_text()) | {"command": f"python train.py hparams/{name}.yaml"}
+        (folder / "run.json").write_text(json.dumps(info))
+    runs = summary.load([tmp_path])
+    [table], _ = scores.methods(runs, "fast")
+    assert "resamples of utterances (generator" in table.caption and "Holm" in table.caption
+    paragraphs = dict(methods.describe(runs, "fast").paragraphs)
+    for text in (paragraphs["fast"], paragraphs["slow"]):
+        assert "resamples of the utterances @[bisani2004bootstrap]; differences" in text
+        assert "p-values against fast are two-sided, of the same resamples, and corrected after Holm" in text
+    assert "Holm" not in methods.describe(runs).text() and "Holm" not in methods.describe(runs[:1], "fast").text()
+
+
+def test_memory_that_ran_out_is_told(runs):
+    source = Path(methods.__file__).parents[1] / "micro_batches.py"
+    assert f'f"{methods.OUT_OF_MEMORY} of' in source.read_text(encoding="utf-8")
+    runs[0].flags.append({"event": "flag", "message": f"{methods.OUT_OF_MEMORY} of 8: from here on 4 at a time"})
+    assert "In 1 of 2 runs memory ran out: micro-batches were halved until" in methods.describe(runs).text()
 
 
 def test_what_the_files_do_not_say_is_left_out(tmp_path):

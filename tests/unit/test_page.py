@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 
 import made_runs
 import pytest
+from test_summary import write_manifest
 
 from carryover.flags import Flag
 from carryover.report import page, summary
@@ -120,6 +121,28 @@ def test_runs_flags_and_where_they_were_made(written):
     for fact in ("22ca7dd571f718ace4e346887924a8289fbd814c, with changes", "AMD EPYC, 2 cores, no GPU", "torch 2.11.0"):
         assert fact in html
     assert "--data_folder …/de" in html
+
+
+def test_rates_of_other_sets_normalisers_and_training_utterances_are_not_mixed(tmp_path):
+    root = tmp_path / "results"
+    for name, own in {"a": {}, "b": {}, "c": {}, "heart": {"overfit": 5}}.items():
+        folder = made_runs.make(root / name / "1", tests={("de", "best"): made_runs.GERMAN}, **own)
+        write_manifest(folder, "de", texts=("eins", "zwei") if name != "b" else ("un", "deux"))
+        if name == "c":
+            info = json.loads((folder / "run.json").read_text())
+            (folder / "run.json").write_text(json.dumps(info | {"normaliser": "verbatim"}))
+    runs = summary.load([root])
+    html = page.write(tmp_path / "index.html", runs, [], [], {}, "").read_text(encoding="utf-8")
+    rows = re.findall(r'<th scope="row">(\w+)/1</th>(.*?)</tr>', html, re.S)
+    cells = {name: re.findall(r'<td class="n">([^<]*)</td>', row)[2:-1] for name, row in rows}
+    heads = re.findall(r'<th scope="col" class="n">([^<]*)</th>', html)[2:-1]
+    one, other = (run.test_sets["de"][:12] for run in runs[:2])
+    place = heads.index(f"test_de {one} best")
+    assert set(heads) == {"test_de best", f"test_de {one} best", f"test_de {other} best"}
+    assert cells["heart"][heads.index("test_de best")].endswith(" of training utterances")
+    assert cells["c"][place] == f"{cells['a'][place]}*" and cells["a"][place].startswith("27.27 / ")
+    assert cells["a"][heads.index(f"test_de {other} best")] == "-" == cells["b"][place]
+    assert "without a mark: carryover.text.Normaliser. *: scored with verbatim." in html
 
 
 def test_nobodys_paths_names_and_tokens(written, tmp_path):

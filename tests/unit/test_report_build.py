@@ -73,7 +73,8 @@ def test_nobodys_paths_tokens_or_dates(built):
 def test_nothing_old_stands_among_the_new(built, tmp_path):
     root = make_results(tmp_path / "results")
     out = tmp_path / "report"
-    build.report([root], out)
+    build.report([root], out, baseline="ewc")
+    assert "p-values against ewc are" in (out / "methods.md").read_text()
     assert (out / "tables" / "adaptation.csv").is_file() and (out / "figures" / "penalty_ratio.svg").is_file()
     (out / "tables" / "mine.tex").write_text("a thesis's own")
     build.report([root / "preset=plain"], out)

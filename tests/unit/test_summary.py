@@ -119,6 +119,13 @@ def test_an_older_schema_loses_nothing_else(tmp_path):
     assert found.experiment == "german_adaptation"  # from the YAML's first line
 
 
+def test_a_command_that_cannot_be_split_costs_its_words_alone(tmp_path):
+    folder = made_runs.make(tmp_path / "a" / "1")
+    info = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(info | {"command": "python train.py hparams/other.yaml --note 'half"}))
+    assert summary.summarise(folder).experiment == "german_adaptation"  # from the YAML's first line
+
+
 def test_events_with_other_keys_share_columns(tmp_path):
     folder = made_runs.make(tmp_path / "a" / "1")
     train = [
@@ -244,7 +251,8 @@ def test_processes_read_the_same(tmp_path, monkeypatch):
 
 
 def test_no_person_and_no_token_gets_in(tmp_path):
-    folder = made_runs.make(tmp_path / "a" / "1", data_folder="/home/anna/secrets/de", hub="hf_abcdefghijkl")
+    own = {"hub": "hf_abcdefghijkl", "hub_token": "anna-own", "old_data_folder": "/home/anna"}
+    folder = made_runs.make(tmp_path / "a" / "1", data_folder="/home/anna/secrets/de", **own)
     found = summary.summarise(folder)
     kept = repr((found.settings, found.objects, found.asked, found.info, found.problems))
     assert "anna" not in kept and "hf_abc" not in kept and found.settings["data_folder"] == "…/de"

@@ -55,8 +55,9 @@ own = ("edit", "sleep", "model_too", "fail", "preset", "noprogressbar")
 (folder / "overrides.yaml").write_text("".join(f"{k}: {v}\\n" for k, v in given.items() if k not in own))
 test = {"event": "test", "language": "de", "weights": "best", "errors": 2 * errors, "words": 20}
 (folder / "metrics.jsonl").write_text(json.dumps(test) + "\\n")
-head = "id,speaker,words,word_errors,characters,character_errors\\n"
-rows = "".join(f"{i},s,10,{errors},50,{errors}\\n" for i in range(2))
+head = "id,audio,speaker,duration,reference,reference_normalised,hypothesis_normalised,"
+head += "words,word_errors,characters,character_errors\\n"
+rows = "".join(f"{i},{i}.wav,s,1,r,r,h,10,{errors},50,{errors}\\n" for i in range(2))
 (folder / "predictions_test_de_best.csv").write_text(head + rows)
 if given.get("fail") != "late":
     (folder / "results.md").write_text("done")
@@ -219,7 +220,7 @@ def test_all_runs_their_order_threads_logs_and_table(place, monkeypatch):
     assert [(row["method"], float(row["new"]), row["seeds"]) for row in rows] == [
         ("lr=0.2", 20, "1 2"), ("lr=0.4", 40, "1 2"),
     ]  # fmt: skip
-    assert "| lr=0.4 | 2 | 40.00 [40.00, 40.00] |" in (place / out / "table.md").read_text()
+    assert "| lr=0.4 | 2 | 40.00 [40.00, 40.00] | 40.00 ± 0.00 |" in (place / out / "table.md").read_text()
     assert "| lr=0.4 | 2 | 40.00" in said and "2 cells, 4 runs, 0 of them done" in said
 
 

@@ -175,18 +175,29 @@ def test_cost(runs):
 
 
 def test_gpu_hours_and_energy(tmp_path):
-    folder = made_runs.make(tmp_path / "a" / "1")
-    info = json.loads((folder / "run.json").read_text())
-    info["hardware"]["gpus"] = ["NVIDIA H200"] * 2
-    (folder / "run.json").write_text(json.dumps(info))
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    for line in lines:
-        if line["event"] == "train":
-            line["energy_joules"] = 3.6e5
-    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    [row] = read(learning.cost(summary.load([tmp_path])))
-    assert float(row["GPU hours"]) == pytest.approx(2 * 121 / 3600) and float(row["energy (kWh)"]) == pytest.approx(1)
-    assert row["machine"] == "2 x NVIDIA H200"
+    """Of a machine with two GPUs a run uses the one it names, or none; an older run does not say which."""
+    for name, device in (("one", {"device": "cuda:1"}), ("none", {"device": "cpu"}), ("old", {})):
+        folder = made_runs.make(tmp_path / name / "1")
+        info = json.loads((folder / "run.json").read_text()) | device
+        info["hardware"]["gpus"] = ["NVIDIA L4", "NVIDIA H200"]
+        (folder / "run.json").write_text(json.dumps(info))
+        lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        for line in lines:
+            if line["event"] == "train":
+                line["energy_joules"] = 3.6e5
+        (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    runs = summary.load([tmp_path])
+    table = learning.cost(runs)
+    rows = {row["experiment"]: row for row in read(table)}
+    for name, hours, machine in (
+        ("one", 121 / 3600, "NVIDIA H200"), ("none", None, "AMD EPYC, 2 threads"), ("old", 121 / 3600, "NVIDIA L4")
+    ):  # fmt: skip
+        assert rows[name]["machine"] == machine and float(rows[name]["energy (kWh)"]) == pytest.approx(1)
+        assert float(rows[name]["GPU hours"] or "nan") == pytest.approx(hours or math.nan, nan_ok=True)
+    [note] = [note for note in table.notes if note.startswith("Counted as on one GPU")]
+    assert note.endswith("does not say its device: old/1.")
+    [alone] = [run for run in runs if run.name == "none/1"]
+    assert "GPU hours" not in learning.cost([alone]).columns and "GPU" not in learning.cost([alone]).caption
 
 
 def test_hyperparameters_are_differences_only(runs):
@@ -260,6 +271,20 @@ def test_batch_sizes_by_memory(tmp_path):
     ]  # fmt: skip
     assert [float(r["utterances per second"]) for r in rows] == [16, 16]
     assert learning.batch_memory(runs[:1]) is None
+    assert "settings" not in learning.batch_memory(runs).columns
+
+
+def test_batch_sizes_stand_beside_runs_that_are_otherwise_alike(tmp_path):
+    """Each rate by itself; another model of each seed is no other setting; lr 3 was run with one batch size only."""
+    cells = [(lr, size, seed) for lr in (1, 2) for size in (4, 8) for seed in (1, 2)] + [(3, 16, 1)]
+    for lr, size, seed in cells:
+        folder = tmp_path / f"{lr}_{size}" / str(seed)
+        made_runs.make(folder, seed=seed, lr=lr, batch_size=size, model=f"results/dutch/{seed}/model")
+    table = learning.batch_memory(summary.load([tmp_path]))
+    assert [(row["settings"], row["batch size"]) for row in read(table)] == [
+        ("lr=1", "4"), ("lr=1", "8"), ("lr=2", "4"), ("lr=2", "8")
+    ]  # fmt: skip
+    assert table.caption.endswith("8 runs, seeds 1, 2; data: mine (de).")
 
 
 def test_data_and_parameters_and_runs(runs, tmp_path):
@@ -317,6 +342,23 @@ def test_runs_without_usable_predictions_are_named(results, tmp_path):
     assert problems[0]["run"] == "preset=ewc/1" and "predictions_test_de_best.csv: not there" in problems[0]["problem"]
 
 
+@pytest.mark.parametrize("weights", ["best", "before"])
+def test_a_row_that_is_cut_off_costs_its_run_alone(results, tmp_path, weights):
+    root = tmp_path / "cut"
+    shutil.copytree(results, root)
+    path = root / "preset=plain" / "2" / f"predictions_test_nl_{weights}.csv"
+    head, first, second = path.read_text().splitlines()
+    path.write_text(f"{head}\n{first}\n{second[: second.index('goede morgen')]}")
+    runs = summary.load([root])
+    made, left_out = tables.make(runs)
+    assert {row["method"]: row["seeds"] for row in read(made[0])} == {"plain": "1", "ewc": "1", "new_only": "1"}
+    said = f"predictions_test_nl_{weights}.csv: row 2 cannot be read (TypeError: "
+    assert left_out[0].startswith(f"preset=plain/2 is not among the methods: {said}")
+    assert "expected all columns" in left_out[0] and "Delete the file and repeat the run's command" in left_out[0]
+    [problem] = [row for row in read(provenance.problems(runs)) if row["run"] == "preset=plain/2"]
+    assert problem["problem"].startswith(said)
+
+
 def test_seeds_that_differ_in_more_than_the_seed_are_told(tmp_path):
     for seed, lr in ((1, "1e-3"), (2, "1e-4")):
         made_runs.make(tmp_path / "preset=plain" / str(seed), seed=seed, lr=lr)
@@ -354,7 +396,7 @@ def test_what_has_nothing_to_show_is_left_out_and_said(runs, tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "metrics.jsonl").write_text("")  # a run that has just begun
     made, left_out = tables.make(summary.load([tmp_path]))
-    assert [table.name for table in made] == ["problems", "runs"] and len(left_out) == 17
+    assert [table.name for table in made] == ["problems", "runs"] and len(left_out) == 18
 
 
 def test_learning_by_heart_is_no_test(tmp_path):
