@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 import transformers
 
-from carryover import manifest, needs, overfit, presets, profiles, run, settings
+from carryover import ewc, manifest, needs, overfit, presets, profiles, run, settings
 from carryover.brain import Stage, peak_memory_bytes
 from carryover.checkpoint import Checkpointer
 from carryover.flags import overlap
@@ -32,6 +32,7 @@ def main(argv: list[str]) -> int:
     written = presets.scalars(text)
     overrides = presets.apply(names, written) | profiles.overrides(profile) | overrides
     overrides = overfit.overrides(overrides.get("overfit"), written, settings.resolved(text, overrides)) | overrides
+    ewc.check(text, overrides)
     run_what_it_needs(settings.resolved(text, overrides), overrides, run_options)
     if "needs_only" in flags:  # a sweep makes what its runs share before it starts them
         return 0

@@ -232,6 +232,12 @@ def test_bad_input_is_an_error_before_training(german, overrides, says):
     assert "Traceback" not in done.stderr and "Training:" not in done.stderr
 
 
+def test_a_penalty_that_cannot_be_is_an_error_before_the_needed_run(adaptation_run):
+    done = train(adaptation_run | {"preset": "ewc", "lambda": "-1"}, GERMAN)
+    assert done.returncode != 0 and done.stderr.strip().splitlines()[-1].startswith("error: lambda: -1 is no weight")
+    assert "running hparams/dutch_pretrain.yaml first" not in done.stdout
+
+
 def test_an_old_corpus_of_another_alphabet_is_an_error(german, two_languages, tmp_path):
     folder = tmp_path / "greek"
     shutil.copytree(two_languages / "nl", folder)

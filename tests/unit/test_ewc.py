@@ -3,13 +3,14 @@
 import copy
 import weakref
 from contextlib import nullcontext
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from carryover import ewc, fisher
+from carryover import ewc, fisher, presets
 
 
 def network(seed=0):
@@ -461,8 +462,45 @@ def test_nothing_to_remember_is_an_error(make, tmp_path):
         make(1.0, folder=str(tmp_path)).begin(Brain(), Old(0))
 
 
+ADAPTATION = (Path(__file__).parents[2] / "hparams" / "german_adaptation.yaml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "preset, overrides, message",
+    [
+        ("plain", {"lambda": "1e2"}, "lambda: 100.0, but nothing reads it, the penalty is NoPenalty"),
+        ("lwf", {"lambda": "-1"}, "lambda: -1, but nothing reads it"),
+        ("plain", {"penalty": "!new:carryover.ewc.L2SP {lambda_: 2.0}", "lambda": "1"}, "the penalty is L2SP"),
+        ("ewc", {"lambda": "-1"}, "lambda: -1 is no weight"),
+        ("ewc", {"old_language": "null"}, "ewc has nothing to remember; set old_language"),
+        ("mas", {"old_splits": "[valid, test]"}, "mas has nothing to remember"),
+        ("l2sp", {"from_scratch": "True"}, "l2sp would hold random weights"),
+        ("ewc,new_only", {}, "ewc would hold random weights"),
+    ],
+)
+def test_a_penalty_that_cannot_be_meant_is_refused_before_anything_else_is_made(preset, overrides, message):
+    """The YAML's model is not there: nothing but the penalty is made."""
+    with pytest.raises(ValueError, match=message):
+        ewc.check(ADAPTATION, presets.apply(preset.split(","), presets.scalars(ADAPTATION)) | overrides)
+
+
+@pytest.mark.parametrize(
+    "preset, overrides",
+    [
+        *((name, {}) for name in ("plain", "ewc", "mas", "l2sp", "lwf", "replay", "replay_ewc", "joint", "new_only")),
+        ("plain", {"lambda": "0"}),
+        ("ewc", {"lambda": "0", "old_language": "null", "from_scratch": "True"}),
+        ("l2sp", {"old_language": "null"}),
+        ("lwf", {"lambda": "2", "loss_weights": "{ctc: 1.0, kd: !ref <lambda>}"}),
+        ("plain", {"penalty": "!new:carryover.ewc.EWC {lambda_: 1.0, file: there}", "old_splits": "[test]"}),
+    ],
+)
+def test_a_penalty_that_can_be_meant_is_not_refused(preset, overrides):
+    ewc.check(ADAPTATION, presets.apply([preset], presets.scalars(ADAPTATION)) | overrides)
+
+
 def test_the_null_object_has_the_same_face():
     nothing = ewc.NoPenalty()
-    assert nothing.begin(None, None) is None and nothing.add_gradient() is None
+    assert nothing.check({}) is None and nothing.begin(None, None) is None and nothing.add_gradient() is None
     assert nothing.terms() == {} and nothing.values() == {}
-    assert {n for n in dir(nothing) if n[0] != "_"} == {"begin", "terms", "add_gradient", "values"}
+    assert {n for n in dir(nothing) if n[0] != "_"} == {"check", "begin", "terms", "add_gradient", "values"}
