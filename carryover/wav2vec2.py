@@ -104,7 +104,9 @@ def load(
     """
     require_source(source)
     config = AutoConfig.from_pretrained(source)
-    old_size = config.vocab_size
+    size = len(tokenizer.symbols)
+    # null where the model was only pre-trained on audio (w2v-bert-2.0), of which transformers makes no head
+    config.vocab_size = old_size = config.vocab_size or size
     for name in DROPOUTS:
         if hasattr(config, name):  # the families do not all have all of them
             setattr(config, name, dropout)
@@ -113,7 +115,6 @@ def load(
     config.mask_time_prob, config.mask_time_length = mask_time_prob, mask_time_length
     config.mask_feature_prob, config.mask_feature_length = mask_feature_prob, mask_feature_length
     config.ctc_zero_infinity = False
-    size = len(tokenizer.symbols)
     if from_scratch:
         config.vocab_size, config.pad_token_id = size, tokenizer.blank
         model, carried = AutoModelForCTC.from_config(config), 0
