@@ -122,6 +122,10 @@ class RecipeBrain(sb.Brain):
         """What the old model does not have: {parameter's name: its new rows, or None for all of it}."""
         return {}
 
+    def known(self, old_set):
+        """Those utterances of the old language that the old model can write: of them it has something to lose."""
+        return old_set
+
     def log_likelihood(self, batch, labels: str, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """log p(y|x) with its graph and the tokens of y, each (B,); y is the transcript ("gold") or "sampled"."""
         raise NotImplementedError

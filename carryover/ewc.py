@@ -275,8 +275,10 @@ class _Estimated(QuadraticPenalty):
         start = time.time()
         provenance = self.definition | {"weights": old_weights_digest(brain)}
         if self.file is None:
+            old_set = brain.known(old_set)
             n = min(self.samples, len(old_set))
             provenance |= {"samples": n, "seed": self.seed, "data": texts_digest(old_set)}
+            provenance["target_text"] = brain.hparams.target_text.name  # labels are what it makes of the texts
         # the parameters' names, too: with another part of the model frozen the estimate is another file
         key = hashlib.sha256(repr((sorted(provenance.items()), sorted(parameters))).encode()).hexdigest()[:12]
         path = Path(self.file or Path(self.folder) / f"{self.name}-{key}.safetensors")

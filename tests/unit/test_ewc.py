@@ -259,7 +259,8 @@ class Brain:
 
     device = "cpu"
 
-    def __init__(self, seed=0, new=None):
+    def __init__(self, seed=0, new=None, target_text="carryover-1"):
+        self.hparams = SimpleNamespace(target_text=SimpleNamespace(name=target_text))
         self.modules = torch.nn.ModuleDict({"acoustic": network(seed)})
         self.new = {f"acoustic.2.{n}": torch.tensor([2]) for n in ("weight", "bias")} if new is None else new
         self.events, self.estimated = [], 0
@@ -270,6 +271,9 @@ class Brain:
 
     def new_parameters(self):
         return self.new
+
+    def known(self, old_set):
+        return old_set
 
     def _single_utterances(self, dataset, n, seed):
         self.estimated += n
@@ -313,6 +317,16 @@ def test_a_layer_that_is_new_as_a_whole_is_not_held(tmp_path):
     everything = {name: None for name, _ in brain.modules.named_parameters()}
     with pytest.raises(ValueError, match="every parameter is new; there is nothing to remember"):
         penalty.begin(Brain(new=everything), Old())
+
+
+@pytest.mark.parametrize("make", [ewc.EWC, ewc.MAS])
+def test_a_model_that_holds_nothing_is_an_error(make, tmp_path):
+    """As one without a head for the old language: its output does not depend on what is carried over."""
+    brain = Brain()
+    brain.log_likelihood = lambda x, labels, generator: (0.0 * brain.outputs(x).sum(1), torch.ones(len(x)))
+    brain.outputs = lambda x: 0.0 * brain.modules["acoustic"](x)
+    with pytest.raises(ValueError, match="nothing is held; pre-train"):
+        make(1.0, folder=str(tmp_path)).begin(brain, Old())
 
 
 def test_frozen_and_unused_parameters_are_not_held(tmp_path):
@@ -398,7 +412,7 @@ def test_an_estimate_is_made_once_for_a_model_a_corpus_and_a_definition(tmp_path
     assert [begin(brain=b)[0] for b in (frozen, again, moved)] == [5, 0, 5]
     for other in (
         {"labels": "sampled"}, {"fisher_reduction": "mean"}, {"samples": 4}, {"seed": 1}, {"make": ewc.MAS},
-        {"old": Old(text="nee")}, {"brain": Brain(seed=1)},
+        {"old": Old(text="nee")}, {"brain": Brain(seed=1)}, {"brain": Brain(target_text="verbatim")},
     ):  # fmt: skip
         assert begin(**other)[0] > 0, other
     reordered = Old()
