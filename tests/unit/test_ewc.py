@@ -101,22 +101,9 @@ class Pair(tuple):
         return self
 
 
-@pytest.mark.parametrize("gradient", ["in_place", "autograd"])
-@pytest.mark.parametrize("micro_batches", [[8], [2, 2, 2, 2], [4, 2, 1, 1]])
-@pytest.mark.parametrize("fp16_scale", [None, 2.0**14])
-@pytest.mark.parametrize("max_norm", [0.0, 0.05])
-def test_an_update_of_the_brain_is_that_of_the_whole_loss(gradient, micro_batches, fp16_scale, max_norm):
-    """RecipeBrain's own update: accumulation, loss scaling, clipping; against autograd of L_task + penalty."""
+def training_brain(model, penalty, fp16_scale=None, max_norm=0.0):
+    """A RecipeBrain that trains `model` on pairs, by SGD at rate 1."""
     from carryover.brain import RecipeBrain, new_window
-
-    model = network()
-    penalty, F, anchor = held(model, 0.7, gradient=gradient)
-    x, y = torch.randn(8, 6), torch.randn(8, 3)
-
-    reference = copy.deepcopy(model)
-    (squared_error(reference, x, y) + formula(reference, 0.7, F, anchor)).backward()
-    norm = torch.nn.utils.clip_grad_norm_(reference.parameters(), max_norm or torch.inf)
-    assert not max_norm or norm > 2 * max_norm, "nothing is clipped"
 
     class Brain(RecipeBrain):
         def __init__(self):
@@ -124,6 +111,7 @@ def test_an_update_of_the_brain_is_that_of_the_whole_loss(gradient, micro_batche
             self.hparams = SimpleNamespace(penalty=penalty, loss_weights={"mse": 1.0})
             self.optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
             self.optimizers_dict, self.update, self.skipped = {"opt_class": self.optimizer}, 0, 0
+            self.nonfinite_count, self.nonfinite_patience = 0, 3
             self.schedule = SimpleNamespace(apply=lambda optimizer, n: 1.0)
             self.scaler = torch.amp.GradScaler("cpu", init_scale=fp16_scale or 1.0, enabled=fp16_scale is not None)
             self.max_grad_norm, self.window, self.halvings, self.device = max_norm, new_window(), 0, "cpu"
@@ -140,11 +128,52 @@ def test_an_update_of_the_brain_is_that_of_the_whole_loss(gradient, micro_batche
         def units(self, batch):
             return len(batch[0])
 
+    return Brain()
+
+
+@pytest.mark.parametrize("gradient", ["in_place", "autograd"])
+@pytest.mark.parametrize("micro_batches", [[8], [2, 2, 2, 2], [4, 2, 1, 1]])
+@pytest.mark.parametrize("fp16_scale", [None, 2.0**14])
+@pytest.mark.parametrize("max_norm", [0.0, 0.05])
+def test_an_update_of_the_brain_is_that_of_the_whole_loss(gradient, micro_batches, fp16_scale, max_norm):
+    """RecipeBrain's own update: accumulation, loss scaling, clipping; against autograd of L_task + penalty."""
+    model = network()
+    penalty, F, anchor = held(model, 0.7, gradient=gradient)
+    x, y = torch.randn(8, 6), torch.randn(8, 3)
+
+    reference = copy.deepcopy(model)
+    (squared_error(reference, x, y) + formula(reference, 0.7, F, anchor)).backward()
+    norm = torch.nn.utils.clip_grad_norm_(reference.parameters(), max_norm or torch.inf)
+    assert not max_norm or norm > 2 * max_norm, "nothing is clipped"
+
     before = [p.detach().clone() for p in model.parameters()]
     group = [Pair(pair) for pair in zip(x.split(micro_batches), y.split(micro_batches), strict=True)]
-    assert Brain()._fit_group(group)
+    assert training_brain(model, penalty, fp16_scale, max_norm)._fit_group(group)
     for p, old, r in zip(model.parameters(), before, reference.parameters(), strict=True):
         torch.testing.assert_close(old - p.detach(), r.grad, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("fp16_scale", [None, 2.0**14])
+def test_a_penalty_that_is_not_finite_moves_no_weight_and_ends_the_run(fp16_scale):
+    """The scaler of fp16 looks at gradients before the penalty's is there."""
+    model = network()
+    penalty, *_ = held(model, 0.7)
+    penalty._held[0][1][0, 0] = torch.inf
+    before = [p.detach().clone() for p in model.parameters()]
+    brain, pair = training_brain(model, penalty, fp16_scale), Pair((torch.randn(8, 6), torch.randn(8, 3)))
+    assert [brain._fit_group([pair]) for _ in range(3)] == [False] * 3 and brain.skipped == 3
+    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+    with pytest.raises(FloatingPointError, match="more than nonfinite_patience"):
+        brain._fit_group([pair])
+
+
+def test_an_overflow_of_fp16_lowers_the_scale_and_is_not_counted_as_a_fault():
+    brain, pair = (
+        training_brain(network(), ewc.NoPenalty(), 2.0**127),
+        Pair((torch.randn(8, 6), torch.full((8, 3), 1e5))),
+    )
+    assert not brain._fit_group([pair]) and brain.scaler.get_scale() == 2.0**126
+    assert (brain.skipped, brain.nonfinite_count, brain.update) == (1, 0, 0)
 
 
 def _ddp_worker(rank, folder):
