@@ -302,6 +302,7 @@ class _Estimated(QuadraticPenalty):
         return found
 
     @torch.no_grad()
+    @fisher.no_tf32()
     def _check_padding(self, brain, old_set, n: int) -> None:
         """Raise where utterances are not in a batch what they are alone (their gradients would not be, either)."""
         batch = self.value(brain, next(brain.utterances(old_set, n, self.seed, self.batch_size)))
