@@ -149,7 +149,7 @@ def run_what_it_needs(values: dict, overrides: dict[str, str], run_options: dict
 if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
-    except (settings.SettingsError, FileNotFoundError, ValueError, MemoryError) as error:
+    except (settings.SettingsError, FileNotFoundError, ValueError, MemoryError, ImportError) as error:
         sys.exit(f"error: {error}")
     except subprocess.CalledProcessError as error:
         sys.exit(f"error: the run that is needed first ended with status {error.returncode}; its message stands above")

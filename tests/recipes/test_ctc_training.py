@@ -220,6 +220,7 @@ def test_batches_of_similar_length_have_less_padding_and_resume_in_their_order(c
     [
         ({"penalty": "!new:carryover.ewc.EWC {lambda_: 1.0}", "old_language": "null"}, "has nothing to remember"),
         ({"penalty": "!new:carryover.ewc.EWC {lambda_: -1.0}"}, "lambda: -1.0"),
+        ({"penalty": "!new:carryover.ewc.EVC {lambda_: 1.0}"}, "error: There is no such class as carryover.ewc.EVC"),
         ({"replay": "!new:carryover.replay.Replay {share: 0.1}", "old_splits": "[test]"}, "nothing to repeat"),
         ({"alphabet": '"abcdefghijklmnopqrstuvwxyzäß"'}, "a vocabulary that shrinks"),
         ({"old_language": "de"}, "is the new language, too"),
