@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 import transformers
 
-from carryover import manifest, needs, overfit, presets, profiles, run, settings
+from carryover import ewc, manifest, needs, overfit, presets, profiles, run, settings
 from carryover.brain import Stage, peak_memory_bytes
 from carryover.checkpoint import Checkpointer
 from carryover.flags import overlap
@@ -35,6 +35,7 @@ def main(argv: list[str]) -> int:
     asked, overrides = overrides, presets.apply(names, written) | profiles.overrides(profile) | overrides
     gate = overfit.overrides(asked.get("overfit"), written, settings.resolved(text, overrides))
     overrides |= gate | asked  # the gate switches off what a preset switched on
+    ewc.check(text, overrides)
     run_what_it_needs(settings.resolved(text, overrides), asked, run_options)
     if "needs_only" in flags:  # a sweep makes what its runs share before it starts them
         return 0
@@ -152,7 +153,7 @@ def run_what_it_needs(values: dict, asked: dict[str, str], run_options: dict) ->
 if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
-    except (settings.SettingsError, FileNotFoundError, ValueError, MemoryError) as error:
+    except (settings.SettingsError, FileNotFoundError, ValueError, MemoryError, ImportError) as error:
         sys.exit(f"error: {error}")
     except subprocess.CalledProcessError as error:
         sys.exit(f"error: the run that is needed first ended with status {error.returncode}; its message stands above")

@@ -122,6 +122,10 @@ class RecipeBrain(sb.Brain):
         """What the old model does not have: {parameter's name: its new rows, or None for all of it}."""
         return {}
 
+    def known(self, old_set):
+        """Those utterances of the old language that the old model can write: of them it has something to lose."""
+        return old_set
+
     def log_likelihood(self, batch, labels: str, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """log p(y|x) with its graph and the tokens of y, each (B,); y is the transcript ("gold") or "sampled"."""
         raise NotImplementedError
@@ -349,14 +353,17 @@ class RecipeBrain(sb.Brain):
         self.hparams.penalty.add_gradient()
         trainable = [p for p in self.modules.parameters() if p.requires_grad]
         norm = torch.nn.utils.clip_grad_norm_(trainable, self.max_grad_norm or math.inf).item()
-        if not math.isfinite(norm) and not self.scaler.is_enabled():
-            return self._skip_update(f"gradient norm {norm}")
-        self.scaler.step(self.optimizer)  # skipped by the scaler itself where fp16 overflowed
-        self.scaler.update()
-        self.zero_grad(set_to_none=True)
         if not math.isfinite(norm):
+            scale = self.scaler.get_scale()
+            self.scaler.update()
+            if self.scaler.get_scale() >= scale:  # not fp16's overflow, which a lower scale mends: it would come again
+                return self._skip_update(f"gradient norm {norm}")
+            self.zero_grad(set_to_none=True)
             self.skipped += 1
             return False
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.zero_grad(set_to_none=True)
         self.update += 1
         self.optimizer_step = self.update  # SpeechBrain's name for it
         self.window["grad_norm"] += norm

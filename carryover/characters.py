@@ -89,7 +89,10 @@ class Characters:
         return {char for char in text if not set(self._inside(char)) <= self._ids.keys()}
 
     def _inside(self, text: str) -> str:
-        return text.upper() if self.upper else text
+        if not self.upper:
+            return text
+        # ß in capitals is SS: two units that one character cannot have
+        return "".join(char.upper() if len(char.upper()) == 1 else char for char in text)
 
     def encode(self, text: str) -> list[int]:
         """Text -> ids, one a character.

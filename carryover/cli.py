@@ -186,7 +186,7 @@ def main() -> None:
     """Entry point of the console command; a wrong input ends in one line, not in a traceback."""
     try:
         app()
-    except (FileNotFoundError, ValueError) as error:
+    except (FileNotFoundError, ValueError, ImportError) as error:
         sys.exit(f"error: {error}")
 
 

@@ -106,7 +106,7 @@ class BeamSearch:
             missing = [name for name in ("kenlm", "pygtrie") if importlib.util.find_spec(name) is None]
             if missing:
                 raise ImportError(
-                    f"lm: {lm} needs {' and '.join(missing)}: pip install carryover[lm] (kenlm is compiled: it takes "
+                    f"lm: {lm} needs {' and '.join(missing)}: pip install -e '.[lm]' (kenlm is compiled: it takes "
                     "g++ and some minutes), or decode without lm"
                 )
         self._searcher = _Searcher(

@@ -80,7 +80,18 @@ class LwF:
         self.teacher = copy.deepcopy(model).eval().requires_grad_(False)
 
     def terms(self, inputs, logits, frames, symbols, ids):
-        """{"kd": `divergence` of the old model's posteriors}; arguments as NoDistillation's."""
+        """{"kd": `divergence` of the old model's posteriors}; arguments as NoDistillation's.
+
+        Raises
+        ------
+        ValueError
+            Where the old model has none of the units: nothing would be compared.
+        """
+        if not symbols:
+            raise ValueError(
+                "distillation: LwF has nothing to compare, the model that is carried over has no head; pre-train it on "
+                "the old language first (hparams/dutch_pretrain.yaml)"
+            )
         with torch.no_grad():
             old, _ = self.teacher(*inputs)  # (B, T, V)
         return {"kd": divergence(old[..., symbols], logits[..., symbols], frames, self.temperature)}

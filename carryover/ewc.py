@@ -17,11 +17,40 @@ from pathlib import Path
 
 import torch
 
-from carryover import fisher
+from carryover import fisher, settings
+
+
+def check(text: str, overrides: dict[str, str]) -> None:
+    """Raise where a YAML's penalty cannot be meant: it is made for that alone, before what costs time.
+
+    Parameters
+    ----------
+    text : str
+        The YAML.
+    overrides : dict
+        YAML text by key, of presets and the command line.
+
+    Raises
+    ------
+    ValueError
+        For a lambda that nothing reads (the run would be one without it, under another name), and what the penalty
+        itself refuses: as it is made, and in its `check`.
+    """
+    keys = ("lambda", "penalty", "from_scratch", "old_language", "old_splits")
+    values = settings.load_only(text, overrides, keys)
+    if values.get("lambda") and not settings.is_read("lambda", text, overrides):
+        raise ValueError(
+            f"lambda: {values['lambda']}, but nothing reads it, the penalty is {type(values['penalty']).__name__}; "
+            "give a penalty with lambda_: !ref <lambda> (--preset ewc, mas, l2sp or replay_ewc), or lambda 0"
+        )
+    values["penalty"].check(values)
 
 
 class NoPenalty:
     """Nothing holds the weights: plain fine-tuning."""
+
+    def check(self, values: dict) -> None:
+        """Raise ValueError where the YAML's from_scratch, old_language and old_splits (`values`) rule it out."""
 
     def begin(self, brain, old_set) -> None:
         """Called once the old weights are loaded, before the first update or the resume."""
@@ -70,12 +99,26 @@ class QuadraticPenalty:
         self.lambda_, self.gradient, self.storage = float(lambda_), gradient, storage
         self._held = []
 
+    def check(self, values: dict) -> None:
+        """Raise ValueError where the weights are random: with a penalty they would be held where they are."""
+        if self.lambda_ and values.get("from_scratch"):
+            raise ValueError(
+                f"penalty: {self.name} would hold random weights (from_scratch: True); carry a model over "
+                "(from_scratch: False), or give lambda 0"
+            )
+
     def importance(self, brain, old_set, parameters: dict) -> dict[str, torch.Tensor]:
         """F by parameter name."""
         raise NotImplementedError
 
     def begin(self, brain, old_set) -> None:
-        """Take the weights as they are for theta*, and get F; what the old model does not have gets F = 0."""
+        """Take the weights as they are for theta*, and get F; what the old model does not have gets F = 0.
+
+        Raises
+        ------
+        ValueError
+            Where nothing would be held: every parameter is new, or F is zero throughout.
+        """
         if not self.lambda_:
             return
         new = brain.new_parameters()  # None: the whole tensor; otherwise rows
@@ -88,6 +131,11 @@ class QuadraticPenalty:
             if name in importance:
                 importance[name][rows] = 0.0
         self.hold(parameters, importance)
+        if not self._held:
+            raise ValueError(
+                f"{self.name}: no parameter means anything for the old language, so nothing is held; pre-train the "
+                "model on it first (hparams/dutch_pretrain.yaml), or give lambda 0"
+            )
 
     def hold(self, parameters: dict[str, torch.nn.Parameter], importance: dict[str, torch.Tensor]) -> None:
         """Keep theta* = the parameters' present values, and F (shapes as the parameters').
@@ -187,6 +235,7 @@ class _Estimated(QuadraticPenalty):
     """
 
     definition = {}
+    nothing = "nothing to remember; set old_language and old_data_folder, and let old_splits hold train"
 
     def __init__(
         self,
@@ -207,6 +256,11 @@ class _Estimated(QuadraticPenalty):
         self.samples, self.seed, self.folder, self.file = samples, seed, folder, file
         self.batch_size = batch_size
 
+    def check(self, values):
+        super().check(values)
+        if self.lambda_ and self.file is None and not (values["old_language"] and "train" in values["old_splits"]):
+            raise ValueError(f"penalty: {self.name} has {self.nothing}")
+
     def estimate(self, brain, utterances, total: int, parameters: dict) -> dict[str, torch.Tensor]:
         """F over an iterable of batches."""
         raise NotImplementedError
@@ -217,15 +271,14 @@ class _Estimated(QuadraticPenalty):
 
     def importance(self, brain, old_set, parameters):
         if old_set is None and self.file is None:
-            raise ValueError(
-                f"penalty: {self.name} has nothing to remember; set old_language and old_data_folder, and let "
-                "old_splits hold train"
-            )
+            raise ValueError(f"penalty: {self.name} has {self.nothing}")
         start = time.time()
         provenance = self.definition | {"weights": old_weights_digest(brain)}
         if self.file is None:
+            old_set = brain.known(old_set)
             n = min(self.samples, len(old_set))
             provenance |= {"samples": n, "seed": self.seed, "data": texts_digest(old_set)}
+            provenance["target_text"] = brain.hparams.target_text.name  # labels are what it makes of the texts
         # the parameters' names, too: with another part of the model frozen the estimate is another file
         key = hashlib.sha256(repr((sorted(provenance.items()), sorted(parameters))).encode()).hexdigest()[:12]
         path = Path(self.file or Path(self.folder) / f"{self.name}-{key}.safetensors")
@@ -249,6 +302,7 @@ class _Estimated(QuadraticPenalty):
         return found
 
     @torch.no_grad()
+    @fisher.no_tf32()
     def _check_padding(self, brain, old_set, n: int) -> None:
         """Raise where utterances are not in a batch what they are alone (their gradients would not be, either)."""
         batch = self.value(brain, next(brain.utterances(old_set, n, self.seed, self.batch_size)))

@@ -10,6 +10,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterable
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +22,20 @@ from tqdm import tqdm
 from carryover.per_example import PerExampleGradients
 
 Tensors = dict[str, torch.Tensor]
+
+
+@contextmanager
+def no_tf32():
+    """Products of float32 in float32: on a GPU SpeechBrain's import allows TF32, with 10 bits of mantissa for 23."""
+    backends = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    before = [backend.allow_tf32 for backend in backends]
+    try:
+        for backend in backends:
+            backend.allow_tf32 = False
+        yield
+    finally:
+        for backend, allowed in zip(backends, before, strict=True):
+            backend.allow_tf32 = allowed
 
 
 def fisher(
@@ -91,6 +106,7 @@ def squared_norm(outputs: torch.Tensor, batched: bool = True) -> torch.Tensor:
     return outputs.float().square().reshape(len(outputs) if batched else 1, -1).sum(1)
 
 
+@no_tf32()
 def _mean_over_utterances(parameters, function, utterances, total, modules, add) -> Tensors:
     sums = {name: torch.zeros_like(p, dtype=torch.float32) for name, p in parameters.items()}
     gradients_of = partial(_single, parameters) if modules is None else PerExampleGradients(modules, parameters)

@@ -184,7 +184,7 @@ class LoRA:
         try:
             import peft  # an extra: only who asks for LoRA needs it
         except ModuleNotFoundError as error:
-            raise ModuleNotFoundError("lora: needs peft: pip install 'carryover[lora]'", name="peft") from error
+            raise ModuleNotFoundError("lora: needs peft: pip install -e '.[lora]'", name="peft") from error
         self.peft = peft
         self.config = peft.LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(targets), lora_dropout=0.0)
 

@@ -92,7 +92,7 @@ class WandB:
 
     def __init__(self, **options):
         if importlib.util.find_spec("wandb") is None:
-            raise ImportError("tracker: WandB needs the package wandb: pip install carryover[wandb]")
+            raise ImportError("tracker: WandB needs the package wandb: pip install -e '.[wandb]'")
         self.options, self.run = options, None
 
     def log(self, event: dict) -> None:

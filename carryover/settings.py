@@ -115,10 +115,27 @@ def override(text: str, overrides: dict[str, str]) -> str:
     return out.getvalue()
 
 
+def _resolved_tree(text: str, overrides: dict[str, str]):
+    return YAML().load(resolve_references(override(text, overrides)).getvalue())
+
+
 def resolved(text: str, overrides: dict[str, str]) -> dict[str, str | float | int | bool | None]:
     """The plain values of a YAML's top level under overrides, references resolved; no object is made."""
-    tree = YAML().load(resolve_references(override(text, overrides)).getvalue())
+    tree = _resolved_tree(text, overrides)
     return {key: value for key, value in tree.items() if isinstance(value, (str, float, int, type(None)))}
+
+
+def load_only(text: str, overrides: dict[str, str], keys: tuple[str, ...]) -> dict:
+    """Make the values and objects of some keys alone, which refer to plain values only; a missing key is left out."""
+    tree, out = _resolved_tree(text, overrides), io.StringIO()
+    YAML().dump({key: tree[key] for key in keys if key in tree}, out)
+    return load_hyperpyyaml(out.getvalue())
+
+
+def is_read(key: str, text: str, overrides: dict[str, str]) -> bool:
+    """Whether a value of the YAML under overrides refers to a key; comments do not count."""
+    events = yaml.parse(override(text, overrides))
+    return any(isinstance(e, yaml.ScalarEvent) and e.tag == "!ref" and f"<{key}>" in e.value for e in events)
 
 
 def load(text: str, overrides: dict[str, str]) -> dict:

@@ -1,13 +1,11 @@
 """wav2vec2, HuBERT, WavLM and w2v-BERT as transformers has them, with a CTC head that can grow by new symbols."""
 
-from pathlib import Path
-
 import torch
 from transformers import AutoConfig, AutoModelForCTC
 from transformers.utils import cached_file
 from transformers.utils import logging as hf_logging
 
-from carryover.characters import Characters
+from carryover.characters import Characters, Pieces
 from carryover.source import require_source
 
 # the names that these four families give to the probabilities of the YAML
@@ -100,11 +98,13 @@ def load(
     FileNotFoundError
         When `source` is neither a folder with a model nor a name that the hub answers.
     ValueError
-        When the model has units that the tokenizer lacks.
+        When the model has units that the tokenizer lacks, or has at other places, or that nothing names.
     """
     require_source(source)
     config = AutoConfig.from_pretrained(source)
-    old_size = config.vocab_size
+    size = len(tokenizer.symbols)
+    # null where the model was only pre-trained on audio (w2v-bert-2.0), of which transformers makes no head
+    config.vocab_size = old_size = config.vocab_size or size
     for name in DROPOUTS:
         if hasattr(config, name):  # the families do not all have all of them
             setattr(config, name, dropout)
@@ -113,7 +113,6 @@ def load(
     config.mask_time_prob, config.mask_time_length = mask_time_prob, mask_time_length
     config.mask_feature_prob, config.mask_feature_length = mask_feature_prob, mask_feature_length
     config.ctc_zero_infinity = False
-    size = len(tokenizer.symbols)
     if from_scratch:
         config.vocab_size, config.pad_token_id = size, tokenizer.blank
         model, carried = AutoModelForCTC.from_config(config), 0
@@ -132,12 +131,30 @@ def load(
                 f"alphabet: {size} symbols, but {source} writes {carried}; a vocabulary that shrinks would forget "
                 "them: let the new alphabet hold all old symbols"
             )
+        if carried:
+            require_symbols(source, tokenizer, carried)
         grow_head(model, size, carried)
         model.config.vocab_size, model.config.pad_token_id = size, tokenizer.blank
         print(report(source, tokenizer, carried, info))
     if freeze_feature_encoder and hasattr(model, "freeze_feature_encoder"):
         model.freeze_feature_encoder()
     return CTCModel(model, [] if from_scratch else list(range(carried, size)), masked)
+
+
+def require_symbols(source: str, tokenizer, carried: int) -> None:
+    """Raise ValueError where the `carried` rows of a checkpoint's head are not of the tokenizer's first symbols."""
+    old = old_symbols(source)
+    if old is None:
+        raise ValueError(
+            f"{source}: its head has {carried} units, and neither vocab.json nor {Pieces.FILE} says what they stand "
+            "for; put there the one that the model was trained with"
+        )
+    differ = [f"{i}: {a!r}, {b!r}" for i, (a, b) in enumerate(zip(old.symbols, tokenizer.symbols)) if a != b]  # noqa: B905
+    if differ or len(old.symbols) != carried:
+        raise ValueError(
+            f"{source}: the {carried} units of its head are not the tokenizer's first; they differ in "
+            f"{'; '.join(differ[:3]) or 'number'} (unit: there, here). Let carryover.wav2vec2.tokenizer read them"
+        )
 
 
 def grow_head(model, size: int, carried: int) -> None:
@@ -173,19 +190,33 @@ def report(source: str, tokenizer, carried: int, info: dict) -> str:
     return "\n".join(lines)
 
 
-def tokenizer(source: str, alphabet: str, from_scratch: bool = False) -> Characters:
+def old_symbols(source: str) -> Characters | Pieces | None:
+    """What the units of a checkpoint's head stand for; None where it does not say, as one pre-trained on audio only."""
+    pieces, vocabulary = (
+        cached_file(source, name, _raise_exceptions_for_missing_entries=False) for name in (Pieces.FILE, "vocab.json")
+    )
+    if pieces:
+        return Pieces(pieces)
+    return Characters.from_folder(source, AutoConfig.from_pretrained(source).vocab_size) if vocabulary else None
+
+
+def tokenizer(source: str, alphabet: str, from_scratch: bool = False) -> Characters | Pieces:
     """The symbols to write: those of the model that is carried over, at their places, then what the alphabet adds.
 
     Raises
     ------
     ValueError
-        When the alphabet lacks symbols of the old model (see Characters.grow).
+        When the alphabet lacks symbols of the old model (see Characters.grow), or adds some to SentencePiece's pieces.
     """
     require_source(source)
-    has_symbols = (Path(source) / "vocab.json").exists() or (
-        not Path(source).is_dir()
-        and cached_file(source, "vocab.json", _raise_exceptions_for_missing_entries=False) is not None
-    )
-    if from_scratch or not has_symbols:  # a checkpoint that was only pre-trained on audio has no symbols
+    old = None if from_scratch else old_symbols(source)
+    if old is None:
         return Characters(alphabet)
-    return Characters.from_folder(source, AutoConfig.from_pretrained(source).vocab_size).grow(alphabet)
+    if isinstance(old, Characters):
+        return old.grow(alphabet)
+    if new := old.unknown(alphabet):
+        raise ValueError(
+            f"alphabet: no piece of {old.model_file} has {' '.join(sorted(new))}, and a trained model gets no new "
+            "pieces; train them on the texts of both languages, or leave these characters out"
+        )
+    return old

@@ -21,6 +21,11 @@ class CTCBrain(CTCRecipeBrain):
     Read from `hparams` besides CTCRecipeBrain's: features, augmentation, distillation.
     """
 
+    def __init__(self, modules=None, opt_class=None, hparams=None, run_opts=None, checkpointer=None):
+        super().__init__(modules, opt_class, hparams, run_opts, checkpointer)
+        if self.hparams.old_language:
+            self.require_alphabet(Path(self.hparams.output_folder) / "manifests" / self.hparams.old_language)
+
     def compute_forward(self, batch, stage):
         """-> log-probabilities (B, T, V); `self.frames` (B,) of them are heard."""
         self.inputs = self.features(batch, stage)
@@ -57,8 +62,6 @@ class CTCBrain(CTCRecipeBrain):
     # ---- the old language ----
 
     def begin(self, old_set):
-        if self.hparams.old_language:
-            self.require_alphabet(Path(self.hparams.output_folder) / "manifests" / self.hparams.old_language)
         super().begin(old_set)
         self.hparams.distillation.begin(self.modules.acoustic)
 
@@ -69,11 +72,21 @@ class CTCBrain(CTCRecipeBrain):
         """
         done = manifest.read_done(folder) or {"rejected": {}, "counts": {}}
         unknown, utterances = done["rejected"].get(UNKNOWN, 0), sum(done["counts"].values())
-        if unknown > 0.01 * utterances:
+        require_few(unknown, utterances, f"{UNKNOWN} (see {folder / 'rejected.csv'})")
+
+    def known(self, old_set):
+        if not self.old_units():
             raise ValueError(
-                f"old_language: {unknown} of {utterances} utterances hold {UNKNOWN} (see {folder / 'rejected.csv'}); "
-                "the old model cannot have learned them: check old_language and old_data_folder, or add the symbols"
+                "penalty: the model that is carried over has no head, so it knows nothing of the old language; "
+                "pre-train it on that first (hparams/dutch_pretrain.yaml), or hold all weights alike (--preset l2sp)"
             )
+        new = set(self.modules.acoustic.new_units)
+        found = old_set.filtered_sorted(key_test={"tokens": lambda tokens: new.isdisjoint(tokens.tolist())})
+        strange, what = len(old_set) - len(found), "symbols that are new to the old model"
+        require_few(strange, len(old_set), what)
+        if strange:
+            print(f"Left out of the importance: {strange} of {len(old_set)} utterances, which hold {what}")
+        return found
 
     def new_parameters(self):
         found = self.modules.acoustic.new_parameters()
@@ -102,6 +115,15 @@ class CTCBrain(CTCRecipeBrain):
         self.modules.acoustic.hf.save_pretrained(folder)
         self.hparams.tokenizer.save(folder)
         self.hparams.features.extractor.save_pretrained(folder)
+
+
+def require_few(strange: int, utterances: int, what: str) -> None:
+    """Raise ValueError where more than 1 % of the old language's utterances hold `what`."""
+    if strange > 0.01 * utterances:
+        raise ValueError(
+            f"old_language: {strange} of {utterances} utterances hold {what}; the old model cannot have learned them: "
+            "check old_language and old_data_folder, or pre-train with these symbols in the alphabet"
+        )
 
 
 @dataclass

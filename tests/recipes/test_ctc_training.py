@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForCTC, Wav2Vec2CTCTokenizer
+from transformers import AutoConfig, AutoModel, AutoModelForCTC, Wav2Vec2CTCTokenizer
 
-from carryover import presets
+from carryover import manifest, presets
 
 from .helpers import Stage, batches, events, kill_at, make_brain, train
 
@@ -220,6 +220,7 @@ def test_batches_of_similar_length_have_less_padding_and_resume_in_their_order(c
     [
         ({"penalty": "!new:carryover.ewc.EWC {lambda_: 1.0}", "old_language": "null"}, "has nothing to remember"),
         ({"penalty": "!new:carryover.ewc.EWC {lambda_: -1.0}"}, "lambda: -1.0"),
+        ({"penalty": "!new:carryover.ewc.EVC {lambda_: 1.0}"}, "error: There is no such class as carryover.ewc.EVC"),
         ({"replay": "!new:carryover.replay.Replay {share: 0.1}", "old_splits": "[test]"}, "nothing to repeat"),
         ({"alphabet": '"abcdefghijklmnopqrstuvwxyzäß"'}, "a vocabulary that shrinks"),
         ({"old_language": "de"}, "is the new language, too"),
@@ -232,6 +233,12 @@ def test_bad_input_is_an_error_before_training(german, overrides, says):
     assert "Traceback" not in done.stderr and "Training:" not in done.stderr
 
 
+def test_a_penalty_that_cannot_be_is_an_error_before_the_needed_run(adaptation_run):
+    done = train(adaptation_run | {"preset": "ewc", "lambda": "-1"}, GERMAN)
+    assert done.returncode != 0 and done.stderr.strip().splitlines()[-1].startswith("error: lambda: -1 is no weight")
+    assert "running hparams/dutch_pretrain.yaml first" not in done.stdout
+
+
 def test_an_old_corpus_of_another_alphabet_is_an_error(german, two_languages, tmp_path):
     folder = tmp_path / "greek"
     shutil.copytree(two_languages / "nl", folder)
@@ -239,7 +246,55 @@ def test_an_old_corpus_of_another_alphabet_is_an_error(german, two_languages, tm
     (folder / "manifest.tsv").write_text(text.replace("twee", "δύο"), encoding="utf-8")
     done = train(german | {"old_data_folder": str(folder)}, GERMAN)
     assert done.returncode != 0 and "utterances hold symbols that are not in the alphabet" in done.stderr
+    assert (
+        "Testing" not in done.stderr
+        and not (Path(german["output_root"]) / "german_adaptation" / "1234" / "predictions_test_nl_before.csv").exists()
+    ), "it is found before anything is tested"
     assert "Traceback" not in done.stderr and "Training:" not in done.stderr
+
+
+def test_old_utterances_with_new_symbols_have_no_part_in_the_importance(german, capsys):
+    brain, hparams, manifests = make_brain(german, yaml="german_adaptation")
+    [row, *_] = manifest.load(prepared_old(hparams, manifests.parent)).values()
+
+    def old(n, strange):
+        rows = {f"u{i}": row | {"ID": f"u{i}", "text": "ä twee" if i < strange else row["text"]} for i in range(n)}
+        return brain.dataset(rows, [brain.recording(), brain.target()])
+
+    assert brain.known(old(200, 2)).data_ids == [f"u{i}" for i in range(2, 200)]
+    assert "2 of 200 utterances, which hold symbols that are new to the old model" in capsys.readouterr().out
+    every = old(200, 0)
+    assert brain.known(every).data_ids == every.data_ids
+    with pytest.raises(ValueError, match="3 of 200 utterances hold symbols that are new to the old model"):
+        brain.known(old(200, 3))
+
+
+@pytest.fixture
+def headless(german, tiny_ctc, tmp_path):
+    """Overrides of a German run from a model that was only pre-trained on audio, as the hub has them."""
+    folder = tmp_path / "headless"
+    shutil.copytree(tiny_ctc, folder)
+    config = AutoConfig.from_pretrained(tiny_ctc)
+    AutoModel.from_config(config).save_pretrained(folder)
+    config.vocab_size = None
+    config.save_pretrained(folder)
+    return german | {"model": str(folder)}
+
+
+def test_a_model_without_a_head_can_be_trained_and_has_nothing_to_remember(headless, tmp_path):
+    brain, hparams, manifests = make_brain(headless, yaml="german_adaptation")
+    size = len(hparams["tokenizer"].symbols)
+    assert brain.modules.acoustic.new_units == list(range(size)) and brain.modules.acoustic.hf.config.vocab_size == size
+    fit = {"train_set": brain.read(manifests / "train.csv"), "train_loader_kwargs": {"batch_size": 4}}
+    old = brain.read(prepared_old(hparams, manifests.parent))
+    for kind in ("EWC", "MAS"):
+        brain, *_ = make_brain(headless | penalty(kind, tmp_path), yaml="german_adaptation")
+        with pytest.raises(ValueError, match="has no head, so it knows nothing of the old language"):
+            brain.fit(range(1, 2), old_set=old, **fit)
+    lwf = {"distillation": "!new:carryover.distillation.LwF"}
+    brain, *_ = make_brain(headless | lwf, yaml="german_adaptation")
+    with pytest.raises(ValueError, match="LwF has nothing to compare"):
+        brain.fit(range(1, 2), **fit)
 
 
 def test_impossible_and_unknown_targets_are_rejected_with_a_reason(ctc_run, two_languages):

@@ -123,6 +123,9 @@ def test_a_vocabulary_in_capitals(tmp_path):
     assert characters.encode("ab a") == theirs("ab a").input_ids == [2, 3, 1, 2]
     assert characters.decode([2, 3, 1, 2]) == theirs.decode([2, 3, 1, 2]) == "ab a"
     assert characters.grow("abc").symbols[2:] == ["A", "B", "C"]
+    grown = characters.grow("abßäs")  # ß in capitals is SS
+    assert grown.symbols[2:] == ["A", "B", "ß", "Ä", "S"] and grown.encode("ßä") == [4, 5]
+    assert grown.decode([4, 5, 6]) == "ßäs" and characters.unknown("aß") == {"ß"}
 
 
 def test_growing_keeps_the_old_rows_and_refuses_to_shrink(tmp_path):

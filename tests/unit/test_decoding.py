@@ -14,7 +14,7 @@ from carryover.decoding import BeamSearch, Greedy
 
 needs_kenlm = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("kenlm", "pygtrie")),
-    reason="kenlm is not installed: pip install carryover[lm]",
+    reason="kenlm is not installed: pip install -e '.[lm]'",
 )
 EXACT = {
     "beam_size": 10_000,
@@ -202,7 +202,7 @@ def with_kenlm(monkeypatch):
 
 def test_without_kenlm_the_error_says_what_to_install(arpa, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ImportError, match=r"pip install carryover\[lm\]"):
+    with pytest.raises(ImportError, match=r"pip install -e '\.\[lm\]'"):
         BeamSearch(CHARACTERS, lm=arpa)
     BeamSearch(CHARACTERS)
 

@@ -3,13 +3,14 @@
 import copy
 import weakref
 from contextlib import nullcontext
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from carryover import ewc, fisher
+from carryover import ewc, fisher, presets
 
 
 def network(seed=0):
@@ -100,22 +101,9 @@ class Pair(tuple):
         return self
 
 
-@pytest.mark.parametrize("gradient", ["in_place", "autograd"])
-@pytest.mark.parametrize("micro_batches", [[8], [2, 2, 2, 2], [4, 2, 1, 1]])
-@pytest.mark.parametrize("fp16_scale", [None, 2.0**14])
-@pytest.mark.parametrize("max_norm", [0.0, 0.05])
-def test_an_update_of_the_brain_is_that_of_the_whole_loss(gradient, micro_batches, fp16_scale, max_norm):
-    """RecipeBrain's own update: accumulation, loss scaling, clipping; against autograd of L_task + penalty."""
+def training_brain(model, penalty, fp16_scale=None, max_norm=0.0):
+    """A RecipeBrain that trains `model` on pairs, by SGD at rate 1."""
     from carryover.brain import RecipeBrain, new_window
-
-    model = network()
-    penalty, F, anchor = held(model, 0.7, gradient=gradient)
-    x, y = torch.randn(8, 6), torch.randn(8, 3)
-
-    reference = copy.deepcopy(model)
-    (squared_error(reference, x, y) + formula(reference, 0.7, F, anchor)).backward()
-    norm = torch.nn.utils.clip_grad_norm_(reference.parameters(), max_norm or torch.inf)
-    assert not max_norm or norm > 2 * max_norm, "nothing is clipped"
 
     class Brain(RecipeBrain):
         def __init__(self):
@@ -123,6 +111,7 @@ def test_an_update_of_the_brain_is_that_of_the_whole_loss(gradient, micro_batche
             self.hparams = SimpleNamespace(penalty=penalty, loss_weights={"mse": 1.0})
             self.optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
             self.optimizers_dict, self.update, self.skipped = {"opt_class": self.optimizer}, 0, 0
+            self.nonfinite_count, self.nonfinite_patience = 0, 3
             self.schedule = SimpleNamespace(apply=lambda optimizer, n: 1.0)
             self.scaler = torch.amp.GradScaler("cpu", init_scale=fp16_scale or 1.0, enabled=fp16_scale is not None)
             self.max_grad_norm, self.window, self.halvings, self.device = max_norm, new_window(), 0, "cpu"
@@ -139,11 +128,52 @@ def test_an_update_of_the_brain_is_that_of_the_whole_loss(gradient, micro_batche
         def units(self, batch):
             return len(batch[0])
 
+    return Brain()
+
+
+@pytest.mark.parametrize("gradient", ["in_place", "autograd"])
+@pytest.mark.parametrize("micro_batches", [[8], [2, 2, 2, 2], [4, 2, 1, 1]])
+@pytest.mark.parametrize("fp16_scale", [None, 2.0**14])
+@pytest.mark.parametrize("max_norm", [0.0, 0.05])
+def test_an_update_of_the_brain_is_that_of_the_whole_loss(gradient, micro_batches, fp16_scale, max_norm):
+    """RecipeBrain's own update: accumulation, loss scaling, clipping; against autograd of L_task + penalty."""
+    model = network()
+    penalty, F, anchor = held(model, 0.7, gradient=gradient)
+    x, y = torch.randn(8, 6), torch.randn(8, 3)
+
+    reference = copy.deepcopy(model)
+    (squared_error(reference, x, y) + formula(reference, 0.7, F, anchor)).backward()
+    norm = torch.nn.utils.clip_grad_norm_(reference.parameters(), max_norm or torch.inf)
+    assert not max_norm or norm > 2 * max_norm, "nothing is clipped"
+
     before = [p.detach().clone() for p in model.parameters()]
     group = [Pair(pair) for pair in zip(x.split(micro_batches), y.split(micro_batches), strict=True)]
-    assert Brain()._fit_group(group)
+    assert training_brain(model, penalty, fp16_scale, max_norm)._fit_group(group)
     for p, old, r in zip(model.parameters(), before, reference.parameters(), strict=True):
         torch.testing.assert_close(old - p.detach(), r.grad, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("fp16_scale", [None, 2.0**14])
+def test_a_penalty_that_is_not_finite_moves_no_weight_and_ends_the_run(fp16_scale):
+    """The scaler of fp16 looks at gradients before the penalty's is there."""
+    model = network()
+    penalty, *_ = held(model, 0.7)
+    penalty._held[0][1][0, 0] = torch.inf
+    before = [p.detach().clone() for p in model.parameters()]
+    brain, pair = training_brain(model, penalty, fp16_scale), Pair((torch.randn(8, 6), torch.randn(8, 3)))
+    assert [brain._fit_group([pair]) for _ in range(3)] == [False] * 3 and brain.skipped == 3
+    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+    with pytest.raises(FloatingPointError, match="more than nonfinite_patience"):
+        brain._fit_group([pair])
+
+
+def test_an_overflow_of_fp16_lowers_the_scale_and_is_not_counted_as_a_fault():
+    brain, pair = (
+        training_brain(network(), ewc.NoPenalty(), 2.0**127),
+        Pair((torch.randn(8, 6), torch.full((8, 3), 1e5))),
+    )
+    assert not brain._fit_group([pair]) and brain.scaler.get_scale() == 2.0**126
+    assert (brain.skipped, brain.nonfinite_count, brain.update) == (1, 0, 0)
 
 
 def _ddp_worker(rank, folder):
@@ -258,7 +288,8 @@ class Brain:
 
     device = "cpu"
 
-    def __init__(self, seed=0, new=None):
+    def __init__(self, seed=0, new=None, target_text="carryover-1"):
+        self.hparams = SimpleNamespace(target_text=SimpleNamespace(name=target_text))
         self.modules = torch.nn.ModuleDict({"acoustic": network(seed)})
         self.new = {f"acoustic.2.{n}": torch.tensor([2]) for n in ("weight", "bias")} if new is None else new
         self.events, self.estimated = [], 0
@@ -269,6 +300,9 @@ class Brain:
 
     def new_parameters(self):
         return self.new
+
+    def known(self, old_set):
+        return old_set
 
     def _single_utterances(self, dataset, n, seed):
         self.estimated += n
@@ -312,6 +346,16 @@ def test_a_layer_that_is_new_as_a_whole_is_not_held(tmp_path):
     everything = {name: None for name, _ in brain.modules.named_parameters()}
     with pytest.raises(ValueError, match="every parameter is new; there is nothing to remember"):
         penalty.begin(Brain(new=everything), Old())
+
+
+@pytest.mark.parametrize("make", [ewc.EWC, ewc.MAS])
+def test_a_model_that_holds_nothing_is_an_error(make, tmp_path):
+    """As one without a head for the old language: its output does not depend on what is carried over."""
+    brain = Brain()
+    brain.log_likelihood = lambda x, labels, generator: (0.0 * brain.outputs(x).sum(1), torch.ones(len(x)))
+    brain.outputs = lambda x: 0.0 * brain.modules["acoustic"](x)
+    with pytest.raises(ValueError, match="nothing is held; pre-train"):
+        make(1.0, folder=str(tmp_path)).begin(brain, Old())
 
 
 def test_frozen_and_unused_parameters_are_not_held(tmp_path):
@@ -397,7 +441,7 @@ def test_an_estimate_is_made_once_for_a_model_a_corpus_and_a_definition(tmp_path
     assert [begin(brain=b)[0] for b in (frozen, again, moved)] == [5, 0, 5]
     for other in (
         {"labels": "sampled"}, {"fisher_reduction": "mean"}, {"samples": 4}, {"seed": 1}, {"make": ewc.MAS},
-        {"old": Old(text="nee")}, {"brain": Brain(seed=1)},
+        {"old": Old(text="nee")}, {"brain": Brain(seed=1)}, {"brain": Brain(target_text="verbatim")},
     ):  # fmt: skip
         assert begin(**other)[0] > 0, other
     reordered = Old()
@@ -461,8 +505,45 @@ def test_nothing_to_remember_is_an_error(make, tmp_path):
         make(1.0, folder=str(tmp_path)).begin(Brain(), Old(0))
 
 
+ADAPTATION = (Path(__file__).parents[2] / "hparams" / "german_adaptation.yaml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "preset, overrides, message",
+    [
+        ("plain", {"lambda": "1e2"}, "lambda: 100.0, but nothing reads it, the penalty is NoPenalty"),
+        ("lwf", {"lambda": "-1"}, "lambda: -1, but nothing reads it"),
+        ("plain", {"penalty": "!new:carryover.ewc.L2SP {lambda_: 2.0}", "lambda": "1"}, "the penalty is L2SP"),
+        ("ewc", {"lambda": "-1"}, "lambda: -1 is no weight"),
+        ("ewc", {"old_language": "null"}, "ewc has nothing to remember; set old_language"),
+        ("mas", {"old_splits": "[valid, test]"}, "mas has nothing to remember"),
+        ("l2sp", {"from_scratch": "True"}, "l2sp would hold random weights"),
+        ("ewc,new_only", {}, "ewc would hold random weights"),
+    ],
+)
+def test_a_penalty_that_cannot_be_meant_is_refused_before_anything_else_is_made(preset, overrides, message):
+    """The YAML's model is not there: nothing but the penalty is made."""
+    with pytest.raises(ValueError, match=message):
+        ewc.check(ADAPTATION, presets.apply(preset.split(","), presets.scalars(ADAPTATION)) | overrides)
+
+
+@pytest.mark.parametrize(
+    "preset, overrides",
+    [
+        *((name, {}) for name in ("plain", "ewc", "mas", "l2sp", "lwf", "replay", "replay_ewc", "joint", "new_only")),
+        ("plain", {"lambda": "0"}),
+        ("ewc", {"lambda": "0", "old_language": "null", "from_scratch": "True"}),
+        ("l2sp", {"old_language": "null"}),
+        ("lwf", {"lambda": "2", "loss_weights": "{ctc: 1.0, kd: !ref <lambda>}"}),
+        ("plain", {"penalty": "!new:carryover.ewc.EWC {lambda_: 1.0, file: there}", "old_splits": "[test]"}),
+    ],
+)
+def test_a_penalty_that_can_be_meant_is_not_refused(preset, overrides):
+    ewc.check(ADAPTATION, presets.apply([preset], presets.scalars(ADAPTATION)) | overrides)
+
+
 def test_the_null_object_has_the_same_face():
     nothing = ewc.NoPenalty()
-    assert nothing.begin(None, None) is None and nothing.add_gradient() is None
+    assert nothing.check({}) is None and nothing.begin(None, None) is None and nothing.add_gradient() is None
     assert nothing.terms() == {} and nothing.values() == {}
-    assert {n for n in dir(nothing) if n[0] != "_"} == {"begin", "terms", "add_gradient", "values"}
+    assert {n for n in dir(nothing) if n[0] != "_"} == {"check", "begin", "terms", "add_gradient", "values"}

@@ -151,6 +151,33 @@ def test_what_is_not_finite_is_an_error():
         fisher.fisher({"theta": theta}, lambda x: x * theta, [])
 
 
+@pytest.fixture
+def tf32():
+    """Put back what a test sets."""
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    yield
+    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+
+
+@pytest.mark.usefixtures("tf32")
+@pytest.mark.parametrize("allowed", [(True, False), (False, True)])
+def test_products_are_of_float32_and_the_rest_of_the_program_keeps_its_own(allowed):
+    backends = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    for backend, value in zip(backends, allowed, strict=True):
+        backend.allow_tf32 = value
+    theta, seen = torch.ones(1, requires_grad=True), []
+
+    def function(x):
+        seen.extend(backend.allow_tf32 for backend in backends)
+        return x * theta
+
+    fisher.fisher({"theta": theta}, function, [torch.ones(1)])
+    with pytest.raises(ValueError, match="inf"):
+        fisher.sensitivity({"theta": theta}, function, [torch.tensor([math.inf])])
+    assert seen == [False] * 4
+    assert tuple(backend.allow_tf32 for backend in backends) == allowed
+
+
 PROVENANCE = {"statistic": "fisher", "labels": "gold", "weights": "abc", "samples": 7}
 
 

@@ -134,5 +134,5 @@ def test_no_tracker_does_nothing():
 
 @pytest.mark.skipif(importlib.util.find_spec("wandb") is not None, reason="wandb is installed")
 def test_wandb_says_how_to_install_it():
-    with pytest.raises(ImportError, match=r"carryover\[wandb\]"):
+    with pytest.raises(ImportError, match=r"pip install -e '\.\[wandb\]'"):
         WandB(project="carryover")
