@@ -83,7 +83,7 @@ class Projector(torch.nn.Module):
         Parameters
         ----------
         states : torch.Tensor
-            (B, T, D), padded with whatever.
+            (B, T, D), padded with whatever; of a frozen encoder in its own type, e.g. bfloat16.
         frames : torch.Tensor
             (B,) of each utterance.
 
@@ -98,7 +98,7 @@ class Projector(torch.nn.Module):
                 "it for this encoder (`between` does) or give the encoder that it was made for"
             )
         inside = torch.arange(states.shape[1], device=states.device) < frames[:, None]  # (B, T)
-        states = torch.where(inside[..., None], states, 0.0)  # not a product: nan * 0 is nan
+        states = torch.where(inside[..., None], states, 0.0).to(self.norm.weight.dtype)  # no product: nan * 0 is nan
         states = torch.nn.functional.pad(states, (0, 0, 0, -states.shape[1] % self.frames))
         stacked = states.reshape(len(states), -1, self.frames * self.input_width)  # (B, T, D) -> (B, T', k D)
         return self.norm(self.map(stacked).float()), self.lengths(frames)

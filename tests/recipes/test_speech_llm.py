@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -196,13 +197,14 @@ def test_lora_learns_with_the_projector_and_comes_back_from_a_checkpoint(run, tm
         make_brain({k: v for k, v in again.items() if k != "lora"}, yaml=YAML)
 
 
-def test_bfloat16_models_learn(run):
+@pytest.mark.parametrize("evaluated", ["fp32", "bf16"])
+def test_bfloat16_models_learn_and_are_validated(run, evaluated):
     both = dict.fromkeys(("encoder_dtype", "language_model_dtype"), "bfloat16")
-    both |= dict.fromkeys(("precision", "eval_precision"), "bf16")
+    both |= {"precision": "bf16", "eval_precision": evaluated}
     brain, _, manifests = make_brain(run | both | {"max_updates": "2"}, yaml=YAML)
     fit(brain, manifests)
     assert all(p.dtype == torch.float32 for p in brain.modules.parameters())
-    assert all(torch.isfinite(torch.tensor(e["loss"])) for e in events(brain, "train"))
+    assert all(math.isfinite(e["loss"]) for kind in ("train", "valid") for e in events(brain, kind))
 
 
 def test_tasks_are_drawn_by_their_shares_and_scored(run):
