@@ -38,8 +38,9 @@ class SpeechLLMBrain(RecipeBrain):
                 f"projector: it leads from width {bridge.input_width} to {bridge.output_width}, the models have "
                 f"{widths}; let `between` make it for these two"
             )
+        self.frozen = self.hparams.made_for()  # now: what lies at the sources can change while a run goes on
         if self.hparams.start_from:
-            projector.load(bridge, self.hparams.start_from, self.hparams.made_for())
+            projector.load(bridge, self.hparams.start_from, self.frozen)
             self.language_model.lora.load(self.language_model.hf, self.hparams.start_from)
 
     def compute_forward(self, batch, stage):
@@ -128,6 +129,10 @@ class SpeechLLMBrain(RecipeBrain):
 
     # ---- reading, export ----
 
+    def made_for(self):
+        """The frozen models and the prompts; an encoder that is trained is in the checkpoint itself."""
+        return {name: value for name, value in self.frozen.items() if name not in self.modules}
+
     def target(self):
         tasks, target_text = self.tasks, self.hparams.target_text
 
@@ -149,7 +154,7 @@ class SpeechLLMBrain(RecipeBrain):
 
         What is frozen stays where it is: its source and hash stand in config.json.
         """
-        made_for = self.hparams.made_for()
+        made_for = self.made_for()
         if "encoder" in self.modules:
             self.encoder.save(folder / "encoder")
             made_for["encoder"] = projector.identity(str(folder / "encoder"))
@@ -179,8 +184,8 @@ class MadeFor:
 
     Parameters
     ----------
-    encoder, language_model : (str, str or None)
-        Source and revision.
+    encoder, language_model : (str, str or None, ...)
+        Source and revision, and what else `carryover.projector.identity` takes.
     tasks : Tasks
     """
 
@@ -188,7 +193,6 @@ class MadeFor:
         self.models, self.tasks = {"encoder": encoder, "language_model": language_model}, tasks
 
     def __call__(self) -> dict:
-        # hashed when asked for: 6 GB of weights take seconds
         models = {name: projector.identity(*source) for name, source in self.models.items()}
         return models | {"prompts": [self.tasks.text(at) for at in range(len(self.tasks))]}
 

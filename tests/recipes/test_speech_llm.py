@@ -4,11 +4,14 @@ import csv
 import hashlib
 import json
 import math
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from speechbrain import Stage
 from transformers import (
     HubertConfig,
@@ -172,6 +175,38 @@ def test_an_unfrozen_encoder_learns_and_is_saved(run, tmp_path):
     make_brain(run | {"encoder": exported, "start_from": str(tmp_path / "model")}, yaml=YAML)
     with pytest.raises(ValueError, match="encoder_dtype: bfloat16"):
         make_brain(run | {"freeze_encoder": "False", "encoder_dtype": "bfloat16"}, yaml=YAML)
+
+
+def test_a_checkpoint_between_models_that_have_changed_since_is_refused(run, tmp_path):
+    shutil.copytree(run["encoder"], tmp_path / "encoder")
+    overrides = run | {"encoder": str(tmp_path / "encoder"), "max_updates": "2"}
+    trained = overrides | {"freeze_encoder": "False", "output_folder": str(tmp_path / "trained")}
+    for asked in (overrides, trained):
+        brain, _, manifests = make_brain(asked, yaml=YAML, saves=True)
+        fit(brain, manifests)
+        make_brain(asked, yaml=YAML, saves=True)[0].load_best()
+
+    weights = load_file(tmp_path / "encoder" / "model.safetensors")
+    weights["model.encoder.conv1.bias"] += 0.1  # as when the run that made the encoder is done again
+    save_file(weights, tmp_path / "encoder" / "model.safetensors", {"format": "pt"})
+    reader, _, manifests = make_brain(overrides, yaml=YAML, saves=True)
+    differs = r"CKPT.* made for something else: encoder\.sha256\.model\.safetensors is .* there and .* here"
+    with pytest.raises(ValueError, match=differs):
+        reader.load_best()
+    with pytest.raises(ValueError, match=differs):
+        fit(reader, manifests)
+    make_brain(trained, yaml=YAML, saves=True)[0].load_best()  # its encoder is in the checkpoint, whatever lies there
+
+
+def test_random_weights_are_an_identity_of_their_own(run, tmp_path):
+    scratch = run | {"encoder_from_scratch": "True"}
+    brain, *_ = make_brain(scratch, yaml=YAML)
+    brain.export(tmp_path / "model")
+    asked = {"start_from": str(tmp_path / "model")}
+    make_brain(scratch | asked, yaml=YAML)
+    for other in (run, scratch | {"seed": "1235"}):  # the pretrained encoder, and another random one
+        with pytest.raises(ValueError, match=r"made_for\.encoder\.sha256\.random weights is"):
+            make_brain(other | asked, yaml=YAML)
 
 
 def test_lora_learns_with_the_projector_and_comes_back_from_a_checkpoint(run, tmp_path):
