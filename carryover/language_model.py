@@ -7,6 +7,8 @@ of column P, the same for all rows of a batch, so everything before it is padded
 the right, in training as in generation, and positions count from each row's own first vector.
 """
 
+import inspect
+import json
 import re
 from collections.abc import Sequence
 from datetime import date
@@ -18,7 +20,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, 
 
 from carryover.source import require_source
 
-ADAPTERS = "adapter_model.safetensors"  # peft's names for it and for adapter_config.json
+ADAPTERS, CONFIG = "adapter_model.safetensors", "adapter_config.json"  # peft's names
 AUDIO = "{audio}"  # where a prompt of the YAML has the audio
 _MARK, _ANSWER = "<<<audio>>>", "<<<answer>>>"  # stand in for both while a template is rendered
 
@@ -207,14 +209,28 @@ class LoRA:
         self.config.save_pretrained(folder)
 
     def load(self, hf, folder):
-        """Read the adapters of a folder; where it has none, these begin anew beside its projector."""
+        """Read the adapters of a folder; where it has none, these begin anew beside its projector.
+
+        Raises
+        ------
+        ValueError
+            For adapters of another rank, alpha, targets or model.
+        """
         if not (Path(folder) / ADAPTERS).exists():
             print(f"{folder} holds no adapters: those of `lora` begin anew")
             return
+        theirs = json.loads((Path(folder) / CONFIG).read_text(encoding="utf-8"))
+        there = theirs["r"], theirs["lora_alpha"], sorted(theirs["target_modules"])
+        here = self.config.r, self.config.lora_alpha, sorted(self.config.target_modules)
+        if there != here:  # the same weights under another alpha are other adapters
+            raise ValueError(
+                f"lora: the adapters in {folder} have rank, alpha and targets {there}, here they are {here}; set lora "
+                "as there"
+            )
         state = {name.removeprefix("base_model.model."): t for name, t in load_file(Path(folder) / ADAPTERS).items()}
         own = self.peft.get_peft_model_state_dict(hf)
         if {name: t.shape for name, t in own.items()} != {name: t.shape for name, t in state.items()}:
-            raise ValueError(f"lora: the adapters in {folder} are of other layers or another rank; set lora as there")
+            raise ValueError(f"lora: the adapters in {folder} are of another model's layers")
         self.peft.set_peft_model_state_dict(hf, state)
 
 

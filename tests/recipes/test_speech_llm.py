@@ -226,8 +226,9 @@ def test_lora_learns_with_the_projector_and_comes_back_from_a_checkpoint(run, tm
     again = overrides | {"start_from": str(tmp_path / "model"), "output_folder": str(tmp_path / "again")}
     other, _, _ = make_brain(again, yaml=YAML)
     assert digest(other.modules.adapters) == best and digest(other.modules.projector) == digest(brain.modules.projector)
-    with pytest.raises(ValueError, match="of other layers or another rank"):
-        make_brain(again | {"lora": "!new:carryover.language_model.LoRA {rank: 3}"}, yaml=YAML)
+    for changed in ("rank: 3", "rank: 2, alpha: 32", "rank: 2, targets: [q_proj]"):
+        with pytest.raises(ValueError, match=r"targets \(2, 16, \['q_proj', 'v_proj'\]\), here they are"):
+            make_brain(again | {"lora": f"!new:carryover.language_model.LoRA {{{changed}}}"}, yaml=YAML)
     with pytest.raises(ValueError, match="holds adapters, which its projector needs"):
         make_brain({k: v for k, v in again.items() if k != "lora"}, yaml=YAML)
 
