@@ -475,14 +475,16 @@ def dtype_of(name: str) -> torch.dtype:
 
 
 def is_loop(text: str) -> bool:
-    """Whether a text says one thing again and again: some stretch of 2 letters or more, 4 times in a row or more."""
-    return re.search(r"(\S.{0,60}?\S ?)\1{3,}", f"{text} ") is not None
+    """Whether a text says one thing again and again: some stretch of 2 to 200 letters, 4 times in a row or more.
+
+    Line breaks count as spaces. The bound keeps the time linear in the text: 0.3 s for 10 000 letters.
+    """
+    return re.search(r"(\S.{0,198}?\S ?)\1{3,}", f"{' '.join(text.split())} ") is not None
 
 
 def echoes(text: str, prompt: str, words: int = 3) -> bool:
     """Whether a text repeats `words` words in a row of a prompt (all of them where it has fewer)."""
-    said, asked = text.lower().split(), re.sub(r"[^\w\s]", " ", prompt.replace(AUDIO, " ").lower()).split()
-    said = [word.strip(".,:;!?") for word in said]
+    said, asked = (re.findall(r"\w+", part.lower()) for part in (text, prompt.replace(AUDIO, " ")))
     n = min(words, len(asked))
     grams = {tuple(asked[i : i + n]) for i in range(len(asked) - n + 1)} if n else set()
     return any(tuple(said[i : i + n]) in grams for i in range(len(said) - n + 1))

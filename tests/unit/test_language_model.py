@@ -225,12 +225,15 @@ def test_lora_begins_as_the_model_itself_and_trains_alone(folders, tmp_path):
     assert loss_of(again, *batch).item() == pytest.approx(changed.item(), rel=1e-6)
 
 
+SENTENCE = "the weather in the north will be cold and wet again for the whole of the week. "  # beyond 60 letters
+
+
 @pytest.mark.parametrize(
     "text, loop",
     [
         ("de de de de de", True), ("ja ja ja ja", True), ("op en neer op en neer op en neer op en neer", True),
         ("hahahahaha", True), ("ja ja ja", False), ("", False), ("het is een mooie dag", False), ("nee nee", False),
-        ("een en een is twee", False),
+        ("een en een is twee", False), ("ja\n" * 5, True), (SENTENCE * 6, True), (SENTENCE * 3, False),
     ],
 )  # fmt: skip
 def test_loops(text, loop):
@@ -246,4 +249,5 @@ def test_loops(text, loop):
 )  # fmt: skip
 def test_echoes(text, echo):
     assert echoes(text, "{audio}\nWrite down what is said.") is echo
+    assert echoes("And what's being said?", "{audio}Write what's being said") and not echoes("what's new", "what's old")
     assert echoes("ik transcribe niet", "{audio}transcribe") and not echoes("niets", "{audio}")
