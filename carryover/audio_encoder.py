@@ -17,7 +17,7 @@ from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, WhisperMod
 
 from carryover.features import features_of
 from carryover.language_model import dtype_of, require_complete, require_pinned
-from carryover.source import require_source
+from carryover.source import loading, require_source
 from carryover.wav2vec2 import DROPOUTS, CTCModel
 from carryover.whisper import LogMel
 
@@ -201,7 +201,7 @@ def load(
     Raises
     ------
     FileNotFoundError
-        When `source` is neither a folder with a model nor a hub name.
+        When `source` is neither a folder with a model nor a hub name, or has no safetensors.
     ValueError
         For a revision that can move, a checkpoint that lacks weights of the encoder, and for weights that are trained
         in another type than float32.
@@ -210,7 +210,8 @@ def load(
     if not freeze and dtype != "float32":
         raise ValueError(f"encoder_dtype: {dtype} for an encoder that is trained; small updates vanish in it: float32")
     pinned = {"revision": revision, "trust_remote_code": False}
-    config = AutoConfig.from_pretrained(source, **pinned)
+    with loading(source, revision):
+        config = AutoConfig.from_pretrained(source, **pinned)
     config.apply_spec_augment = False
     config.attention_dropout = 0.0
     for name in (*DROPOUTS, *WHISPERS_DROPOUTS, "layerdrop"):
@@ -219,13 +220,15 @@ def load(
     whisper = config.model_type == "whisper"
     if not whisper:  # first: it says at once when this is no such model
         require_source(source, "preprocessor_config.json")
-        features = features_of(AutoFeatureExtractor.from_pretrained(source, **pinned))
+        with loading(source, revision):
+            features = features_of(AutoFeatureExtractor.from_pretrained(source, **pinned))
     if from_scratch:
         hf = (WhisperModel(config) if whisper else AutoModel.from_config(config)).to(dtype_of(dtype))
     else:
-        hf, info = (WhisperModel if whisper else AutoModel).from_pretrained(
-            source, config=config, dtype=dtype_of(dtype), use_safetensors=True, output_loading_info=True, **pinned
-        )
+        with loading(source, revision):
+            hf, info = (WhisperModel if whisper else AutoModel).from_pretrained(
+                source, config=config, dtype=dtype_of(dtype), use_safetensors=True, output_loading_info=True, **pinned
+            )
         # the decoder is dropped, and the vector that masked frames get in training is never asked for
         require_complete(
             source, [key for key in info["missing_keys"] if not key.startswith(("decoder", "masked_spec"))]

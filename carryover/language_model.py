@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, StoppingCriteria, StoppingCriteriaList
 
-from carryover.source import require_source
+from carryover.source import loading, require_source
 
 ADAPTERS, CONFIG = "adapter_model.safetensors", "adapter_config.json"  # peft's names
 AUDIO = "{audio}"  # where a prompt of the YAML has the audio
@@ -69,7 +69,8 @@ class Chat:
         pad_token: str | None = None,
     ):
         require_pinned(source, revision, "language_model")
-        self.hf = AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=False)
+        with loading(source, revision):
+            self.hf = AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=False)
         self.system_prompt, self.template, self.options = system_prompt, template, template_options or {}
         if pad_token is not None:
             if pad_token not in self.hf.get_vocab():
@@ -88,6 +89,11 @@ class Chat:
             )
         if template is not None and template.count("{prompt}") != 1:
             raise ValueError(f"plain_template: {template!r} needs {{prompt}} once, where prompt and audio stand")
+        if template is not None and system_prompt and "{system}" not in template:
+            raise ValueError(
+                f"plain_template: {template!r} has no {{system}}, so the model would never read system_prompt; write "
+                "{system} where it stands, or set system_prompt to null"
+            )
         self.pad, self.end = self.hf.pad_token_id, self._end(source)
 
     def _messages(self, prompt: str) -> list[dict]:
@@ -133,8 +139,10 @@ class Chat:
     def prompt(self, prompt: str) -> tuple[list[int], list[int]]:
         """Ids before the audio and behind it, of a prompt with `{audio}`."""
         before, _, after = self.text(prompt).partition(AUDIO)
-        # a chat template writes the first token itself; where there is none, the tokenizer adds its own (<s>), if any
-        first = [] if self.template is None else [i for i in self.hf("").input_ids if i != self.hf.eos_token_id]
+        first = []
+        if self.template is not None:  # a chat template writes the first token itself, else the tokenizer adds it
+            some = self.hf("a", return_special_tokens_mask=True)
+            first = some.input_ids[: some.special_tokens_mask.index(0)]  # <s>, if any; what stands behind is no start
         before, after = (self.hf(part, add_special_tokens=False).input_ids for part in (before, after))
         return first + before, after
 
@@ -275,7 +283,7 @@ class LanguageModel:
     @property
     def context(self) -> int:
         """Tokens that prompt, audio and answer may have together."""
-        return self.hf.config.max_position_embeddings
+        return self.hf.config.get_text_config().max_position_embeddings
 
     @property
     def scale(self) -> float:
@@ -428,16 +436,19 @@ def load(source: str, chat: Chat, revision: str | None = None, dtype: str = "flo
     Raises
     ------
     FileNotFoundError
-        When `source` is neither a folder with a model nor a hub name.
+        When `source` is neither a folder with a model nor a hub name, or has no safetensors.
     ValueError
-        For a revision that can move, a checkpoint that lacks weights, and a tokenizer with other tokens than the model.
+        For a revision that can move, a checkpoint that lacks weights, a model that cannot be told positions or names no
+        context, and a tokenizer with other tokens than the model.
     """
     require_pinned(source, revision, "language_model")
-    hf, info = AutoModelForCausalLM.from_pretrained(
-        source, revision=revision, dtype=dtype_of(dtype), use_safetensors=True, trust_remote_code=False,
-        output_loading_info=True,
-    )  # fmt: skip
+    with loading(source, revision):
+        hf, info = AutoModelForCausalLM.from_pretrained(
+            source, revision=revision, dtype=dtype_of(dtype), use_safetensors=True, trust_remote_code=False,
+            output_loading_info=True,
+        )  # fmt: skip
     require_complete(source, info["missing_keys"])
+    require_readable(source, hf)
     rows = hf.get_input_embeddings().weight.shape[0]
     if max(chat.pad, chat.end) >= rows:
         raise ValueError(
@@ -454,6 +465,24 @@ def require_pinned(source: str, revision: str | None, key: str) -> None:
         raise ValueError(
             f"{key}_revision: {revision!r} for {source}; give the commit's 40 hexadecimal digits (on the hub: Files "
             "and versions, History), for a branch's or tag's name may mean other weights tomorrow"
+        )
+
+
+def require_readable(source: str, hf) -> None:
+    """Raise ValueError where a model does not take what `LanguageModel` gives it, or does not say how much.
+
+    Positions count from each row's own first vector, so a model that takes none (Bloom, MPT, Mamba) would count the
+    padding before it.
+    """
+    takes = inspect.signature(hf.forward).parameters
+    given = ("inputs_embeds", "attention_mask", "position_ids", "logits_to_keep")
+    lacks = [f"{name} in forward" for name in given if name not in takes]
+    if not hasattr(hf.config.get_text_config(), "max_position_embeddings"):
+        lacks.append("max_position_embeddings in config.json")
+    if lacks:
+        raise ValueError(
+            f"language_model: {source} is a {type(hf).__name__}, which lacks {', '.join(lacks)}; give a model that is "
+            "told positions and its context, such as Llama, SmolLM, Qwen, Gemma, GPT-2 or OPT"
         )
 
 

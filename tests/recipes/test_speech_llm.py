@@ -31,6 +31,7 @@ from tests.tiny_language_model import CHAT, make
 from .helpers import batches, make_brain, train
 
 YAML = "speech_llm_whisper"
+COMMIT = "abcdef0123" * 4
 
 
 @pytest.fixture(scope="module")
@@ -304,6 +305,8 @@ def test_what_does_not_fit_is_refused_with_its_reason(run, tmp_path, small_corpu
         ({"prompt": "transcribe"}, ["prompt", "{audio} exactly once"]),
         ({"encoder": "no/encoder"}, ["encoder_revision", "no/encoder", "commit"]),
         ({"language_model": "no/model", "language_model_revision": "main"}, ["language_model_revision", "main"]),
+        ({"encoder": "no/encoder", "encoder_revision": COMMIT}, [f"no/encoder at revision {COMMIT}", "safetensors"]),
+        ({"language_model": "no/model", "language_model_revision": COMMIT}, [f"no/model at revision {COMMIT}"]),
         ({"projector": "!new:carryover.projector.Linear {input_width: 16, output_width: 32}"}, ["width 16", "32"]),
         ({"plain_template": "'{prompt} '"}, ["has a chat template", "plain_template"]),
         ({"language_model_dtype": "float16"}, ["float16", "bfloat16"]),
