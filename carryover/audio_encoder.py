@@ -109,14 +109,21 @@ class Wav2Vec2Encoder(torch.nn.Module):
         return self.frames_of_inputs(self.features.lengths(lengths))
 
     def forward(self, wavs: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """-> states (B, T, D), frames (B,)."""
+        """-> states (B, T, D), frames (B,).
+
+        Models that take no mask (wav2vec2-base) would hear the padding: they get one clip at a time.
+        """
+        frames = self.frames(lengths)
+        if len(wavs) > 1 and not self.features.masked:
+            clips = zip(wavs, lengths.split(1), strict=True)
+            alone = [self(wav[None, : int(n)], n)[0][0] for wav, n in clips]
+            return torch.nn.utils.rnn.pad_sequence(alone, batch_first=True), frames
         inputs = [self.features(wav[:n]) for wav, n in zip(wavs, lengths.tolist(), strict=True)]
         sizes = torch.tensor([len(x) for x in inputs], device=wavs.device)
         inputs = torch.nn.utils.rnn.pad_sequence(inputs, batch_first=True).to(next(self.hf.parameters()).dtype)
         mask = (torch.arange(inputs.shape[1], device=inputs.device) < sizes[:, None]).long()
         # inputs by position: the argument's name differs between families
         states = self.hf(inputs, attention_mask=mask if self.features.masked else None).last_hidden_state
-        frames = self.frames_of_inputs(sizes)
         return states[:, : int(frames.max())], frames
 
     def save(self, folder) -> None:

@@ -91,7 +91,7 @@ def test_only_the_projector_is_trained_and_saved_and_its_file_gives_the_test_wer
     assert {name: digest(model) for name, model in frozen.items()} == before
     assert digest(brain.modules.projector) != first
     assert not any(m.training for model in frozen.values() for m in model.modules())
-    found, _ = brain.evaluate(brain.read(manifests / "test.csv"), test_loader_kwargs={"batch_size": 4})
+    found, said = brain.evaluate(brain.read(manifests / "test.csv"), test_loader_kwargs={"batch_size": 4})
     assert all(key in found for key in ("loops", "echoes", "empty", "unended", "WER"))
     assert "loops" in events(brain, "valid")[-1]
     saved = {path.name for c in (tmp_path / "run" / "save").glob("CKPT*") for path in c.iterdir()}
@@ -115,17 +115,25 @@ def test_only_the_projector_is_trained_and_saved_and_its_file_gives_the_test_wer
     other, _, manifests = make_brain(again, yaml=YAML)
     repeated, rows = other.evaluate(other.read(manifests / "test.csv"), test_loader_kwargs={"batch_size": 3})
     assert repeated["WER"] == found["WER"] and repeated["loss"] == pytest.approx(found["loss"], rel=1e-5)
-    assert any(row["hypothesis"] for row in rows)
+    texts = {row["id"]: row["hypothesis"] for row in said}
+    assert {row["id"]: row["hypothesis"] for row in rows} == texts and len(set(texts.values())) > 1
+    _, before = make_brain(again | {"start_from": "null"}, yaml=YAML)[0].evaluate(other.read(manifests / "test.csv"))
+    assert {row["id"]: row["hypothesis"] for row in before} != texts, "the file is what gives them"
     another = make(tmp_path / "another_lm", width=32, chat_template=CHAT.replace("<u>", "<u> "))
     with pytest.raises(ValueError, match=r"made for other models.*made_for\.prompts is .* there and"):
         make_brain(again | {"language_model": another}, yaml=YAML)
 
 
+@pytest.mark.parametrize("frozen", [True, False], ids=["frozen", "trained"])
 @pytest.mark.parametrize("encoder", ["whisper", "group", "layer"])
-def test_a_clip_in_a_ragged_batch_has_the_loss_and_the_text_that_it_has_alone(run, tmp_path, encoder):
+def test_a_clip_in_a_ragged_batch_has_the_loss_and_the_tokens_that_it_has_alone(
+    run, tmp_path, monkeypatch, encoder, frozen
+):
     overrides = run if encoder == "whisper" else run | {"encoder": tiny_hubert(tmp_path / "hubert", encoder)}
-    brain, _, manifests = make_brain(overrides, yaml=YAML)
+    brain, _, manifests = make_brain(overrides | {"freeze_encoder": str(frozen)}, yaml=YAML)
     brain.modules.eval()
+    generate, said = brain.language_model.generate, []
+    monkeypatch.setattr(brain.language_model, "generate", lambda *asked: said.append(generate(*asked)) or said[-1])
 
     def heard(size):
         brain.hparams.states._kept.clear()
@@ -139,15 +147,15 @@ def test_a_clip_in_a_ragged_batch_has_the_loss_and_the_text_that_it_has_alone(ru
                 losses = [row[:n].sum().item() for row, n in zip(each, sizes.tolist(), strict=True)]
                 loss = brain.compute_objectives(log_probs, batch, Stage.VALID)["nll"].item()
                 assert loss == pytest.approx(sum(losses) / brain.units(batch), rel=1e-5)
-                texts = brain.transcribe(batch, Stage.VALID, log_probs)
-            found |= dict(zip(batch.id, zip(losses, texts, strict=True), strict=True))
+                brain.transcribe(batch, Stage.VALID, log_probs)
+            found |= dict(zip(batch.id, zip(losses, said[-1], strict=True), strict=True))
         return found
 
     together, alone = heard(7), heard(1)
-    assert {ID: text for ID, (_, text) in together.items()} == {ID: text for ID, (_, text) in alone.items()}
+    assert {ID: ids for ID, (_, ids) in together.items()} == {ID: ids for ID, (_, ids) in alone.items()}
     for ID, (loss, _) in alone.items():
         assert together[ID][0] == pytest.approx(loss, rel=1e-5), ID
-    assert len({text for _, text in alone.values()}) > 1
+    assert len({tuple(ids) for _, ids in alone.values()}) > 1
 
 
 def test_a_frozen_encoder_runs_once_a_clip_and_within_its_bytes(run):
@@ -320,38 +328,43 @@ def test_wrong_input_is_named(run, override, words):
     assert all(word in str(raised.value) for word in words), raised.value
 
 
-def test_real_sizes_have_their_shapes():
+def test_real_sizes_have_their_shapes(tmp_path):
     """whisper-large-v3-turbo and hubert-xlarge before SmolLM3-3B, from their configurations on the meta device."""
     turbo = WhisperConfig(
         vocab_size=51866, num_mel_bins=128, d_model=1280, encoder_layers=32, decoder_layers=4,
         encoder_attention_heads=20, decoder_attention_heads=20, encoder_ffn_dim=5120, decoder_ffn_dim=5120,
     )  # fmt: skip
-    xlarge = HubertConfig(
+    HubertConfig(
         hidden_size=1280, num_hidden_layers=48, num_attention_heads=16, intermediate_size=5120,
         feat_extract_norm="layer", conv_bias=True, do_stable_layer_norm=True,
-    )  # fmt: skip
+    ).save_pretrained(tmp_path)  # fmt: skip
+    # without a mask: meta tensors cannot say whether anything is masked
+    Wav2Vec2FeatureExtractor(return_attention_mask=False).save_pretrained(tmp_path)
     smol = SmolLM3Config(
         vocab_size=128256, hidden_size=2048, intermediate_size=11008, num_hidden_layers=36, num_attention_heads=16,
         num_key_value_heads=4, max_position_embeddings=65536, tie_word_embeddings=True,
         attn_implementation="eager",  # sdpa looks whether anything is masked, which meta tensors cannot say
     )  # fmt: skip
     with torch.device("meta"):
-        hubert, lm = HubertModel(xlarge).eval(), SmolLM3ForCausalLM(smol)
+        hubert, lm = audio_encoder.load(str(tmp_path), from_scratch=True), SmolLM3ForCausalLM(smol)
         whisper = WhisperModel(turbo)
     lm.tie_weights()
     encoder = audio_encoder.WhisperEncoder(whisper)
     assert sum(p.numel() for p in encoder.parameters()) == 636_968_960
     assert sum(p.numel() for p in lm.parameters()) == 3_075_098_624
     reader = LanguageModel(lm, type("NoChat", (), {"end": 0, "pad": 0}))
-    for width in (encoder.width, hubert.config.hidden_size):
+    assert isinstance(hubert, audio_encoder.Wav2Vec2Encoder)
+    assert sum(p.numel() for p in hubert.parameters()) == 962_497_408
+    for model in (encoder, hubert):
         with torch.device("meta"):
-            bridge = projector.SwiGLU(width, reader.width, hidden=5120)
-        assert sum(p.numel() for p in bridge.parameters()) == 36_702_208
+            bridge = projector.SwiGLU(model.width, reader.width, hidden=5120)
+        assert sum(p.numel() for p in bridge.parameters()) == 36_702_208 and bridge.gate.weight.shape == (5120, 2560)
     with torch.device("meta"):
         states = encoder.hf(torch.empty(1, 128, 3000)).last_hidden_state
         assert states.shape == (1, 1500, 1280)
-        heard = hubert(torch.empty(1, 48000)).last_hidden_state
-        assert heard.shape == (1, 149, 1280)
+        heard, frames = hubert(torch.empty(1, 48000), torch.tensor([48000], device="cpu"))
+        assert heard.shape == (1, 149, 1280) and frames.tolist() == [149]
+        assert bridge(heard, frames.to("meta"))[0].shape == (1, 75, 2048)
         inside = torch.ones(1, 75, dtype=torch.bool)
         vectors = bridge.norm(bridge.map(states[:, :150].reshape(1, 75, 2560)))
         logits = reader.logits(vectors, inside, torch.zeros(1, 9, dtype=torch.long), torch.tensor([9]))
