@@ -1,6 +1,7 @@
 """Speech LLM: a frozen audio encoder, a trained projector, a frozen language model that writes down what it reads."""
 
 import hashlib
+import json
 import math
 from collections import Counter
 from dataclasses import dataclass
@@ -221,13 +222,20 @@ class Answers:
     column: str
     answers: dict[str, str]
 
+    def __post_init__(self):
+        if self.column not in manifest.COLUMNS:
+            raise ValueError(
+                f"tasks: '{self.name}' asks for the column '{self.column}', but a manifest has "
+                f"{', '.join(manifest.COLUMNS)}"
+            )
+
     def target(self, row: dict) -> str:
         """The right answer about a row of a manifest.
 
         Raises
         ------
         ValueError
-            For a value that has no answer.
+            For a value that has no answer; `Limits` refuses such clips at preparation.
         """
         value = row[self.column]
         if value not in self.answers:
@@ -257,6 +265,11 @@ class Tasks:
     ------
     ValueError
         For shares that are not above 0, or 1 and more together; for a prompt without `{audio}`.
+
+    Attributes
+    ----------
+    digest : str
+        Of what decides how long prompts and answers are, in tokens: vocabulary, prompts, answers.
     """
 
     def __init__(self, chat: Chat, transcription: str, others: tuple[Answers, ...] = ()):
@@ -267,6 +280,9 @@ class Tasks:
         self.asked = [transcription, *(task.prompt for task in self.others)]
         self.shares = torch.tensor([1 - sum(shares), *shares])
         self._prompts = [chat.prompt(prompt) for prompt in self.asked]
+        read = [self.text(at) for at in range(len(self))], [(task.column, task.answers) for task in self.others]
+        decides = json.dumps([sorted(chat.hf.get_vocab().items()), *read])
+        self.digest = hashlib.sha256(decides.encode()).hexdigest()[:12]
 
     def __len__(self) -> int:
         return len(self.asked)
@@ -336,7 +352,7 @@ class Limits:
 
     def __repr__(self):  # part of a manifest's settings: another model or prompt makes it anew
         return (
-            f"Limits({self.target_text.name}, {len(self.tasks.chat.hf)} tokens, {self.window} s, "
+            f"Limits({self.target_text.name}, tasks {self.tasks.digest}, {self.window} s, "
             f"{self.tokens_per_second} tokens/s, {self.room} positions, {self.vectors(10.0)} vectors in 10 s)"
         )
 
@@ -363,6 +379,9 @@ class Limits:
         """What can be said before the audio is opened."""
         if not self.target_text(utterance.text):
             return f"transcript is empty after normalisation: {utterance.text!r}"
+        for task in self.tasks.others:
+            if (value := getattr(utterance, task.column)) not in task.answers:
+                return f"task '{task.name}' has no answer for this {task.column}: {value!r}"
         return None
 
     def recording(self, utterance: manifest.Utterance) -> str | None:
@@ -379,8 +398,10 @@ class Limits:
     def __call__(self, utterance: manifest.Utterance) -> str | None:
         if reason := self.metadata(utterance) or self.recording(utterance):
             return reason
-        tokens = len(self.tasks.chat.encode(self.target_text(utterance.text)))
         most = answer_limit(utterance.duration, self.tokens_per_second)
-        if tokens > most:
-            return f"transcript has more tokens than tokens_per_second allows: {tokens} of {most}"
+        answers = {"transcript": self.target_text(utterance.text)}
+        answers |= {f"answer to task '{t.name}'": t.answers[getattr(utterance, t.column)] for t in self.tasks.others}
+        for what, text in answers.items():
+            if (tokens := len(self.tasks.chat.encode(text))) > most:
+                return f"{what} has more tokens than tokens_per_second allows: {tokens} of {most}"
         return None

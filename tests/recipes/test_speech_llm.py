@@ -23,12 +23,13 @@ from transformers import (
     WhisperModel,
 )  # fmt: skip
 
-from carryover import audio_encoder, projector
+from carryover import audio_encoder, manifest, projector
 from carryover.language_model import Chat, LanguageModel
 from recipes.speech_llm import Answers, Tasks, sample
 from tests.tiny_language_model import CHAT, make
 
-from .helpers import batches, make_brain, train
+from .helpers import batches, kill_at, make_brain, train
+from .helpers import events as logged
 
 YAML = "speech_llm_whisper"
 COMMIT = "abcdef0123" * 4
@@ -252,11 +253,13 @@ def test_bfloat16_models_learn_and_are_validated(run, evaluated):
     assert all(math.isfinite(e["loss"]) for kind in ("train", "valid") for e in events(brain, kind))
 
 
+LANGUAGE = "!new:recipes.speech_llm.Answers {name: language, prompt: '{audio}which', share: 0.5, column: language, "
+LANGUAGE += "answers: {nl: dutch, de: german}}"
+TWO_TASKS = f"!new:recipes.speech_llm.Tasks {{chat: !ref <chat>, transcription: !ref <prompt>, others: [{LANGUAGE}]}}"
+
+
 def test_tasks_are_drawn_by_their_shares_and_scored(run):
-    others = "[!new:recipes.speech_llm.Answers {name: language, prompt: '{audio}which', share: 0.5, column: language, "
-    others += "answers: {nl: dutch, de: german}}]"
-    tasks = f"!new:recipes.speech_llm.Tasks {{chat: !ref <chat>, transcription: !ref <prompt>, others: {others}}}"
-    brain, hparams, manifests = make_brain(run | {"tasks": tasks}, yaml=YAML)
+    brain, hparams, manifests = make_brain(run | {"tasks": TWO_TASKS}, yaml=YAML)
     dataset = brain.read(manifests / "train.csv")
     examples = [dataset[i] for i in range(len(dataset))] * 10
     torch.manual_seed(0)
@@ -274,8 +277,28 @@ def test_tasks_are_drawn_by_their_shares_and_scored(run):
     assert right.is_right("dutch.", {"language": "nl", "id": "1"}) and not right.is_right("", {"language": "nl"})
     with pytest.raises(ValueError, match="no answer for language 'fr'"):
         right.target({"language": "fr", "id": "1"})
+    with pytest.raises(ValueError, match="asks for the column 'accent', but a manifest has ID, audio"):
+        Answers("accent", "{audio}which", 0.5, "accent", {})
+    check, clip = hparams["check"], manifest.Utterance("1", "1.wav", "nl", "", "een", "train", duration=1.0)
+    assert check(clip) is None is check.metadata(clip)
+    strange, short = replace(clip, language="fr"), replace(clip, duration=0.1)
+    assert check(strange) == check.metadata(strange) == "task 'language' has no answer for this language: 'fr'"
+    too_long = "answer to task 'language' has more tokens than tokens_per_second allows: 6 of 5"
+    assert check(short) == too_long and len(brain.tasks.chat.encode("een")) == 4
     with pytest.raises(ValueError, match="below 1 together"):
         Tasks(brain.tasks.chat, "{audio}", [right, right])
+
+
+def test_another_vocabulary_of_the_same_size_makes_the_manifests_anew(run, tmp_path):
+    other, moved = make(tmp_path / "other"), make(tmp_path / "moved")
+    file = Path(other) / "tokenizer.json"
+    written = json.loads(file.read_text())
+    vocabulary = written["model"]["vocab"]
+    vocabulary["a"], vocabulary["b"] = vocabulary["b"], vocabulary["a"]
+    file.write_text(json.dumps(written))
+    asked = [make_brain(run | {"language_model": lm}, yaml=YAML)[1] for lm in (run["language_model"], moved, other)]
+    here, there, swapped = (repr(hparams["check"]) for hparams in asked)
+    assert here == there != swapped
 
 
 def test_samples_are_nested_and_a_part_of_the_whole():
@@ -370,6 +393,23 @@ def test_real_sizes_have_their_shapes(tmp_path):
         logits = reader.logits(vectors, inside, torch.zeros(1, 9, dtype=torch.long), torch.tensor([9]))
     assert vectors.shape == (1, 75, 2048) and logits.shape == (1, 9, 128256)
     assert encoder.frames(torch.tensor(48000)).item() == 150
+
+
+def test_killed_and_started_again_is_bit_equal(run, tmp_path):
+    """Two tasks: which a clip is asked is chance, which a resume has to find where it was."""
+    overrides = run | {"tasks": TWO_TASKS, "max_updates": "21", "valid_every": "7"}
+    unbroken, broken = (overrides | {"output_folder": str(tmp_path / name)} for name in ("unbroken", "broken"))
+    kill_at(9, 21, broken, f"hparams/{YAML}.yaml")  # 7 updates an epoch: in the middle of the second
+    found = []
+    for asked in (unbroken, broken):
+        brain, _, manifests = make_brain(asked, yaml=YAML, saves=True)
+        fit(brain, manifests)
+        found.append(brain.modules.projector.state_dict())
+    resumed = events(brain, "resume")
+    assert len(resumed) == 1 and 0 < resumed[0]["update"] < 21
+    assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
+    one, other = ([e for e in logged(tmp_path / name) if e["update"]] for name in ("unbroken", "broken"))
+    assert one == other, "but for the flags that train.py raises of the corpus, before the first update"
 
 
 def test_two_clips_are_learned_by_heart(run, tmp_path):
