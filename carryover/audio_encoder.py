@@ -17,7 +17,7 @@ from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, WhisperMod
 
 from carryover.features import features_of
 from carryover.language_model import dtype_of, require_complete, require_pinned
-from carryover.source import require_source
+from carryover.source import loading, require_source
 from carryover.wav2vec2 import DROPOUTS, CTCModel
 from carryover.whisper import LogMel
 
@@ -109,14 +109,21 @@ class Wav2Vec2Encoder(torch.nn.Module):
         return self.frames_of_inputs(self.features.lengths(lengths))
 
     def forward(self, wavs: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """-> states (B, T, D), frames (B,)."""
+        """-> states (B, T, D), frames (B,).
+
+        Models that take no mask (wav2vec2-base) would hear the padding: they get one clip at a time.
+        """
+        frames = self.frames(lengths)
+        if len(wavs) > 1 and not self.features.masked:
+            clips = zip(wavs, lengths.split(1), strict=True)
+            alone = [self(wav[None, : int(n)], n)[0][0] for wav, n in clips]
+            return torch.nn.utils.rnn.pad_sequence(alone, batch_first=True), frames
         inputs = [self.features(wav[:n]) for wav, n in zip(wavs, lengths.tolist(), strict=True)]
         sizes = torch.tensor([len(x) for x in inputs], device=wavs.device)
         inputs = torch.nn.utils.rnn.pad_sequence(inputs, batch_first=True).to(next(self.hf.parameters()).dtype)
         mask = (torch.arange(inputs.shape[1], device=inputs.device) < sizes[:, None]).long()
         # inputs by position: the argument's name differs between families
         states = self.hf(inputs, attention_mask=mask if self.features.masked else None).last_hidden_state
-        frames = self.frames_of_inputs(sizes)
         return states[:, : int(frames.max())], frames
 
     def save(self, folder) -> None:
@@ -201,7 +208,7 @@ def load(
     Raises
     ------
     FileNotFoundError
-        When `source` is neither a folder with a model nor a hub name.
+        When `source` is neither a folder with a model nor a hub name, or has no safetensors.
     ValueError
         For a revision that can move, a checkpoint that lacks weights of the encoder, and for weights that are trained
         in another type than float32.
@@ -210,7 +217,8 @@ def load(
     if not freeze and dtype != "float32":
         raise ValueError(f"encoder_dtype: {dtype} for an encoder that is trained; small updates vanish in it: float32")
     pinned = {"revision": revision, "trust_remote_code": False}
-    config = AutoConfig.from_pretrained(source, **pinned)
+    with loading(source, revision):
+        config = AutoConfig.from_pretrained(source, **pinned)
     config.apply_spec_augment = False
     config.attention_dropout = 0.0
     for name in (*DROPOUTS, *WHISPERS_DROPOUTS, "layerdrop"):
@@ -219,13 +227,15 @@ def load(
     whisper = config.model_type == "whisper"
     if not whisper:  # first: it says at once when this is no such model
         require_source(source, "preprocessor_config.json")
-        features = features_of(AutoFeatureExtractor.from_pretrained(source, **pinned))
+        with loading(source, revision):
+            features = features_of(AutoFeatureExtractor.from_pretrained(source, **pinned))
     if from_scratch:
         hf = (WhisperModel(config) if whisper else AutoModel.from_config(config)).to(dtype_of(dtype))
     else:
-        hf, info = (WhisperModel if whisper else AutoModel).from_pretrained(
-            source, config=config, dtype=dtype_of(dtype), use_safetensors=True, output_loading_info=True, **pinned
-        )
+        with loading(source, revision):
+            hf, info = (WhisperModel if whisper else AutoModel).from_pretrained(
+                source, config=config, dtype=dtype_of(dtype), use_safetensors=True, output_loading_info=True, **pinned
+            )
         # the decoder is dropped, and the vector that masked frames get in training is never asked for
         require_complete(
             source, [key for key in info["missing_keys"] if not key.startswith(("decoder", "masked_spec"))]

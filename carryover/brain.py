@@ -116,6 +116,13 @@ class RecipeBrain(sb.Brain):
         """Write the loaded weights in transformers' format."""
         raise NotImplementedError
 
+    def made_for(self) -> dict:
+        """What its weights are worth nothing without and no checkpoint holds, e.g. hashes of frozen models.
+
+        It is written into each checkpoint, and compared before one is loaded.
+        """
+        return {}
+
     # ---- what a recipe adds so that the old language can be remembered (carryover.ewc) ----
 
     def new_parameters(self) -> dict[str, torch.Tensor | None]:
@@ -230,6 +237,7 @@ class RecipeBrain(sb.Brain):
         last = self.checkpointer.last() if self.checkpointer else None
         if last is None:
             return
+        self.require_made_for(last)
         self.checkpointer.load_checkpoint(last)
         dropped = self.metrics.truncate(self._metrics_size)
         self.metrics.write("resume", **self.now(), checkpoint=last.path.name, events_dropped=dropped)
@@ -511,7 +519,7 @@ class RecipeBrain(sb.Brain):
         return found
 
     def _save_checkpoint(self, epoch_done):
-        meta = {"update": self.update, "epoch": self.epoch}
+        meta = {"update": self.update, "epoch": self.epoch, "made_for": self.made_for()}
         if self.valid_WER is not None:
             meta["WER"] = self.valid_WER
         self.log("checkpoint", **{k: v for k, v in meta.items() if k == "WER"})
@@ -557,11 +565,22 @@ class RecipeBrain(sb.Brain):
         self._random_state, self._metrics_size = state["random"], state["metrics_size"]
         self.elapsed_before, self.started = state["time"], time.time()
 
+    def require_made_for(self, ckpt) -> None:
+        """Raise ValueError, naming what differs, where a checkpoint's weights are made for something else."""
+        wanted = self.made_for()
+        found = ckpt.meta.get("made_for", wanted)  # a checkpoint of an earlier version does not say
+        if differs := list(checkpoint.differences(found, wanted)):
+            raise ValueError(
+                f"{ckpt.path} was made for something else: {'; '.join(differs)}. A frozen model has changed since: "
+                f"bring back the one that {ckpt.path / 'CKPT.yaml'} names, or train anew into another output_folder"
+            )
+
     def load_best(self) -> None:
         """Load the weights of the checkpoint with the lowest validation WER (the last one where none was validated)."""
         if self.checkpointer is None:
             return
         best = self.checkpointer.best("WER") or self.checkpointer.last()
+        self.require_made_for(best)
         for name, module in self.modules.items():
             if name in best.paramfiles:
                 checkpoint.load_weights(module, best.paramfiles[name])

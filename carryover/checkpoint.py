@@ -10,6 +10,7 @@ import json
 import os
 import random
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,18 @@ class Checkpointer(sb_checkpoints.Checkpointer):
             c._replace(paramfiles={f.stem: f for f in c.path.iterdir() if f.name != sb_checkpoints.METAFNAME})
             for c in found
         ]
+
+
+def differences(found, wanted, at: str = "") -> Iterator[str]:
+    """What differs between two records of what weights were made for, one line a leaf.
+
+    Where a model lies and what its commit is called say nothing (`source`, `revision`): the hashes of its weights do.
+    """
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        for key in sorted((found.keys() | wanted.keys()) - {"source", "revision"}):
+            yield from differences(found.get(key), wanted.get(key), f"{at}.{key}".lstrip("."))
+    elif found != wanted:
+        yield f"{at} is {found} there and {wanted} here"
 
 
 def load_weights(module: torch.nn.Module, path: str | Path) -> None:

@@ -54,8 +54,8 @@ class Waveform:
         _require_mono(wav, 1)
         if not self.normalise:
             return wav.float()
-        wav = wav.double()  # a float32 sum over 30 s is off in its fifth digit
-        return ((wav - wav.mean()) / (wav.var(correction=0) + 1e-7).sqrt()).float()
+        wide = _wide(wav)  # a float32 sum over 30 s is off in its fifth digit
+        return ((wide - wide.mean()) / (wide.var(correction=0) + 1e-7).sqrt()).float().to(wav.device)
 
     def lengths(self, samples: torch.Tensor) -> torch.Tensor:
         """Lengths of the features of waveforms of `samples`: the same."""
@@ -99,11 +99,11 @@ class FilterBank:
             For anything but one channel with at least 560 samples, which make one pair of frames.
         """
         _require_mono(wav, self.shortest)
-        window, filters = self.window.to(wav.device), self.filters.to(wav.device)
-        wav = wav.double() * 2**15  # float64 to the end, for the weak bands
-        emphasised = wav.clone()
-        emphasised[1:] -= self.PREEMPHASIS * wav[:-1]
-        frames = wav.unfold(0, self.WINDOW, self.HOP)  # (N, 400), a view
+        wide = _wide(wav) * 2**15  # float64 to the end, for the weak bands
+        window, filters = self.window.to(wide.device), self.filters.to(wide.device)
+        emphasised = wide.clone()
+        emphasised[1:] -= self.PREEMPHASIS * wide[:-1]
+        frames = wide.unfold(0, self.WINDOW, self.HOP)  # (N, 400), a view
         # Kaldi removes each frame's mean m first: (x_i - m) - a (x_(i-1) - m) = (x_i - a x_(i-1)) - (1 - a) m. So
         # pre-emphasis is done on the waveform, and three arrays of frames are never made (they took half the time). A
         # frame's first sample, which has none before it, has no weight: Povey's window begins with 0.
@@ -114,7 +114,7 @@ class FilterBank:
         log_mel = (power @ filters).clamp(min=2**-23).log()  # (N, 80)
         log_mel = (log_mel - log_mel.mean(dim=0)) / (log_mel.var(dim=0, correction=1) + 1e-7).sqrt()
         pairs = log_mel.shape[0] // self.stride
-        return log_mel[: pairs * self.stride].reshape(pairs, -1).float()  # (N, 80) -> (T, 160)
+        return log_mel[: pairs * self.stride].reshape(pairs, -1).float().to(wav.device)  # (N, 80) -> (T, 160)
 
     def lengths(self, samples: torch.Tensor) -> torch.Tensor:
         """Lengths T of the features of waveforms of `samples`."""
@@ -149,6 +149,11 @@ def features_of(source: str | Path | FeatureExtractionMixin) -> Waveform | Filte
     if source.sampling_rate != SAMPLE_RATE:
         raise ValueError(f"model: it hears {source.sampling_rate} Hz, and corpora are read at {SAMPLE_RATE} Hz")
     return kind(source)
+
+
+def _wide(wav: torch.Tensor) -> torch.Tensor:
+    """The waveform in float64, where it is; from Apple's MPS, which has no float64, on the CPU."""
+    return (wav.cpu() if wav.device.type == "mps" else wav).double()
 
 
 def _require_mono(wav: torch.Tensor, shortest: int) -> None:

@@ -7,6 +7,8 @@ of column P, the same for all rows of a batch, so everything before it is padded
 the right, in training as in generation, and positions count from each row's own first vector.
 """
 
+import inspect
+import json
 import re
 from collections.abc import Sequence
 from datetime import date
@@ -16,9 +18,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, StoppingCriteria, StoppingCriteriaList
 
-from carryover.source import require_source
+from carryover.source import loading, require_source
 
-ADAPTERS = "adapter_model.safetensors"  # peft's names for it and for adapter_config.json
+ADAPTERS, CONFIG = "adapter_model.safetensors", "adapter_config.json"  # peft's names
 AUDIO = "{audio}"  # where a prompt of the YAML has the audio
 _MARK, _ANSWER = "<<<audio>>>", "<<<answer>>>"  # stand in for both while a template is rendered
 
@@ -67,7 +69,8 @@ class Chat:
         pad_token: str | None = None,
     ):
         require_pinned(source, revision, "language_model")
-        self.hf = AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=False)
+        with loading(source, revision):
+            self.hf = AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=False)
         self.system_prompt, self.template, self.options = system_prompt, template, template_options or {}
         if pad_token is not None:
             if pad_token not in self.hf.get_vocab():
@@ -86,6 +89,11 @@ class Chat:
             )
         if template is not None and template.count("{prompt}") != 1:
             raise ValueError(f"plain_template: {template!r} needs {{prompt}} once, where prompt and audio stand")
+        if template is not None and system_prompt and "{system}" not in template:
+            raise ValueError(
+                f"plain_template: {template!r} has no {{system}}, so the model would never read system_prompt; write "
+                "{system} where it stands, or set system_prompt to null"
+            )
         self.pad, self.end = self.hf.pad_token_id, self._end(source)
 
     def _messages(self, prompt: str) -> list[dict]:
@@ -131,8 +139,10 @@ class Chat:
     def prompt(self, prompt: str) -> tuple[list[int], list[int]]:
         """Ids before the audio and behind it, of a prompt with `{audio}`."""
         before, _, after = self.text(prompt).partition(AUDIO)
-        # a chat template writes the first token itself; where there is none, the tokenizer adds its own (<s>), if any
-        first = [] if self.template is None else [i for i in self.hf("").input_ids if i != self.hf.eos_token_id]
+        first = []
+        if self.template is not None:  # a chat template writes the first token itself, else the tokenizer adds it
+            some = self.hf("a", return_special_tokens_mask=True)
+            first = some.input_ids[: some.special_tokens_mask.index(0)]  # <s>, if any; what stands behind is no start
         before, after = (self.hf(part, add_special_tokens=False).input_ids for part in (before, after))
         return first + before, after
 
@@ -207,14 +217,28 @@ class LoRA:
         self.config.save_pretrained(folder)
 
     def load(self, hf, folder):
-        """Read the adapters of a folder; where it has none, these begin anew beside its projector."""
+        """Read the adapters of a folder; where it has none, these begin anew beside its projector.
+
+        Raises
+        ------
+        ValueError
+            For adapters of another rank, alpha, targets or model.
+        """
         if not (Path(folder) / ADAPTERS).exists():
             print(f"{folder} holds no adapters: those of `lora` begin anew")
             return
+        theirs = json.loads((Path(folder) / CONFIG).read_text(encoding="utf-8"))
+        there = theirs["r"], theirs["lora_alpha"], sorted(theirs["target_modules"])
+        here = self.config.r, self.config.lora_alpha, sorted(self.config.target_modules)
+        if there != here:  # the same weights under another alpha are other adapters
+            raise ValueError(
+                f"lora: the adapters in {folder} have rank, alpha and targets {there}, here they are {here}; set lora "
+                "as there"
+            )
         state = {name.removeprefix("base_model.model."): t for name, t in load_file(Path(folder) / ADAPTERS).items()}
         own = self.peft.get_peft_model_state_dict(hf)
         if {name: t.shape for name, t in own.items()} != {name: t.shape for name, t in state.items()}:
-            raise ValueError(f"lora: the adapters in {folder} are of other layers or another rank; set lora as there")
+            raise ValueError(f"lora: the adapters in {folder} are of another model's layers")
         self.peft.set_peft_model_state_dict(hf, state)
 
 
@@ -259,7 +283,7 @@ class LanguageModel:
     @property
     def context(self) -> int:
         """Tokens that prompt, audio and answer may have together."""
-        return self.hf.config.max_position_embeddings
+        return self.hf.config.get_text_config().max_position_embeddings
 
     @property
     def scale(self) -> float:
@@ -412,16 +436,19 @@ def load(source: str, chat: Chat, revision: str | None = None, dtype: str = "flo
     Raises
     ------
     FileNotFoundError
-        When `source` is neither a folder with a model nor a hub name.
+        When `source` is neither a folder with a model nor a hub name, or has no safetensors.
     ValueError
-        For a revision that can move, a checkpoint that lacks weights, and a tokenizer with other tokens than the model.
+        For a revision that can move, a checkpoint that lacks weights, a model that cannot be told positions or names no
+        context, and a tokenizer with other tokens than the model.
     """
     require_pinned(source, revision, "language_model")
-    hf, info = AutoModelForCausalLM.from_pretrained(
-        source, revision=revision, dtype=dtype_of(dtype), use_safetensors=True, trust_remote_code=False,
-        output_loading_info=True,
-    )  # fmt: skip
+    with loading(source, revision):
+        hf, info = AutoModelForCausalLM.from_pretrained(
+            source, revision=revision, dtype=dtype_of(dtype), use_safetensors=True, trust_remote_code=False,
+            output_loading_info=True,
+        )  # fmt: skip
     require_complete(source, info["missing_keys"])
+    require_readable(source, hf)
     rows = hf.get_input_embeddings().weight.shape[0]
     if max(chat.pad, chat.end) >= rows:
         raise ValueError(
@@ -438,6 +465,24 @@ def require_pinned(source: str, revision: str | None, key: str) -> None:
         raise ValueError(
             f"{key}_revision: {revision!r} for {source}; give the commit's 40 hexadecimal digits (on the hub: Files "
             "and versions, History), for a branch's or tag's name may mean other weights tomorrow"
+        )
+
+
+def require_readable(source: str, hf) -> None:
+    """Raise ValueError where a model does not take what `LanguageModel` gives it, or does not say how much.
+
+    Positions count from each row's own first vector, so a model that takes none (Bloom, MPT, Mamba) would count the
+    padding before it.
+    """
+    takes = inspect.signature(hf.forward).parameters
+    given = ("inputs_embeds", "attention_mask", "position_ids", "logits_to_keep")
+    lacks = [f"{name} in forward" for name in given if name not in takes]
+    if not hasattr(hf.config.get_text_config(), "max_position_embeddings"):
+        lacks.append("max_position_embeddings in config.json")
+    if lacks:
+        raise ValueError(
+            f"language_model: {source} is a {type(hf).__name__}, which lacks {', '.join(lacks)}; give a model that is "
+            "told positions and its context, such as Llama, SmolLM, Qwen, Gemma, GPT-2 or OPT"
         )
 
 
@@ -460,8 +505,7 @@ def dtype_of(name: str) -> torch.dtype:
 
 def echoes(text: str, prompt: str, words: int = 3) -> bool:
     """Whether a text repeats `words` words in a row of a prompt (all of them where it has fewer)."""
-    said, asked = text.lower().split(), re.sub(r"[^\w\s]", " ", prompt.replace(AUDIO, " ").lower()).split()
-    said = [word.strip(".,:;!?") for word in said]
+    said, asked = (re.findall(r"\w+", part.lower()) for part in (text, prompt.replace(AUDIO, " ")))
     n = min(words, len(asked))
     grams = {tuple(asked[i : i + n]) for i in range(len(asked) - n + 1)} if n else set()
     return any(tuple(said[i : i + n]) in grams for i in range(len(said) - n + 1))

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 from transformers.utils import cached_file
 
-from carryover.checkpoint import load_weights
+from carryover.checkpoint import differences, load_weights
 
 WEIGHTS, CONFIG = "projector.safetensors", "config.json"
 
@@ -83,7 +83,7 @@ class Projector(torch.nn.Module):
         Parameters
         ----------
         states : torch.Tensor
-            (B, T, D), padded with whatever.
+            (B, T, D), padded with whatever; of a frozen encoder in its own type, e.g. bfloat16.
         frames : torch.Tensor
             (B,) of each utterance.
 
@@ -98,7 +98,7 @@ class Projector(torch.nn.Module):
                 "it for this encoder (`between` does) or give the encoder that it was made for"
             )
         inside = torch.arange(states.shape[1], device=states.device) < frames[:, None]  # (B, T)
-        states = torch.where(inside[..., None], states, 0.0)  # not a product: nan * 0 is nan
+        states = torch.where(inside[..., None], states, 0.0).to(self.norm.weight.dtype)  # no product: nan * 0 is nan
         states = torch.nn.functional.pad(states, (0, 0, 0, -states.shape[1] % self.frames))
         stacked = states.reshape(len(states), -1, self.frames * self.input_width)  # (B, T, D) -> (B, T', k D)
         return self.norm(self.map(stacked).float()), self.lengths(frames)
@@ -160,14 +160,22 @@ class Linear(Projector):
         return self.linear(stacked)
 
 
-def identity(source: str, revision: str | None = None) -> dict:
+def identity(source: str, revision: str | None = None, from_scratch: bool = False, model=None) -> dict:
     """Source, revision and the SHA-256 of each weight file of a model that a projector is made for.
 
     Parameters
     ----------
     source : str
         Folder, or hub name of a model that has been loaded.
+    from_scratch : bool
+        Its weights are random and in no file: those of `model` are hashed, as they are in memory.
+    model : torch.nn.Module, optional
     """
+    if from_scratch:
+        sha = hashlib.sha256()
+        for name, tensor in model.state_dict().items():
+            sha.update(name.encode() + tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+        return {"source": source, "revision": revision, "sha256": {"random weights": sha.hexdigest()}}
     folder = Path(source)
     if not folder.is_dir():
         folder = Path(cached_file(source, "config.json", revision=revision)).parent
@@ -210,19 +218,10 @@ def load(projector: Projector, folder: str | Path, made_for: dict) -> None:
             raise FileNotFoundError(f"projector: {folder} holds no {name}; give the model/ folder of a finished run")
     found = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     wanted = {"projector": projector.config, "made_for": made_for}
-    differences = list(_differences(found, json.loads(json.dumps(wanted))))
-    if differences:
+    differs = list(differences(found, json.loads(json.dumps(wanted))))
+    if differs:
         raise ValueError(
-            f"projector: {folder} was made for other models or another shape: {'; '.join(differences)}. Give the "
+            f"projector: {folder} was made for other models or another shape: {'; '.join(differs)}. Give the "
             f"models named in {folder / CONFIG}, or train a projector for these"
         )
     load_weights(projector, folder / WEIGHTS)
-
-
-def _differences(found, wanted, at: str = ""):
-    """What differs between two trees, one line a leaf. Where a model's files lie says nothing: its hashes do."""
-    if isinstance(found, dict) and isinstance(wanted, dict):
-        for key in sorted((found.keys() | wanted.keys()) - {"source"}):
-            yield from _differences(found.get(key), wanted.get(key), f"{at}.{key}".lstrip("."))
-    elif found != wanted:
-        yield f"{at} is {found} there and {wanted} here"

@@ -1,5 +1,7 @@
 """Where a model comes from: a folder in transformers' format, or a name on the hub."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -16,3 +18,16 @@ def require_source(source: str, file: str = "config.json") -> None:
             f"model: '{source}' is no folder here and no hub name (owner/name); give e.g. assets/whisper_starter or "
             "openai/whisper-small"
         )
+
+
+@contextmanager
+def loading(source: str, revision: str | None = None) -> Iterator[None]:
+    """Say in one line, as FileNotFoundError, what transformers' OSErrors say in many: a file that a source lacks."""
+    try:
+        yield
+    except OSError as error:
+        raise FileNotFoundError(
+            f"model: {source}{f' at revision {revision}' if revision else ''} cannot be loaded: "
+            f"{' '.join(str(error).split())}; only safetensors are read: check name and revision, give one that has "
+            "them (save_pretrained writes them into a folder), and download it first where the hub is out of reach"
+        ) from error

@@ -1,6 +1,7 @@
 """Speech LLM: a frozen audio encoder, a trained projector, a frozen language model that writes down what it reads."""
 
 import hashlib
+import json
 import math
 from collections import Counter
 from dataclasses import dataclass
@@ -38,8 +39,9 @@ class SpeechLLMBrain(RecipeBrain):
                 f"projector: it leads from width {bridge.input_width} to {bridge.output_width}, the models have "
                 f"{widths}; let `between` make it for these two"
             )
+        self.frozen = self.hparams.made_for()  # now: what lies at the sources can change while a run goes on
         if self.hparams.start_from:
-            projector.load(bridge, self.hparams.start_from, self.hparams.made_for())
+            projector.load(bridge, self.hparams.start_from, self.frozen)
             self.language_model.lora.load(self.language_model.hf, self.hparams.start_from)
 
     def compute_forward(self, batch, stage):
@@ -126,6 +128,10 @@ class SpeechLLMBrain(RecipeBrain):
 
     # ---- reading, export ----
 
+    def made_for(self):
+        """The frozen models and the prompts; an encoder that is trained is in the checkpoint itself."""
+        return {name: value for name, value in self.frozen.items() if name not in self.modules}
+
     def target(self):
         tasks, target_text = self.tasks, self.hparams.target_text
 
@@ -147,7 +153,7 @@ class SpeechLLMBrain(RecipeBrain):
 
         What is frozen stays where it is: its source and hash stand in config.json.
         """
-        made_for = self.hparams.made_for()
+        made_for = self.made_for()
         if "encoder" in self.modules:
             self.encoder.save(folder / "encoder")
             made_for["encoder"] = projector.identity(str(folder / "encoder"))
@@ -177,8 +183,8 @@ class MadeFor:
 
     Parameters
     ----------
-    encoder, language_model : (str, str or None)
-        Source and revision.
+    encoder, language_model : (str, str or None, ...)
+        Source and revision, and what else `carryover.projector.identity` takes.
     tasks : Tasks
     """
 
@@ -186,7 +192,6 @@ class MadeFor:
         self.models, self.tasks = {"encoder": encoder, "language_model": language_model}, tasks
 
     def __call__(self) -> dict:
-        # hashed when asked for: 6 GB of weights take seconds
         models = {name: projector.identity(*source) for name, source in self.models.items()}
         return models | {"prompts": [self.tasks.text(at) for at in range(len(self.tasks))]}
 
@@ -215,13 +220,20 @@ class Answers:
     column: str
     answers: dict[str, str]
 
+    def __post_init__(self):
+        if self.column not in manifest.COLUMNS:
+            raise ValueError(
+                f"tasks: '{self.name}' asks for the column '{self.column}', but a manifest has "
+                f"{', '.join(manifest.COLUMNS)}"
+            )
+
     def target(self, row: dict) -> str:
         """The right answer about a row of a manifest.
 
         Raises
         ------
         ValueError
-            For a value that has no answer.
+            For a value that has no answer; `Limits` refuses such clips at preparation.
         """
         value = row[self.column]
         if value not in self.answers:
@@ -251,6 +263,11 @@ class Tasks:
     ------
     ValueError
         For shares that are not above 0, or 1 and more together; for a prompt without `{audio}`.
+
+    Attributes
+    ----------
+    digest : str
+        Of what decides how long prompts and answers are, in tokens: vocabulary, prompts, answers.
     """
 
     def __init__(self, chat: Chat, transcription: str, others: tuple[Answers, ...] = ()):
@@ -261,6 +278,9 @@ class Tasks:
         self.asked = [transcription, *(task.prompt for task in self.others)]
         self.shares = torch.tensor([1 - sum(shares), *shares])
         self._prompts = [chat.prompt(prompt) for prompt in self.asked]
+        read = [self.text(at) for at in range(len(self))], [(task.column, task.answers) for task in self.others]
+        decides = json.dumps([sorted(chat.hf.get_vocab().items()), *read])
+        self.digest = hashlib.sha256(decides.encode()).hexdigest()[:12]
 
     def __len__(self) -> int:
         return len(self.asked)
@@ -330,7 +350,7 @@ class Limits:
 
     def __repr__(self):  # part of a manifest's settings: another model or prompt makes it anew
         return (
-            f"Limits({self.target_text.name}, {len(self.tasks.chat.hf)} tokens, {self.window} s, "
+            f"Limits({self.target_text.name}, tasks {self.tasks.digest}, {self.window} s, "
             f"{self.tokens_per_second} tokens/s, {self.room} positions, {self.vectors(10.0)} vectors in 10 s)"
         )
 
@@ -357,6 +377,9 @@ class Limits:
         """What can be said before the audio is opened."""
         if not self.target_text(utterance.text):
             return f"transcript is empty after normalisation: {utterance.text!r}"
+        for task in self.tasks.others:
+            if (value := getattr(utterance, task.column)) not in task.answers:
+                return f"task '{task.name}' has no answer for this {task.column}: {value!r}"
         return None
 
     def recording(self, utterance: manifest.Utterance) -> str | None:
@@ -373,8 +396,10 @@ class Limits:
     def __call__(self, utterance: manifest.Utterance) -> str | None:
         if reason := self.metadata(utterance) or self.recording(utterance):
             return reason
-        tokens = len(self.tasks.chat.encode(self.target_text(utterance.text)))
         most = answer_limit(utterance.duration, self.tokens_per_second)
-        if tokens > most:
-            return f"transcript has more tokens than tokens_per_second allows: {tokens} of {most}"
+        answers = {"transcript": self.target_text(utterance.text)}
+        answers |= {f"answer to task '{t.name}'": t.answers[getattr(utterance, t.column)] for t in self.tasks.others}
+        for what, text in answers.items():
+            if (tokens := len(self.tasks.chat.encode(text))) > most:
+                return f"{what} has more tokens than tokens_per_second allows: {tokens} of {most}"
         return None

@@ -3,11 +3,15 @@
 import csv
 import hashlib
 import json
+import math
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from speechbrain import Stage
 from transformers import (
     HubertConfig,
@@ -19,14 +23,16 @@ from transformers import (
     WhisperModel,
 )  # fmt: skip
 
-from carryover import audio_encoder, projector
+from carryover import audio_encoder, manifest, projector
 from carryover.language_model import Chat, LanguageModel
 from recipes.speech_llm import Answers, Tasks, sample
 from tests.tiny_language_model import CHAT, make
 
-from .helpers import batches, make_brain, train
+from .helpers import batches, kill_at, make_brain, train
+from .helpers import events as logged
 
 YAML = "speech_llm_whisper"
+COMMIT = "abcdef0123" * 4
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +92,7 @@ def test_only_the_projector_is_trained_and_saved_and_its_file_gives_the_test_wer
     assert {name: digest(model) for name, model in frozen.items()} == before
     assert digest(brain.modules.projector) != first
     assert not any(m.training for model in frozen.values() for m in model.modules())
-    found, _ = brain.evaluate(brain.read(manifests / "test.csv"), test_loader_kwargs={"batch_size": 4})
+    found, said = brain.evaluate(brain.read(manifests / "test.csv"), test_loader_kwargs={"batch_size": 4})
     assert all(key in found for key in ("loops", "echoes", "empty", "unended", "WER"))
     assert "loops" in events(brain, "valid")[-1]
     saved = {path.name for c in (tmp_path / "run" / "save").glob("CKPT*") for path in c.iterdir()}
@@ -110,17 +116,25 @@ def test_only_the_projector_is_trained_and_saved_and_its_file_gives_the_test_wer
     other, _, manifests = make_brain(again, yaml=YAML)
     repeated, rows = other.evaluate(other.read(manifests / "test.csv"), test_loader_kwargs={"batch_size": 3})
     assert repeated["WER"] == found["WER"] and repeated["loss"] == pytest.approx(found["loss"], rel=1e-5)
-    assert any(row["hypothesis"] for row in rows)
+    texts = {row["id"]: row["hypothesis"] for row in said}
+    assert {row["id"]: row["hypothesis"] for row in rows} == texts and len(set(texts.values())) > 1
+    _, before = make_brain(again | {"start_from": "null"}, yaml=YAML)[0].evaluate(other.read(manifests / "test.csv"))
+    assert {row["id"]: row["hypothesis"] for row in before} != texts, "the file is what gives them"
     another = make(tmp_path / "another_lm", width=32, chat_template=CHAT.replace("<u>", "<u> "))
     with pytest.raises(ValueError, match=r"made for other models.*made_for\.prompts is .* there and"):
         make_brain(again | {"language_model": another}, yaml=YAML)
 
 
+@pytest.mark.parametrize("frozen", [True, False], ids=["frozen", "trained"])
 @pytest.mark.parametrize("encoder", ["whisper", "group", "layer"])
-def test_a_clip_in_a_ragged_batch_has_the_loss_and_the_text_that_it_has_alone(run, tmp_path, encoder):
+def test_a_clip_in_a_ragged_batch_has_the_loss_and_the_tokens_that_it_has_alone(
+    run, tmp_path, monkeypatch, encoder, frozen
+):
     overrides = run if encoder == "whisper" else run | {"encoder": tiny_hubert(tmp_path / "hubert", encoder)}
-    brain, _, manifests = make_brain(overrides, yaml=YAML)
+    brain, _, manifests = make_brain(overrides | {"freeze_encoder": str(frozen)}, yaml=YAML)
     brain.modules.eval()
+    generate, said = brain.language_model.generate, []
+    monkeypatch.setattr(brain.language_model, "generate", lambda *asked: said.append(generate(*asked)) or said[-1])
 
     def heard(size):
         brain.hparams.states._kept.clear()
@@ -134,15 +148,15 @@ def test_a_clip_in_a_ragged_batch_has_the_loss_and_the_text_that_it_has_alone(ru
                 losses = [row[:n].sum().item() for row, n in zip(each, sizes.tolist(), strict=True)]
                 loss = brain.compute_objectives(log_probs, batch, Stage.VALID)["nll"].item()
                 assert loss == pytest.approx(sum(losses) / brain.units(batch), rel=1e-5)
-                texts = brain.transcribe(batch, Stage.VALID, log_probs)
-            found |= dict(zip(batch.id, zip(losses, texts, strict=True), strict=True))
+                brain.transcribe(batch, Stage.VALID, log_probs)
+            found |= dict(zip(batch.id, zip(losses, said[-1], strict=True), strict=True))
         return found
 
     together, alone = heard(7), heard(1)
-    assert {ID: text for ID, (_, text) in together.items()} == {ID: text for ID, (_, text) in alone.items()}
+    assert {ID: ids for ID, (_, ids) in together.items()} == {ID: ids for ID, (_, ids) in alone.items()}
     for ID, (loss, _) in alone.items():
         assert together[ID][0] == pytest.approx(loss, rel=1e-5), ID
-    assert len({text for _, text in alone.values()}) > 1
+    assert len({tuple(ids) for _, ids in alone.values()}) > 1
 
 
 def test_a_frozen_encoder_runs_once_a_clip_and_within_its_bytes(run):
@@ -173,6 +187,38 @@ def test_an_unfrozen_encoder_learns_and_is_saved(run, tmp_path):
         make_brain(run | {"freeze_encoder": "False", "encoder_dtype": "bfloat16"}, yaml=YAML)
 
 
+def test_a_checkpoint_between_models_that_have_changed_since_is_refused(run, tmp_path):
+    shutil.copytree(run["encoder"], tmp_path / "encoder")
+    overrides = run | {"encoder": str(tmp_path / "encoder"), "max_updates": "2"}
+    trained = overrides | {"freeze_encoder": "False", "output_folder": str(tmp_path / "trained")}
+    for asked in (overrides, trained):
+        brain, _, manifests = make_brain(asked, yaml=YAML, saves=True)
+        fit(brain, manifests)
+        make_brain(asked, yaml=YAML, saves=True)[0].load_best()
+
+    weights = load_file(tmp_path / "encoder" / "model.safetensors")
+    weights["model.encoder.conv1.bias"] += 0.1  # as when the run that made the encoder is done again
+    save_file(weights, tmp_path / "encoder" / "model.safetensors", {"format": "pt"})
+    reader, _, manifests = make_brain(overrides, yaml=YAML, saves=True)
+    differs = r"CKPT.* made for something else: encoder\.sha256\.model\.safetensors is .* there and .* here"
+    with pytest.raises(ValueError, match=differs):
+        reader.load_best()
+    with pytest.raises(ValueError, match=differs):
+        fit(reader, manifests)
+    make_brain(trained, yaml=YAML, saves=True)[0].load_best()  # its encoder is in the checkpoint, whatever lies there
+
+
+def test_random_weights_are_an_identity_of_their_own(run, tmp_path):
+    scratch = run | {"encoder_from_scratch": "True"}
+    brain, *_ = make_brain(scratch, yaml=YAML)
+    brain.export(tmp_path / "model")
+    asked = {"start_from": str(tmp_path / "model")}
+    make_brain(scratch | asked, yaml=YAML)
+    for other in (run, scratch | {"seed": "1235"}):  # the pretrained encoder, and another random one
+        with pytest.raises(ValueError, match=r"made_for\.encoder\.sha256\.random weights is"):
+            make_brain(other | asked, yaml=YAML)
+
+
 def test_lora_learns_with_the_projector_and_comes_back_from_a_checkpoint(run, tmp_path):
     pytest.importorskip("peft")
     overrides = run | {"lora": "!new:carryover.language_model.LoRA {rank: 2}", "max_updates": "4"}
@@ -190,26 +236,30 @@ def test_lora_learns_with_the_projector_and_comes_back_from_a_checkpoint(run, tm
     again = overrides | {"start_from": str(tmp_path / "model"), "output_folder": str(tmp_path / "again")}
     other, _, _ = make_brain(again, yaml=YAML)
     assert digest(other.modules.adapters) == best and digest(other.modules.projector) == digest(brain.modules.projector)
-    with pytest.raises(ValueError, match="of other layers or another rank"):
-        make_brain(again | {"lora": "!new:carryover.language_model.LoRA {rank: 3}"}, yaml=YAML)
+    for changed in ("rank: 3", "rank: 2, alpha: 32", "rank: 2, targets: [q_proj]"):
+        with pytest.raises(ValueError, match=r"targets \(2, 16, \['q_proj', 'v_proj'\]\), here they are"):
+            make_brain(again | {"lora": f"!new:carryover.language_model.LoRA {{{changed}}}"}, yaml=YAML)
     with pytest.raises(ValueError, match="holds adapters, which its projector needs"):
         make_brain({k: v for k, v in again.items() if k != "lora"}, yaml=YAML)
 
 
-def test_bfloat16_models_learn(run):
+@pytest.mark.parametrize("evaluated", ["fp32", "bf16"])
+def test_bfloat16_models_learn_and_are_validated(run, evaluated):
     both = dict.fromkeys(("encoder_dtype", "language_model_dtype"), "bfloat16")
-    both |= dict.fromkeys(("precision", "eval_precision"), "bf16")
+    both |= {"precision": "bf16", "eval_precision": evaluated}
     brain, _, manifests = make_brain(run | both | {"max_updates": "2"}, yaml=YAML)
     fit(brain, manifests)
     assert all(p.dtype == torch.float32 for p in brain.modules.parameters())
-    assert all(torch.isfinite(torch.tensor(e["loss"])) for e in events(brain, "train"))
+    assert all(math.isfinite(e["loss"]) for kind in ("train", "valid") for e in events(brain, kind))
+
+
+LANGUAGE = "!new:recipes.speech_llm.Answers {name: language, prompt: '{audio}which', share: 0.5, column: language, "
+LANGUAGE += "answers: {nl: dutch, de: german}}"
+TWO_TASKS = f"!new:recipes.speech_llm.Tasks {{chat: !ref <chat>, transcription: !ref <prompt>, others: [{LANGUAGE}]}}"
 
 
 def test_tasks_are_drawn_by_their_shares_and_scored(run):
-    others = "[!new:recipes.speech_llm.Answers {name: language, prompt: '{audio}which', share: 0.5, column: language, "
-    others += "answers: {nl: dutch, de: german}}]"
-    tasks = f"!new:recipes.speech_llm.Tasks {{chat: !ref <chat>, transcription: !ref <prompt>, others: {others}}}"
-    brain, hparams, manifests = make_brain(run | {"tasks": tasks}, yaml=YAML)
+    brain, hparams, manifests = make_brain(run | {"tasks": TWO_TASKS}, yaml=YAML)
     dataset = brain.read(manifests / "train.csv")
     examples = [dataset[i] for i in range(len(dataset))] * 10
     torch.manual_seed(0)
@@ -227,8 +277,28 @@ def test_tasks_are_drawn_by_their_shares_and_scored(run):
     assert right.is_right("dutch.", {"language": "nl", "id": "1"}) and not right.is_right("", {"language": "nl"})
     with pytest.raises(ValueError, match="no answer for language 'fr'"):
         right.target({"language": "fr", "id": "1"})
+    with pytest.raises(ValueError, match="asks for the column 'accent', but a manifest has ID, audio"):
+        Answers("accent", "{audio}which", 0.5, "accent", {})
+    check, clip = hparams["check"], manifest.Utterance("1", "1.wav", "nl", "", "een", "train", duration=1.0)
+    assert check(clip) is None is check.metadata(clip)
+    strange, short = replace(clip, language="fr"), replace(clip, duration=0.1)
+    assert check(strange) == check.metadata(strange) == "task 'language' has no answer for this language: 'fr'"
+    too_long = "answer to task 'language' has more tokens than tokens_per_second allows: 6 of 5"
+    assert check(short) == too_long and len(brain.tasks.chat.encode("een")) == 4
     with pytest.raises(ValueError, match="below 1 together"):
         Tasks(brain.tasks.chat, "{audio}", [right, right])
+
+
+def test_another_vocabulary_of_the_same_size_makes_the_manifests_anew(run, tmp_path):
+    other, moved = make(tmp_path / "other"), make(tmp_path / "moved")
+    file = Path(other) / "tokenizer.json"
+    written = json.loads(file.read_text())
+    vocabulary = written["model"]["vocab"]
+    vocabulary["a"], vocabulary["b"] = vocabulary["b"], vocabulary["a"]
+    file.write_text(json.dumps(written))
+    asked = [make_brain(run | {"language_model": lm}, yaml=YAML)[1] for lm in (run["language_model"], moved, other)]
+    here, there, swapped = (repr(hparams["check"]) for hparams in asked)
+    assert here == there != swapped
 
 
 def test_samples_are_nested_and_a_part_of_the_whole():
@@ -266,6 +336,8 @@ def test_what_does_not_fit_is_refused_with_its_reason(run, tmp_path, small_corpu
         ({"prompt": "transcribe"}, ["prompt", "{audio} exactly once"]),
         ({"encoder": "no/encoder"}, ["encoder_revision", "no/encoder", "commit"]),
         ({"language_model": "no/model", "language_model_revision": "main"}, ["language_model_revision", "main"]),
+        ({"encoder": "no/encoder", "encoder_revision": COMMIT}, [f"no/encoder at revision {COMMIT}", "safetensors"]),
+        ({"language_model": "no/model", "language_model_revision": COMMIT}, [f"no/model at revision {COMMIT}"]),
         ({"projector": "!new:carryover.projector.Linear {input_width: 16, output_width: 32}"}, ["width 16", "32"]),
         ({"plain_template": "'{prompt} '"}, ["has a chat template", "plain_template"]),
         ({"language_model_dtype": "float16"}, ["float16", "bfloat16"]),
@@ -279,43 +351,65 @@ def test_wrong_input_is_named(run, override, words):
     assert all(word in str(raised.value) for word in words), raised.value
 
 
-def test_real_sizes_have_their_shapes():
+def test_real_sizes_have_their_shapes(tmp_path):
     """whisper-large-v3-turbo and hubert-xlarge before SmolLM3-3B, from their configurations on the meta device."""
     turbo = WhisperConfig(
         vocab_size=51866, num_mel_bins=128, d_model=1280, encoder_layers=32, decoder_layers=4,
         encoder_attention_heads=20, decoder_attention_heads=20, encoder_ffn_dim=5120, decoder_ffn_dim=5120,
     )  # fmt: skip
-    xlarge = HubertConfig(
+    HubertConfig(
         hidden_size=1280, num_hidden_layers=48, num_attention_heads=16, intermediate_size=5120,
         feat_extract_norm="layer", conv_bias=True, do_stable_layer_norm=True,
-    )  # fmt: skip
+    ).save_pretrained(tmp_path)  # fmt: skip
+    # without a mask: meta tensors cannot say whether anything is masked
+    Wav2Vec2FeatureExtractor(return_attention_mask=False).save_pretrained(tmp_path)
     smol = SmolLM3Config(
         vocab_size=128256, hidden_size=2048, intermediate_size=11008, num_hidden_layers=36, num_attention_heads=16,
         num_key_value_heads=4, max_position_embeddings=65536, tie_word_embeddings=True,
         attn_implementation="eager",  # sdpa looks whether anything is masked, which meta tensors cannot say
     )  # fmt: skip
     with torch.device("meta"):
-        hubert, lm = HubertModel(xlarge).eval(), SmolLM3ForCausalLM(smol)
+        hubert, lm = audio_encoder.load(str(tmp_path), from_scratch=True), SmolLM3ForCausalLM(smol)
         whisper = WhisperModel(turbo)
     lm.tie_weights()
     encoder = audio_encoder.WhisperEncoder(whisper)
     assert sum(p.numel() for p in encoder.parameters()) == 636_968_960
     assert sum(p.numel() for p in lm.parameters()) == 3_075_098_624
     reader = LanguageModel(lm, type("NoChat", (), {"end": 0, "pad": 0}))
-    for width in (encoder.width, hubert.config.hidden_size):
+    assert isinstance(hubert, audio_encoder.Wav2Vec2Encoder)
+    assert sum(p.numel() for p in hubert.parameters()) == 962_497_408
+    for model in (encoder, hubert):
         with torch.device("meta"):
-            bridge = projector.SwiGLU(width, reader.width, hidden=5120)
-        assert sum(p.numel() for p in bridge.parameters()) == 36_702_208
+            bridge = projector.SwiGLU(model.width, reader.width, hidden=5120)
+        assert sum(p.numel() for p in bridge.parameters()) == 36_702_208 and bridge.gate.weight.shape == (5120, 2560)
     with torch.device("meta"):
         states = encoder.hf(torch.empty(1, 128, 3000)).last_hidden_state
         assert states.shape == (1, 1500, 1280)
-        heard = hubert(torch.empty(1, 48000)).last_hidden_state
-        assert heard.shape == (1, 149, 1280)
+        heard, frames = hubert(torch.empty(1, 48000), torch.tensor([48000], device="cpu"))
+        assert heard.shape == (1, 149, 1280) and frames.tolist() == [149]
+        assert bridge(heard, frames.to("meta"))[0].shape == (1, 75, 2048)
         inside = torch.ones(1, 75, dtype=torch.bool)
         vectors = bridge.norm(bridge.map(states[:, :150].reshape(1, 75, 2560)))
         logits = reader.logits(vectors, inside, torch.zeros(1, 9, dtype=torch.long), torch.tensor([9]))
     assert vectors.shape == (1, 75, 2048) and logits.shape == (1, 9, 128256)
     assert encoder.frames(torch.tensor(48000)).item() == 150
+
+
+def test_killed_and_started_again_is_bit_equal(run, tmp_path):
+    """Two tasks: which a clip is asked is chance, which a resume has to find where it was."""
+    overrides = run | {"tasks": TWO_TASKS, "max_updates": "21", "valid_every": "7"}
+    unbroken, broken = (overrides | {"output_folder": str(tmp_path / name)} for name in ("unbroken", "broken"))
+    kill_at(9, 21, broken, f"hparams/{YAML}.yaml")  # 7 updates an epoch: in the middle of the second
+    found = []
+    for asked in (unbroken, broken):
+        brain, _, manifests = make_brain(asked, yaml=YAML, saves=True)
+        fit(brain, manifests)
+        found.append(brain.modules.projector.state_dict())
+    resumed = events(brain, "resume")
+    assert len(resumed) == 1 and 0 < resumed[0]["update"] < 21
+    assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
+    one, other = ([e for e in logged(tmp_path / name) if e["update"]] for name in ("unbroken", "broken"))
+    assert one == other, "but for the flags that train.py raises of the corpus, before the first update"
 
 
 def test_two_clips_are_learned_by_heart(run, tmp_path):

@@ -84,6 +84,27 @@ def test_silence_is_finite(seamless):
     assert torch.equal(features_of(seamless)(torch.zeros(1600)), torch.zeros(4, 160))
 
 
+class OnMPS(torch.Tensor):
+    """Stands in for a tensor on Apple's GPU, which refuses float64."""
+
+    device = torch.device("mps")
+
+    def double(self):
+        raise TypeError("Cannot convert a MPS Tensor to float64 dtype")
+
+    def cpu(self):
+        return self.as_subclass(torch.Tensor)
+
+
+@pytest.mark.parametrize("extractor", [Wav2Vec2FeatureExtractor(), SeamlessM4TFeatureExtractor(padding_value=1)])
+def test_where_there_is_no_float64_the_cpu_does_that_part(extractor, monkeypatch):
+    features, wav, sent = features_of(extractor), sound(16000), []
+    wanted = features(wav)
+    monkeypatch.setattr(torch.Tensor, "to", lambda self, device: sent.append(device) or self)
+    found = features(wav.as_subclass(OnMPS))
+    assert torch.equal(found, wanted) and sent[-1] == torch.device("mps")
+
+
 def test_the_source_tells_which_and_its_extractor_is_kept_for_export(tmp_path, seamless):
     seamless.save_pretrained(tmp_path / "bert")
     Wav2Vec2FeatureExtractor(do_normalize=False).save_pretrained(tmp_path / "wavlm")

@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from tokenizers.processors import TemplateProcessing
+from transformers import AutoModelForCausalLM, AutoTokenizer, BloomConfig, MambaConfig
 
 from carryover import losses
 from carryover.language_model import Chat, LanguageModel, LoRA, dtype_of, echoes, load
@@ -159,6 +161,32 @@ def test_a_model_without_chat_template(shared, tmp_path):
     assert chat.end == chat.hf.eos_token_id and chat.decode(chat.encode("one day")) == "one day"
     with pytest.raises(ValueError, match="needs {prompt} once"):
         Chat(folder, template="nothing")
+    with pytest.raises(ValueError, match="has no {system}, so the model would never read system_prompt"):
+        Chat(folder, system_prompt="hear", template="{prompt} and")
+
+
+@pytest.mark.parametrize(
+    "layout, first", [("<end> $A", [1]), ("$A <end>", []), ("<u> <a> $A <end>", [2, 3]), ("$A", [])]
+)
+def test_the_tokens_before_a_text_are_kept_and_those_behind_it_dropped(tmp_path, layout, first):
+    """As with OPT, whose start is its end token."""
+    folder = make(tmp_path, chat_template=None)
+    hf = AutoTokenizer.from_pretrained(folder)
+    known = [("<end>", 1), ("<u>", 2), ("<a>", 3)]
+    hf.backend_tokenizer.post_processor = TemplateProcessing(single=layout, pair="$A $B", special_tokens=known)
+    hf.save_pretrained(folder)
+    before, after = Chat(folder, template="{prompt} and").prompt("say {audio} now")
+    assert before == [*first, *hf("say ", add_special_tokens=False).input_ids]
+    assert after == hf(" now and", add_special_tokens=False).input_ids
+
+
+@pytest.mark.parametrize("kind", [BloomConfig, MambaConfig])
+def test_a_model_without_positions_or_context_is_refused(tmp_path, kind):
+    folder = make(tmp_path)
+    config = kind(vocab_size=35, hidden_size=32, num_hidden_layers=1, n_head=2)
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    with pytest.raises(ValueError, match="lacks position_ids in forward, max_position_embeddings in config.json"):
+        load(folder, Chat(folder))
 
 
 def test_wrong_chats(tmp_path):
@@ -193,7 +221,7 @@ def test_a_name_of_the_hub_is_pinned_to_a_commit(revision):
 def test_only_safetensors_are_read(tmp_path):
     folder = make(tmp_path)
     (tmp_path / "model.safetensors").rename(tmp_path / "pytorch_model.bin")
-    with pytest.raises(OSError, match="safetensors"):
+    with pytest.raises(FileNotFoundError, match=r"model: .* cannot be loaded: [^\n]*only safetensors are read[^\n]*$"):
         load(folder, Chat(folder))
 
 
@@ -234,4 +262,5 @@ def test_lora_begins_as_the_model_itself_and_trains_alone(folders, tmp_path):
 )  # fmt: skip
 def test_echoes(text, echo):
     assert echoes(text, "{audio}\nWrite down what is said.") is echo
+    assert echoes("And what's being said?", "{audio}Write what's being said") and not echoes("what's new", "what's old")
     assert echoes("ik transcribe niet", "{audio}transcribe") and not echoes("niets", "{audio}")

@@ -11,7 +11,10 @@ from carryover.projector import MLP, Linear, SwiGLU
 
 KINDS = {SwiGLU: {"hidden": 24}, MLP: {"hidden": 24}, Linear: {}}
 D, E = 6, 10
-MADE_FOR = {"encoder": {"source": "a/b", "sha256": {"model.safetensors": "12"}}, "prompts": ["<u>", "</u>"]}
+MADE_FOR = {
+    "encoder": {"source": "a/b", "revision": "c" * 40, "sha256": {"model.safetensors": "12"}},
+    "prompts": ["<u>", "</u>"],
+}
 
 
 def make(kind, frames=2, **changes):
@@ -97,7 +100,7 @@ def test_a_folder_gives_back_the_same_and_little_more_than_the_parameters(kind, 
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), other.parameters(), strict=True))
     with safe_open(tmp_path / projector.WEIGHTS, "pt") as file:
         assert set(file.keys()) == {name for name, _ in model.named_parameters()}
-    moved = {**MADE_FOR, "encoder": {**MADE_FOR["encoder"], "source": "/elsewhere"}}
+    moved = {**MADE_FOR, "encoder": {**MADE_FOR["encoder"], "source": "/elsewhere", "revision": None}}
     projector.load(other, tmp_path, moved)  # where the same weights lie makes no difference
 
 

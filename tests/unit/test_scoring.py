@@ -188,12 +188,15 @@ def test_predictions_come_back_as_they_were_written(tmp_path):
     assert scoring.totals(numbers) == scoring.totals(rows)
 
 
+SENTENCE = "the weather in the north will be cold and wet again for the whole of the week. "  # beyond 60 letters
+
+
 @pytest.mark.parametrize(
     "text, loop",
     [
         ("de de de de de", True), ("ja ja ja ja", True), ("op en neer op en neer op en neer op en neer", True),
         ("hahahahaha", True), ("ja ja ja", False), ("", False), ("het is een mooie dag", False), ("nee nee", False),
-        ("een en een is twee", False),
+        ("een en een is twee", False), ("ja\n" * 5, True), (SENTENCE * 6, True), (SENTENCE * 3, False),
     ],
 )  # fmt: skip
 def test_loops(text, loop):
