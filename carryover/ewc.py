@@ -90,7 +90,7 @@ class QuadraticPenalty:
     name = ""
 
     def __init__(self, lambda_: float, gradient: str = "in_place", storage: str = "device"):
-        if not 0 <= lambda_ < math.inf:
+        if not isinstance(lambda_, (int, float)) or not 0 <= lambda_ < math.inf:
             raise ValueError(f"lambda: {lambda_} is no weight of a penalty; give 0 (none) or more")
         if gradient not in ("in_place", "autograd"):
             raise ValueError(f"gradient: '{gradient}' is neither in_place nor autograd")

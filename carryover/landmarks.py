@@ -141,7 +141,7 @@ def read(path: str | Path, layout: Layout, fps: float | None = None) -> Sequence
     ----------
     path : str or Path
         .npy: (F, W) or (F, P, C), any real type, pickles refused. .npz: the same under the key `landmarks`, and if it
-        is known a number `fps`. .pose: what pose-format writes, read by it (`pip install carryover[pose]`): its
+        is known a number `fps`. .pose: what pose-format writes, read by it (`pip install -e '.[pose]'`): its
         components in their order without the world landmarks (these are metres, not image positions), the first
         person, and with a layout of 4 coordinates its confidence as the fourth.
     layout : Layout
@@ -244,7 +244,7 @@ def _pose(data: bytes, layout: Layout) -> tuple[np.ndarray, float | None]:
     try:
         from pose_format import Pose  # here: an extra, and few corpora come as .pose
     except ImportError as error:
-        raise ImportError("a .pose file needs pose-format: pip install carryover[pose]", name="pose_format") from error
+        raise ImportError("a .pose file needs pose-format: pip install -e '.[pose]'", name="pose_format") from error
     try:
         pose = Pose.read(data)
     except (

@@ -220,7 +220,7 @@ def extract(video: str | Path, out: str | Path) -> None:
         from mediapipe.python.solutions import holistic
     except ImportError as error:
         raise ImportError(
-            "local.landmarks.extract needs MediaPipe's holistic solution: pip install carryover[mediapipe], "
+            "local.landmarks.extract needs MediaPipe's holistic solution: pip install -e '.[mediapipe]', "
             "that is 'mediapipe<0.10.30'",
             name="mediapipe",
         ) from error

@@ -515,6 +515,7 @@ ADAPTATION = (Path(__file__).parents[2] / "hparams" / "german_adaptation.yaml").
         ("lwf", {"lambda": "-1"}, "lambda: -1, but nothing reads it"),
         ("plain", {"penalty": "!new:carryover.ewc.L2SP {lambda_: 2.0}", "lambda": "1"}, "the penalty is L2SP"),
         ("ewc", {"lambda": "-1"}, "lambda: -1 is no weight"),
+        ("ewc", {"lambda": "much"}, "lambda: much is no weight"),
         ("ewc", {"old_language": "null"}, "ewc has nothing to remember; set old_language"),
         ("mas", {"old_splits": "[valid, test]"}, "mas has nothing to remember"),
         ("l2sp", {"from_scratch": "True"}, "l2sp would hold random weights"),
