@@ -151,7 +151,7 @@ def test_a_pose_file_is_read_by_pose_format(tmp_path):
 def test_a_pose_file_without_pose_format_names_the_command(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pose_format", None)
     (tmp_path / "a.pose").write_bytes(b"any")
-    with pytest.raises(ImportError, match=r"pip install carryover\[pose\]"):
+    with pytest.raises(ImportError, match=r"pip install -e '\.\[pose\]'"):
         inspect(tmp_path / "a.pose", HOLISTIC)
 
 

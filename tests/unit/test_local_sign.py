@@ -156,7 +156,7 @@ def test_a_folder_is_made_once_and_again_for_other_settings(tmp_path, capsys):
 
 def test_extraction_without_mediapipe_names_the_command(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "cv2", None)
-    with pytest.raises(ImportError, match=r"pip install carryover\[mediapipe\], that is 'mediapipe<0.10.30'"):
+    with pytest.raises(ImportError, match=r"pip install -e '\.\[mediapipe\]', that is 'mediapipe<0.10.30'"):
         landmarks.extract(tmp_path / "a.mp4", tmp_path / "a.npz")
 
 
