@@ -93,6 +93,10 @@ def test_limits_of_the_temperature():
     limit = (centred[0] - centred[1]).square().sum().item() / (2 * V)
     deviations = [abs(divergence(teacher, student, frames, t).item() / limit - 1) for t in (1.0, 3.0, 10.0, 30.0)]
     assert deviations[3] < 2e-3 and deviations[2] < 1e-2 and deviations[1] < 0.05 and deviations[0] > 0.1
+    # t -> 0: t times what the student's logit of the teacher's first choice lacks to the student's own, nothing else
+    gaps = student.amax(-1) - student.gather(-1, teacher.argmax(-1, keepdim=True))[..., 0]
+    assert divergence(teacher, student, frames, 1e-3).item() == pytest.approx(1e-3 * gaps.sum().item(), rel=1e-3)
+    assert gaps.sum() > 0.5
 
 
 def test_equal_models_have_no_term_and_no_gradient():
