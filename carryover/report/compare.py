@@ -10,7 +10,8 @@ from typing import NamedTuple
 from ruamel.yaml.comments import CommentedBase, TaggedScalar
 
 from carryover.privacy import clean, clean_value
-from carryover.report import aligned, bootstrap, significance
+from carryover.report import bootstrap, significance
+from carryover.report.aligned import Utterance
 from carryover.report.forgetting import Estimate, Scores, number, points, rate
 from carryover.report.run_folder import Run, same_normaliser
 
@@ -19,17 +20,6 @@ NAMED = 3  # utterances that an error names
 ABSENT = object()
 # strings that YAML would read as something else: they are shown in quotes
 AMBIGUOUS = re.compile(r"|~|null|true|false|[-+.]?\d[\d_.:e+-]*", re.IGNORECASE)
-
-
-class Utterance(NamedTuple):
-    """A scored utterance: the reference as the corpus has it, both texts as they were scored, their counts."""
-
-    raw: str
-    reference: str
-    hypothesis: str
-    errors: int
-    words: int
-    speaker: str
 
 
 class Differing(NamedTuple):
@@ -226,13 +216,6 @@ def _text(value) -> str:
     return str(value)
 
 
-def _utterances(run: Run, language: str, weights: str) -> dict[str, Utterance]:
-    """Predictions of a test set by id, with their texts; `Run.predictions` checks the counts against the log."""
-    run.predictions(language, weights)
-    rows = aligned.read(run.folder / f"predictions_test_{language}_{weights}.csv")
-    return {u.id: Utterance(u.raw, u.reference, u.hypothesis, u.errors, u.words, u.speaker) for u in rows}
-
-
 def _same_references(language: str, run_a: Run, run_b: Run, a: dict[str, Utterance], b: dict[str, Utterance]) -> None:
     """Refuse what is not one test set."""
     where = f"{run_a.folder} (A) and {run_b.folder} (B) were not tested on the same {language} set"
@@ -257,7 +240,7 @@ def _named(names: list[str]) -> str:
 
 def _test_set(language: str, run_a: Run, run_b: Run, weights: str, shown: int, resamples: int, seed: int) -> TestSet:
     """Rates, tests and utterances of one set; intervals draw what `forgetting.table` draws, so the digits are its."""
-    a, b = (_utterances(run, language, weights) for run in (run_a, run_b))
+    a, b = (run.predictions(language, weights) for run in (run_a, run_b))
     _same_references(language, run_a, run_b, a, b)
     names = sorted(a)
     a, b = [a[name] for name in names], [b[name] for name in names]

@@ -11,11 +11,11 @@ import matplotlib
 import numpy as np
 
 from carryover.report import error_figures
+from carryover.report.learning import TASK
 from carryover.report.scores import method_names
 from carryover.report.style import Figure, Line, Styles, canvas, draw_lines, save
 from carryover.report.summary import Summary, number
 
-TASKS = ("ctc", "nll", "kd")  # terms of the loss that name what is learned; penalties have a figure of their own
 BAND = "Mean over seeds; band: lowest to highest seed, drawn where all seeds have been."
 
 
@@ -264,7 +264,7 @@ def _valid(runs: Sequence[Summary], key: str, with_terms: bool = False) -> dict[
 
 def _terms(keys) -> str:
     """Terms of the task's loss, e.g. `ctc + kd`."""
-    return " + ".join(term for term in TASKS if term in keys) or "loss"
+    return " + ".join(term for term in TASK if term in keys) or "loss"
 
 
 def _one(values: Sequence) -> float | None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from carryover.report.grids import beside
-from carryover.report.scores import SWEPT_APART, about, comparable, method_names, without_seed
+from carryover.report.scores import SWEPT_APART, about, comparable, having, method_names, without_seed
 from carryover.report.summary import POINTS, Summary, number
 from carryover.report.table import MOST, Table
 
@@ -16,7 +16,11 @@ NO_TERM = {
     "update", "epoch", "time", "loss", "lr", "grad_norm", "audio_seconds", "padding", "blank_ratio", "skipped",
     "data_wait_seconds", "peak_memory_bytes", "penalty_ratio", "energy_joules",
 }  # fmt: skip
-TASK = ("ctc", "nll", "kd")
+TASK = (
+    "ctc",
+    "nll",
+    "kd",
+)  # terms of the loss that name what is learned, in the order they are said; others are penalties
 BATCH = ("batch_size", "grad_accumulation_factor", "precision")  # what a table of memory compares
 GiB = 2**30
 
@@ -47,7 +51,7 @@ def learning_curve(runs: Sequence[Summary]) -> Table | None:
     caption = (
         "Learning curves: training loss (mean over the updates since the log's line before, at the last line up to the "
         "validation), validation loss, and WER and CER of the validation sets in percent, normalised (jiwer). "
-        + about(_having(runs, rows))
+        + about(having(runs, rows))
     )
     forms = {"train loss": ".4g", "valid loss": ".4g"}
     return Table("learning_curve", columns, shown, caption, notes, forms, csv_columns=columns, csv_values=rows)
@@ -75,7 +79,7 @@ def adaptation(runs: Sequence[Summary]) -> Table | None:
     columns = ["run", "lambda", "update", "train loss", "penalty", "penalty / loss"]
     caption = (
         "Adaptation: loss of the task and penalty against forgetting, each unweighed by the other, and their ratio, as "
-        f"the log has them: loss as the mean over the updates since the line before. {about(_having(runs, rows))}"
+        f"the log has them: loss as the mean over the updates since the line before. {about(having(runs, rows))}"
     )
     forms = {"lambda": "g", "train loss": ".4g", "penalty": ".4g", "penalty / loss": ".3g"}
     notes = ["Five lines of each run's log; all are in adaptation.csv."] * (len(shown) < len(rows))
@@ -100,7 +104,7 @@ def dynamics(runs: Sequence[Summary]) -> Table | None:
     kept = [0, 1, 2, *(3 + i for i, k in enumerate(keys) if k == "loss" or k not in NO_TERM or k in shown_too)]
     caption = (
         "Dynamics of training: means over the log's lines of an epoch (update: the last), of the loss, its terms, the "
-        f"learning rate, the gradient norm before clipping and what the recipe logs. {about(_having(runs, rows))}"
+        f"learning rate, the gradient norm before clipping and what the recipe logs. {about(having(runs, rows))}"
     )
     return Table(
         "dynamics", [columns[i] for i in kept], [[row[i] for i in kept] for row in rows], caption,
@@ -143,7 +147,7 @@ def loss_reduction(runs: Sequence[Summary]) -> Table | None:
     caption = (
         "Training loss at the first and the last line of the log (each the mean over the updates since the line "
         "before), its reduction in percent of the first, its mean over all updates, and the reduction per update. "
-        + about(_having(runs, rows))
+        + about(having(runs, rows))
     )
     return Table("loss_reduction", columns, rows, caption, forms=forms)
 
@@ -332,12 +336,6 @@ def cost(runs: Sequence[Summary], rate: float | None = None) -> Table | None:
         "cost", [columns[i] for i in kept], [[row[i] for i in kept] for row in rows], caption, notes,
         forms={"hours": ".3f", "hours per run": ".3f", "hours of updates": ".3f", "GPU hours": ".3f"},
     )  # fmt: skip
-
-
-def _having(runs: Sequence[Summary], rows: Sequence[Sequence]) -> list[Summary]:
-    """Runs that have a row."""
-    names = {row[0] for row in rows}
-    return [run for run in runs if run.name in names]
 
 
 def _having_seconds(runs: Sequence[Summary]) -> list[Summary]:

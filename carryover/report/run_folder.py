@@ -4,22 +4,11 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 from ruamel.yaml import YAML
 
 from carryover.report import aligned
 from carryover.report.summary import Summary, number, summarise
-
-
-class Prediction(NamedTuple):
-    """Counts of one utterance, normalised."""
-
-    errors: int
-    words: int
-    character_errors: int
-    characters: int
-    speaker: str
 
 
 def same_normaliser(a: "Run", b: "Run") -> None:
@@ -119,8 +108,8 @@ class Run:
         found = dict.fromkeys(e["weights"] for e in self.of("test"))
         return [name for name in found if name.startswith("average_")]
 
-    def predictions(self, language: str, weights: str) -> dict[str, Prediction]:
-        """Counts of each utterance of a test set by its id; checked against the run's test event.
+    def predictions(self, language: str, weights: str) -> dict[str, aligned.Utterance]:
+        """Each utterance of a test set by its id; their counts are checked against the run's test event.
 
         Raises
         ------
@@ -133,7 +122,7 @@ class Run:
         if not path.is_file():
             raise FileNotFoundError(f"{path}: not there; expected it from the run's test. Repeat the run's command")
         rows = aligned.read(path)
-        found = {u.id: Prediction(u.errors, u.words, u.character_errors, u.characters, u.speaker) for u in rows}
+        found = {u.id: u for u in rows}
         if not rows or len(found) < len(rows):
             raise ValueError(f"{path}: {len(rows)} rows with {len(found)} different ids; expected one row an utterance")
         counted = sum(p.errors for p in found.values()), sum(p.words for p in found.values())

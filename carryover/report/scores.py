@@ -228,7 +228,7 @@ def before_after(runs: Sequence[Summary]) -> Table | None:
     caption = (
         "Test sets before and after training, of the weights that validation of the new language chose. WER and CER in "
         "percent over the set, normalised (jiwer); in brackets the 95 % interval (percentile bootstrap over "
-        f"utterances, 10 000 resamples); difference: WER after minus before, in points. {about(_named(runs, rows))}"
+        f"utterances, 10 000 resamples); difference: WER after minus before, in points. {about(having(runs, rows))}"
     )
     forms = {"difference": "+.2f"}
     return Table("before_after", heads, shown, caption, notes, forms, csv_columns=columns, csv_values=rows)
@@ -266,7 +266,8 @@ def speakers(runs: Sequence[Summary]) -> Table | None:
     return Table("speakers", heads, shown, caption, csv_columns=columns, csv_values=rows)
 
 
-def _named(runs: Sequence[Summary], rows: Sequence[Sequence]) -> list[Summary]:
+def having(runs: Sequence[Summary], rows: Sequence[Sequence]) -> list[Summary]:
+    """Runs that have a row, which begins with the run's name."""
     names = {row[0] for row in rows}
     return [run for run in runs if run.name in names]
 
