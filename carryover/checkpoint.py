@@ -6,11 +6,12 @@ the optimizer is read with `weights_only`, everything else is JSON.
 """
 
 import base64
+import hashlib
 import json
 import os
 import random
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,15 @@ class Checkpointer(sb_checkpoints.Checkpointer):
             c._replace(paramfiles={f.stem: f for f in c.path.iterdir() if f.name != sb_checkpoints.METAFNAME})
             for c in found
         ]
+
+
+def digest(tensors: Iterable[tuple[str, torch.Tensor]]) -> str:
+    """SHA-256 over names, shapes and values, in order: says which weights these are."""
+    h = hashlib.sha256()
+    for name, tensor in tensors:
+        h.update(f"{name} {tuple(tensor.shape)} ".encode())
+        h.update(tensor.detach().to("cpu", torch.float32).contiguous().numpy())
+    return h.hexdigest()
 
 
 def differences(found, wanted, at: str = "") -> Iterator[str]:

@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 
 from carryover import fisher, settings
+from carryover.checkpoint import digest
 
 
 def check(text: str, overrides: dict[str, str]) -> None:
@@ -332,7 +333,7 @@ def old_weights_digest(brain) -> str:
                 without[new[name]] = 0.0
                 yield name, without
 
-    return fisher.digest(carried())
+    return digest(carried())
 
 
 class EWC(_Estimated):

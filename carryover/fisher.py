@@ -5,7 +5,6 @@ something else (at an optimum it shrinks with the batch: 0.249, 0.122, 0.060, 0.
 batches of 4, 8, 16, 32), so utterances are taken one at a time, or in batches with carryover.per_example.
 """
 
-import hashlib
 import json
 import math
 import os
@@ -143,15 +142,6 @@ def _single(parameters, function, utterance):
         yield from ((name, g[None]) for name, g in zip(parameters, found, strict=True) if g is not None)
 
     return value.reshape(1), gradients()
-
-
-def digest(tensors: Iterable[tuple[str, torch.Tensor]]) -> str:
-    """SHA-256 over names, shapes and values, in order: says which weights an importance belongs to."""
-    h = hashlib.sha256()
-    for name, tensor in tensors:
-        h.update(f"{name} {tuple(tensor.shape)} ".encode())
-        h.update(tensor.detach().to("cpu", torch.float32).contiguous().numpy())
-    return h.hexdigest()
 
 
 def save(path: str | Path, importance: Tensors, provenance: dict) -> None:

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 from transformers.utils import cached_file
 
-from carryover.checkpoint import differences, load_weights
+from carryover.checkpoint import differences, digest, load_weights
 
 WEIGHTS, CONFIG = "projector.safetensors", "config.json"
 
@@ -172,10 +172,8 @@ def identity(source: str, revision: str | None = None, from_scratch: bool = Fals
     model : torch.nn.Module, optional
     """
     if from_scratch:
-        sha = hashlib.sha256()
-        for name, tensor in model.state_dict().items():
-            sha.update(name.encode() + tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
-        return {"source": source, "revision": revision, "sha256": {"random weights": sha.hexdigest()}}
+        sha = digest(model.state_dict().items())
+        return {"source": source, "revision": revision, "sha256": {"random weights": sha}}
     folder = Path(source)
     if not folder.is_dir():
         folder = Path(cached_file(source, "config.json", revision=revision)).parent

@@ -269,3 +269,16 @@ def test_every_file_can_be_read_without_executing_code(tmp_path):
         else:
             assert file.read_text(encoding="utf-8").isprintable() or file.suffix == ".yaml", file
     assert found.paramfiles["dataloader-TRAIN"].read_text(encoding="utf-8") == "1"
+
+
+def test_a_digest_tells_names_shapes_and_values():
+    tensors = [("a", torch.arange(4.0)), ("b", torch.tensor(1.0))]
+    same = [(name, t.clone()) for name, t in tensors]
+    others = [
+        [("a", torch.arange(4.0).reshape(2, 2)), tensors[1]],
+        [("c", torch.arange(4.0)), tensors[1]],
+        [tensors[0], ("b", torch.nextafter(torch.tensor(1.0), torch.tensor(2.0)))],
+        [tensors[0]],
+    ]
+    assert checkpoint.digest(tensors) == checkpoint.digest(same)
+    assert len({checkpoint.digest(tensors), *map(checkpoint.digest, others)}) == 5
