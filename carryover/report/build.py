@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from carryover.privacy import clean
-from carryover.report import figures, forgetting, methods, page, summary, tables
+from carryover.report import figures, forgetting, methods, page, scores, summary, tables
 from carryover.report.style import Figure
 from carryover.report.summary import Summary
 from carryover.report.table import Table
@@ -80,15 +80,20 @@ def report(
     workers : int
         Processes that read runs.
     baseline : str
-        Method that the others are compared with, where it is among them.
+        Method that the others are compared with; the default, where it is among them.
 
     Raises
     ------
     FileNotFoundError, ValueError
-        See `summary.load`.
+        See `summary.load`; or no run is of the baseline that was asked for.
     """
     out = Path(out)
     runs = summary.load(paths, workers)
+    known = scores.method_names(runs).keys() | {
+        name for found in scores.method_sets(runs).values() for name in scores.method_names(found)
+    }
+    if baseline not in known | {forgetting.BASELINE}:
+        raise ValueError(f"--baseline {baseline}: no run is of it; expected one of {', '.join(sorted(known))}")
     (out / TABLES).mkdir(parents=True, exist_ok=True)
     before = _files_of(out)
     drawn = figures.draw(runs, out / FIGURES)  # first: it tells in a run's problems what it could not read

@@ -83,6 +83,13 @@ def test_nothing_old_stands_among_the_new(built, tmp_path):
     assert left["tables/mine.tex"] == b"a thesis's own" and "tables/runs.md" in left
 
 
+def test_a_baseline_that_is_not_there(tmp_path):
+    root = make_results(tmp_path / "results")
+    with pytest.raises(ValueError, match="--baseline l2sp: no run is of it; expected one of ewc, mas, plain"):
+        build.report([root], tmp_path / "report", baseline="l2sp")
+    assert not (tmp_path / "report").exists()
+
+
 def test_command(tmp_path):
     made_runs.make(root := tmp_path / "results" / "plain" / "1")
     run = CliRunner().invoke
