@@ -34,17 +34,23 @@ def check(text: str, overrides: dict[str, str]) -> None:
     Raises
     ------
     ValueError
-        For a lambda that nothing reads (the run would be one without it, under another name), and what the penalty
-        itself refuses: as it is made, and in its `check`.
+        For a lambda, or a number of Fisher samples that is asked for, that nothing reads (the run would be one without
+        it, under another name), and what the penalty itself refuses: as it is made, and in its `check`.
     """
-    keys = ("lambda", "penalty", "from_scratch", "old_language", "old_splits")
+    keys = ("lambda", "fisher_samples", "penalty", "from_scratch", "old_language", "old_splits")
     values = settings.load_only(text, overrides, keys)
+    penalty, samples = values["penalty"], values.get("fisher_samples")
     if values.get("lambda") and not settings.is_read("lambda", text, overrides):
         raise ValueError(
-            f"lambda: {values['lambda']}, but nothing reads it, the penalty is {type(values['penalty']).__name__}; "
+            f"lambda: {values['lambda']}, but nothing reads it, the penalty is {type(penalty).__name__}; "
             "give a penalty with lambda_: !ref <lambda> (--preset ewc, mas, l2sp or replay_ewc), or lambda 0"
         )
-    values["penalty"].check(values)
+    if "fisher_samples" in overrides and not settings.is_read("fisher_samples", text, overrides):
+        raise ValueError(
+            f"fisher_samples: {samples}, but nothing reads it, the penalty is {type(penalty).__name__}; give a penalty "
+            "with samples: !ref <fisher_samples> (--preset ewc, mas or replay_ewc), or leave it out"
+        )
+    penalty.check(values)
 
 
 class NoPenalty:
@@ -231,8 +237,9 @@ class _Estimated(QuadraticPenalty):
     Raises
     ------
     ValueError
-        As QuadraticPenalty; for `samples` or `batch_size` below 1; in `begin` where there is no old language to
-        remember, where `file` is of another model (fisher.load), or where the model does not allow for batches.
+        As QuadraticPenalty; for `samples` that are no whole number above 0, or `batch_size` below 1; in `begin` where
+        there is no old language to remember, where `file` is of another model (fisher.load), or where the model does
+        not allow for batches.
     """
 
     definition = {}
@@ -250,8 +257,10 @@ class _Estimated(QuadraticPenalty):
         batch_size: int = 1,
     ):
         super().__init__(lambda_, gradient, storage)
-        if samples < 1:
-            raise ValueError(f"samples: {samples} utterances tell nothing of the old language; give 1 or more")
+        if not isinstance(samples, int) or samples < 1:
+            raise ValueError(
+                f"fisher_samples: {samples} utterances tell nothing of the old language; give a whole number, 1 or more"
+            )
         if batch_size < 1:
             raise ValueError(f"batch_size: {batch_size} utterances at a time; give 1 or more")
         self.samples, self.seed, self.folder, self.file = samples, seed, folder, file

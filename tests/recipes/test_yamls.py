@@ -23,11 +23,11 @@ SIBLINGS = {
         "log_every", "valid_every", "save_every", "output_folder", "early_stopping_patience", "test_before",
         "augment_prob", "augmentation", "freeze",
     },
-    ("whisper_ft", "ewc_on_whisper"): {"old_splits", "lambda", "penalty", "output_folder"},
+    ("whisper_ft", "ewc_on_whisper"): {"old_splits", "lambda", "fisher_samples", "penalty", "output_folder"},
     ("dutch_pretrain", "german_adaptation"): {
         "needs", "model", "from_scratch", "language", "alphabet", "old_language", "old_data_folder", "old_splits", "lr",
-        "warmup", "max_updates", "epochs", "valid_every", "save_every", "lambda", "pretrain_seed", "output_folder",
-        "test_before", "batch_size", "mask_time_prob", "augment_prob",
+        "warmup", "max_updates", "epochs", "valid_every", "save_every", "lambda", "fisher_samples", "pretrain_seed",
+        "output_folder", "test_before", "batch_size", "mask_time_prob", "augment_prob",
     },
     ("speech_llm_whisper", "speech_llm_hubert"): {"encoder", "frames", "needs", "output_folder", "pretrain_seed"},
     ("speech_llm_whisper", "speech_llm_multitask"): {

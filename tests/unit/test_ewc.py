@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from carryover import ewc, fisher, presets
+from carryover import ewc, fisher, presets, settings
 
 
 def network(seed=0):
@@ -488,7 +488,7 @@ def test_lambda_zero_costs_nothing(make, tmp_path):
         (ewc.MAS, {"storage": "disk"}, "storage: 'disk' is neither device, half nor host"),
         (ewc.EWC, {"labels": "silver"}, "labels: 'silver' is neither gold nor sampled"),
         (ewc.EWC, {"fisher_reduction": "max"}, "fisher_reduction: 'max' is neither sum nor mean"),
-        (ewc.MAS, {"samples": 0}, "samples: 0 utterances"),
+        (ewc.MAS, {"samples": 0}, "fisher_samples: 0 utterances"),
         (ewc.EWC, {"batch_size": 0}, "batch_size: 0 utterances"),
     ],
 )
@@ -505,7 +505,8 @@ def test_nothing_to_remember_is_an_error(make, tmp_path):
         make(1.0, folder=str(tmp_path)).begin(Brain(), Old(0))
 
 
-ADAPTATION = (Path(__file__).parents[2] / "hparams" / "german_adaptation.yaml").read_text(encoding="utf-8")
+HPARAMS = Path(__file__).parents[2] / "hparams"
+ADAPTATION = (HPARAMS / "german_adaptation.yaml").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -516,6 +517,14 @@ ADAPTATION = (Path(__file__).parents[2] / "hparams" / "german_adaptation.yaml").
         ("plain", {"penalty": "!new:carryover.ewc.L2SP {lambda_: 2.0}", "lambda": "1"}, "the penalty is L2SP"),
         ("ewc", {"lambda": "-1"}, "lambda: -1 is no weight"),
         ("ewc", {"lambda": "much"}, "lambda: much is no weight"),
+        (
+            "plain",
+            {"fisher_samples": "9"},
+            "fisher_samples: 9, but nothing reads it, the penalty is NoPenalty; .* leave",
+        ),
+        ("l2sp", {"fisher_samples": "9"}, "fisher_samples: 9, but nothing reads it, the penalty is L2SP"),
+        ("ewc", {"fisher_samples": "0"}, "fisher_samples: 0 utterances"),
+        ("mas", {"fisher_samples": "many"}, "fisher_samples: many utterances .* a whole number, 1 or more"),
         ("ewc", {"old_language": "null"}, "ewc has nothing to remember; set old_language"),
         ("mas", {"old_splits": "[valid, test]"}, "mas has nothing to remember"),
         ("l2sp", {"from_scratch": "True"}, "l2sp would hold random weights"),
@@ -541,6 +550,20 @@ def test_a_penalty_that_cannot_be_meant_is_refused_before_anything_else_is_made(
 )
 def test_a_penalty_that_can_be_meant_is_not_refused(preset, overrides):
     ewc.check(ADAPTATION, presets.apply([preset], presets.scalars(ADAPTATION)) | overrides)
+
+
+@pytest.mark.parametrize("overrides, samples", [({}, 500), ({"fisher_samples": "20"}, 20)])
+@pytest.mark.parametrize(
+    "name, preset",
+    [*(("german_adaptation", [name]) for name in ("ewc", "mas", "replay_ewc")), ("ewc_on_whisper", [])],
+)
+def test_the_number_of_fisher_samples_stands_beside_lambda(name, preset, overrides, samples):
+    text = (HPARAMS / f"{name}.yaml").read_text(encoding="utf-8")
+    block = text.split("\n# ----")[1]
+    assert "\nlambda: " in block and "\nfisher_samples: 500                     # 5000  " in block
+    overrides = presets.apply(preset, presets.scalars(text)) | overrides
+    assert settings.load_only(text, overrides, ("penalty",))["penalty"].samples == samples
+    ewc.check(text, overrides)
 
 
 def test_the_null_object_has_the_same_face():
