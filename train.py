@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 import transformers
 
-from carryover import ewc, manifest, needs, overfit, presets, profiles, run, settings
+from carryover import distillation, ewc, manifest, needs, overfit, presets, profiles, replay, run, settings
 from carryover.brain import Stage, peak_memory_bytes
 from carryover.checkpoint import Checkpointer
 from carryover.flags import overlap
@@ -35,7 +35,8 @@ def main(argv: list[str]) -> int:
     asked, overrides = overrides, presets.apply(names, written) | profiles.overrides(profile) | overrides
     gate = overfit.overrides(asked.get("overfit"), written, settings.resolved(text, overrides))
     overrides |= gate | asked  # the gate switches off what a preset switched on
-    ewc.check(text, overrides)
+    for method in (ewc, distillation, replay):
+        method.check(text, overrides)
     run_what_it_needs(settings.resolved(text, overrides), asked, run_options)
     if "needs_only" in flags:  # a sweep makes what its runs share before it starts them
         return 0

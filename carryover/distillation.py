@@ -5,6 +5,18 @@ import math
 
 import torch
 
+from carryover import settings
+
+
+def check(text: str, overrides: dict[str, str]) -> None:
+    """Raise ValueError where a YAML's LwF cannot be meant, before what costs time; arguments as carryover.ewc.check.
+
+    Nothing else is made: the teacher of soft targets may be what the needed run makes.
+    """
+    if settings.is_made(f"{__name__}.LwF", "distillation", text, overrides):
+        values = settings.load_only(text, overrides, ("distillation", "from_scratch", "model"))
+        values["distillation"].check(values)
+
 
 def divergence(teacher: torch.Tensor, student: torch.Tensor, frames: torch.Tensor, temperature: float) -> torch.Tensor:
     """t^2 KL(p || q), p and q the teacher's and the student's posteriors, softened by t: softmax(logits / t).
@@ -35,6 +47,9 @@ class NoDistillation:
 
     def begin(self, model: torch.nn.Module) -> None:
         """Called once the old weights are loaded, before the first update or the resume."""
+
+    def require(self, symbols: list[int]) -> None:
+        """Raise ValueError where `symbols`, units that the carried-over model has, leave nothing to learn from."""
 
     def terms(
         self,
@@ -76,22 +91,32 @@ class LwF:
     def __init__(self, temperature: float = 1.0):
         self.temperature = _checked(temperature)
 
+    def check(self, values: dict) -> None:
+        """Raise ValueError where the YAML's from_scratch and model (`values`) say that the old weights are random."""
+        for key, random in (
+            ("from_scratch", bool(values.get("from_scratch"))),
+            ("model", values.get("model", "") is None),
+        ):
+            if random:
+                raise ValueError(
+                    f"distillation: LwF would keep what random weights say ({key}: {values[key]}); carry a model over "
+                    "(from_scratch: False, model: a trained one), or take NoDistillation"
+                )
+
+    def require(self, symbols):
+        """Raise ValueError where the carried-over model has none of the units: nothing would be compared."""
+        if not symbols:
+            raise ValueError(
+                "distillation: LwF has nothing to compare, the model that is carried over has no head; expected one "
+                "with a CTC head: pre-train it on the old language first (hparams/dutch_pretrain.yaml), or take "
+                "another method (--preset l2sp, replay)"
+            )
+
     def begin(self, model):
         self.teacher = copy.deepcopy(model).eval().requires_grad_(False)
 
     def terms(self, inputs, logits, frames, symbols, ids):
-        """{"kd": `divergence` of the old model's posteriors}; arguments as NoDistillation's.
-
-        Raises
-        ------
-        ValueError
-            Where the old model has none of the units: nothing would be compared.
-        """
-        if not symbols:
-            raise ValueError(
-                "distillation: LwF has nothing to compare, the model that is carried over has no head; pre-train it on "
-                "the old language first (hparams/dutch_pretrain.yaml)"
-            )
+        """{"kd": `divergence` of the old model's posteriors}; arguments as NoDistillation's."""
         with torch.no_grad():
             old, _ = self.teacher(*inputs)  # (B, T, V)
         return {"kd": divergence(old[..., symbols], logits[..., symbols], frames, self.temperature)}
@@ -132,6 +157,9 @@ class SoftTargets:
     def memory(self) -> int:
         """Bytes that the kept log-probabilities take."""
         return sum(log_probs.nbytes for log_probs in self._kept.values())
+
+    def require(self, symbols):
+        """All units are compared, whatever the student was before."""
 
     def begin(self, model):
         parameters = list(model.parameters())

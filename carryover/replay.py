@@ -4,9 +4,20 @@ import csv
 import random
 from pathlib import Path
 
+from carryover import settings
+
+
+def check(text: str, overrides: dict[str, str]) -> None:
+    """Raise ValueError where a YAML's replay has nothing to repeat, before what costs time; arguments as ewc.check."""
+    values = settings.load_only(text, overrides, ("replay", "old_language", "old_splits"))
+    values["replay"].check(values)
+
 
 class NoReplay:
     """The new language's training manifest alone."""
+
+    def check(self, values: dict) -> None:
+        """Raise ValueError where the YAML's old_language and old_splits (`values`) leave nothing to repeat."""
 
     def mix(self, new: Path, old: Path | None) -> Path:
         """-> path of the manifest to train on."""
@@ -29,18 +40,17 @@ class Replay:
             raise ValueError(f"replay: share {share} of the old utterances; give more than 0 and at most 1")
         self.share, self.seed = share, seed
 
-    def mix(self, new, old):
-        """Write train_with_replay.csv beside the new language's manifests; IDs get their language as prefix.
-
-        Raises
-        ------
-        ValueError
-            When there is no old training set.
-        """
-        if old is None:
+    def check(self, values):
+        language, splits = values["old_language"], values.get("old_splits") or []
+        if not language or "train" not in splits:
             raise ValueError(
-                "replay has nothing to repeat; set old_language and old_data_folder, and let old_splits hold train"
+                f"replay has nothing to repeat (old_language: {language or 'null'}, old_splits: {list(splits)}); set "
+                "old_language and old_data_folder and let old_splits hold train, or take replay: "
+                "!new:carryover.replay.NoReplay"
             )
+
+    def mix(self, new, old):
+        """Write train_with_replay.csv beside the new language's manifests; IDs get their language as prefix."""
         rows = []
         for path in (new, old):
             with open(path, newline="", encoding="utf-8") as file:

@@ -138,6 +138,12 @@ def is_read(key: str, text: str, overrides: dict[str, str]) -> bool:
     return any(isinstance(e, yaml.ScalarEvent) and e.tag == "!ref" and f"<{key}>" in e.value for e in events)
 
 
+def is_made(name: str, key: str, text: str, overrides: dict[str, str]) -> bool:
+    """Whether a key's value under overrides is an object of the class `name`; it is not made."""
+    mapping = yaml.compose(override(text, overrides)).value
+    return any(k.value == key and value.tag == f"!new:{name}" for k, value in mapping)
+
+
 def load(text: str, overrides: dict[str, str]) -> dict:
     """Make the objects of a YAML's text under overrides."""
     return load_hyperpyyaml(override(text, overrides))

@@ -23,6 +23,7 @@ class CTCBrain(CTCRecipeBrain):
 
     def __init__(self, modules=None, opt_class=None, hparams=None, run_opts=None, checkpointer=None):
         super().__init__(modules, opt_class, hparams, run_opts, checkpointer)
+        self.hparams.distillation.require(self.old_units())
         if self.hparams.old_language:
             self.require_alphabet(Path(self.hparams.output_folder) / "manifests" / self.hparams.old_language)
 

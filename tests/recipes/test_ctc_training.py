@@ -233,9 +233,19 @@ def test_bad_input_is_an_error_before_training(german, overrides, says):
     assert "Traceback" not in done.stderr and "Training:" not in done.stderr
 
 
-def test_a_penalty_that_cannot_be_is_an_error_before_the_needed_run(adaptation_run):
-    done = train(adaptation_run | {"preset": "ewc", "lambda": "-1"}, GERMAN)
-    assert done.returncode != 0 and done.stderr.strip().splitlines()[-1].startswith("error: lambda: -1 is no weight")
+@pytest.mark.parametrize(
+    "overrides, says",
+    [
+        ({"preset": "ewc", "lambda": "-1"}, "lambda: -1 is no weight"),
+        ({"preset": "plain", "fisher_samples": "9"}, "fisher_samples: 9, but nothing reads it"),
+        ({"preset": "lwf", "from_scratch": "True"}, "distillation: LwF would keep what random weights say"),
+        ({"preset": "replay", "old_splits": "[valid, test]"}, "replay has nothing to repeat"),
+        ({"preset": "joint", "old_language": "null"}, "replay has nothing to repeat"),
+    ],
+)
+def test_a_method_that_cannot_be_is_an_error_before_the_needed_run(adaptation_run, overrides, says):
+    done = train(adaptation_run | overrides, GERMAN)
+    assert done.returncode != 0 and done.stderr.strip().splitlines()[-1].startswith(f"error: {says}")
     assert "running hparams/dutch_pretrain.yaml first" not in done.stdout
 
 
@@ -292,9 +302,16 @@ def test_a_model_without_a_head_can_be_trained_and_has_nothing_to_remember(headl
         with pytest.raises(ValueError, match="has no head, so it knows nothing of the old language"):
             brain.fit(range(1, 2), old_set=old, **fit)
     lwf = {"distillation": "!new:carryover.distillation.LwF"}
-    brain, *_ = make_brain(headless | lwf, yaml="german_adaptation")
     with pytest.raises(ValueError, match="LwF has nothing to compare"):
-        brain.fit(range(1, 2), **fit)
+        make_brain(headless | lwf, yaml="german_adaptation")
+
+
+def test_lwf_from_a_model_without_a_head_is_an_error_before_anything_is_tested(headless):
+    done = train(headless | {"preset": "lwf"}, GERMAN)
+    assert done.returncode != 0 and "error: distillation: LwF has nothing to compare" in done.stderr
+    assert "Traceback" not in done.stderr and "Training:" not in done.stderr
+    folder = Path(headless["output_root"]) / "german_adaptation" / "1234"
+    assert not [*folder.glob("predictions_*")] and not [*(folder / "save").glob("*")]
 
 
 def test_impossible_and_unknown_targets_are_rejected_with_a_reason(ctc_run, two_languages):

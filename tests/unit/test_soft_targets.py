@@ -1,11 +1,13 @@
 """Distillation: the divergence against closed forms, what is kept, and what is refused."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
 
-from carryover.distillation import LwF, NoDistillation, SoftTargets, divergence
+from carryover import presets
+from carryover.distillation import LwF, NoDistillation, SoftTargets, check, divergence
 from carryover.sequence_model import SequenceCTC
 
 V = 5
@@ -131,6 +133,7 @@ def test_without_distillation_there_is_no_term():
     inputs, frames = inputs_of(4, 3), torch.tensor([4, 3])
     nothing = NoDistillation()
     nothing.begin(Table())
+    nothing.require([])
     assert nothing.terms(inputs, logits_of(2, 4, V), frames, list(range(V)), ["a", "b"]) == {}
 
 
@@ -148,6 +151,46 @@ def test_lwf_is_the_divergence_from_the_model_as_it_was_over_its_old_units():
     whole = LwF(temperature=2.0)
     whole.begin(model)
     assert not whole.teacher.training and not any(p.requires_grad for p in whole.teacher.parameters())
+
+
+ADAPTATION, TEACHER, STUDENT = (
+    (Path(__file__).parents[2] / "hparams" / f"{name}.yaml").read_text(encoding="utf-8")
+    for name in ("german_adaptation", "sign_teacher", "sign_student")
+)
+
+
+@pytest.mark.parametrize(
+    "text, names, overrides, found",
+    [
+        (ADAPTATION, ["lwf", "new_only"], {}, "from_scratch: True"),
+        (ADAPTATION, ["lwf"], {"from_scratch": "True"}, "from_scratch: True"),
+        (TEACHER, [], {"distillation": "!new:carryover.distillation.LwF"}, "model: None"),
+    ],
+)
+def test_lwf_from_random_weights_is_refused_before_anything_else_is_made(text, names, overrides, found):
+    with pytest.raises(ValueError, match=f"LwF would keep what random weights say .{found}.; carry a model over"):
+        check(text, presets.apply(names, presets.scalars(text)) | overrides)
+
+
+@pytest.mark.parametrize(
+    "text, names, overrides",
+    [
+        (ADAPTATION, ["lwf"], {}),
+        (ADAPTATION, ["new_only"], {}),
+        (TEACHER, [], {}),
+        (TEACHER, [], {"distillation": "!new:carryover.distillation.LwF", "model": "there"}),
+        (STUDENT, [], {"teacher": "not/there"}),  # the needed run makes it
+    ],
+)
+def test_a_distillation_that_can_be_meant_is_not_refused(text, names, overrides):
+    check(text, presets.apply(names, presets.scalars(text)) | overrides)
+
+
+def test_lwf_needs_units_that_the_old_model_has():
+    LwF().require([0])
+    with pytest.raises(ValueError, match="has no head; expected one with a CTC head: pre-train it"):
+        LwF().require([])
+    SoftTargets(Table()).require([])
 
 
 def test_a_teacher_is_asked_once_for_an_utterance_and_says_what_it_would_say_again():
