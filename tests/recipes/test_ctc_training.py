@@ -1,7 +1,13 @@
 """The CTC recipe end to end on a tiny w2v-BERT: Dutch, then German from it, by each method against forgetting."""
 
+import csv
 import json
+import os
+import re
+import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,9 +15,10 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModel, AutoModelForCTC, Wav2Vec2CTCTokenizer
 
-from carryover import manifest, presets
+from carryover import manifest, presets, text
+from carryover.characters import Pieces
 
-from .helpers import Stage, batches, events, kill_at, make_brain, train
+from .helpers import ROOT, Stage, batches, events, kill_at, make_brain, train
 
 GERMAN = "hparams/german_adaptation.yaml"
 DUTCH = "hparams/dutch_pretrain.yaml"
@@ -78,6 +85,40 @@ def test_an_export_is_what_transformers_loads(dutch):
     model = AutoModelForCTC.from_pretrained(dutch / "model")
     tokenizer = Wav2Vec2CTCTokenizer.from_pretrained(dutch / "model")
     assert model.config.vocab_size == len(tokenizer.encoder) and model.config.pad_token_id == tokenizer.pad_token_id
+
+
+def test_sentencepiece_as_the_yaml_says_it(ctc_run, adaptation_run, two_languages, tmp_path):
+    """The two commented lines of the YAML make pieces and a run with them, which is loaded, tested and carried over."""
+    written = (ROOT / DUTCH).read_text(encoding="utf-8")
+    line, command = (re.search(rf"(?m)^#   {what} (.*)", written)[1] for what in ("tokenizer:", "python"))
+    rows = [row for name in ("nl", "de") for row in manifest.read_table(two_languages / name / "manifest.tsv")]
+    texts = [text.Normaliser()(row["text"]) for _, row in rows if row["split"] == "train"]
+    (tmp_path / "texts.txt").write_text("\n".join(texts) + "\n", encoding="utf-8")
+    assert " 200, " in command and "model_file: pieces.model}" in line
+    made = [sys.executable, *shlex.split(command.replace(" 200, ", " 40, "))]
+    subprocess.run(made, cwd=tmp_path, check=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    pieces = Pieces(tmp_path / "pieces.model")
+    assert len(pieces) == 41
+    done = train(ctc_run | {"tokenizer": line.replace("pieces.model", str(pieces.model_file))}, DUTCH)
+    assert done.returncode == 0, done.stderr[-3000:]
+    run = Path(ctc_run["output_root"]) / "dutch_pretrain" / "1234"
+    assert (run / "results.md").exists() and "random weights, 41 symbols" in done.stdout
+    assert (run / "model" / "pieces.model").read_bytes() == pieces.model_file.read_bytes()
+
+    letters = {"alphabet": f'"{"".join(sorted(set("".join(texts)) - {" "}))}"', "model": str(run / "model")}
+    again = ctc_run | letters | {"from_scratch": "False", "output_folder": str(tmp_path / "again")}
+    brain, hparams, manifests = make_brain(again, yaml="dutch_pretrain")
+    assert isinstance(hparams["tokenizer"], Pieces) and brain.modules.acoustic.new_units == []
+    found, scored = brain.evaluate(brain.read(manifests / "test.csv"), test_loader_kwargs={"batch_size": 4})
+    [tested] = [event for event in events(run) if event["event"] == "test"]
+    assert found["loss"] == pytest.approx(tested["loss"], rel=1e-5) and found["WER"] == tested["WER"]
+    with open(run / "predictions_test_nl_best.csv", newline="", encoding="utf-8") as file:
+        heard = {row["audio"]: row["hypothesis"] for row in csv.DictReader(file)}
+    assert {row["audio"]: row["hypothesis"] for row in scored} == heard
+
+    done = train(adaptation_run | letters | {"preset": "lwf", "max_updates": "2"}, GERMAN)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "41 of 41 rows of the head carried over by symbol, none new" in done.stdout
 
 
 @pytest.mark.parametrize("method", METHODS)
