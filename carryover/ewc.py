@@ -268,7 +268,8 @@ class _Estimated(QuadraticPenalty):
 
     def check(self, values):
         super().check(values)
-        if self.lambda_ and self.file is None and not (values["old_language"] and "train" in values["old_splits"]):
+        has_old = values["old_language"] and "train" in (values["old_splits"] or [])
+        if self.lambda_ and self.file is None and not has_old:
             raise ValueError(f"penalty: {self.name} has {self.nothing}")
 
     def estimate(self, brain, utterances, total: int, parameters: dict) -> dict[str, torch.Tensor]:

@@ -527,6 +527,7 @@ ADAPTATION = (HPARAMS / "german_adaptation.yaml").read_text(encoding="utf-8")
         ("mas", {"fisher_samples": "many"}, "fisher_samples: many utterances .* a whole number, 1 or more"),
         ("ewc", {"old_language": "null"}, "ewc has nothing to remember; set old_language"),
         ("mas", {"old_splits": "[valid, test]"}, "mas has nothing to remember"),
+        ("ewc", {"old_splits": "null"}, "ewc has nothing to remember"),
         ("l2sp", {"from_scratch": "True"}, "l2sp would hold random weights"),
         ("ewc,new_only", {}, "ewc would hold random weights"),
     ],

@@ -134,3 +134,11 @@ def test_reading_keys_makes_no_objects(path):
 def test_override_text_is_one_key_a_line():
     assert settings.override_text({"lr": "1", "warmup": "0.1"}) == "lr: 1\nwarmup: 0.1"
     assert settings.override_text({}) == ""
+
+
+def test_the_class_of_an_object_is_known_before_it_is_made():
+    text = "a: 1\nb: !new:no.such.Thing\n    x: !ref <a>\nc: !name:no.such.Thing\n"
+    assert settings.is_made("no.such.Thing", "b", text, {}) and not settings.is_made("no.such.Thing", "c", text, {})
+    assert not settings.is_made("no.such.Thing", "d", text, {})
+    assert not settings.is_made("no.such.Thing", "b", text, {"b": "!new:no.such.Other {x: 2}"})
+    assert settings.is_made("no.such.Other", "b", text, {"b": "!new:no.such.Other"})
