@@ -1,6 +1,6 @@
 """What elastic weight consolidation costs: a training step without it, with it, and as others write it.
 
-    python benchmarks/ewc_cost.py                        # wav2vec2-base's shape (95 M); some minutes on 1 CPU thread
+    python benchmarks/ewc_cost.py                        # wav2vec2-base's shape (94 M); some minutes on 1 CPU thread
     python benchmarks/ewc_cost.py --shape large          # 315 M; on a GPU also peak memory for micro-batches of 2 to 16
     python benchmarks/ewc_cost.py --model assets/ctc_small --clip-seconds 3
 

@@ -113,7 +113,7 @@ class RecipeBrain(sb.Brain):
         return self.transcribe(batch, Stage.TEST, self.compute_forward(batch, Stage.TEST))
 
     def export(self, folder: Path) -> None:
-        """Write the loaded weights in transformers' format."""
+        """Write the loaded weights in transformers' format, where it knows the model."""
         raise NotImplementedError
 
     def made_for(self) -> dict:

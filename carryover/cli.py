@@ -92,7 +92,7 @@ def export(
     to: str = typer.Option("hf", help="Format: hf (transformers)"),
     out: Path = typer.Option(..., help="Folder to write"),
 ) -> None:
-    """Write the run's best weights with configuration, tokenizer and feature extractor, as transformers loads them."""
+    """Write the run's best weights as transformers loads them (a sign model and a projector: as this project does)."""
     if to != "hf":
         raise typer.BadParameter(f"--to {to}: only hf is there so far")
     brain, _, _ = load_run(folder)
