@@ -372,7 +372,7 @@ def sweep(
     Returns
     -------
     status : int
-        0; 1 when a run failed or there is no table; 130 when stopped.
+        0; 1 when a run failed or there is no table, or no report where one is asked for; 130 when stopped.
 
     Raises
     ------
@@ -402,14 +402,24 @@ def sweep(
     failed = [job for job in todo if job.error]
     made = _write_table(runs, cells, out, say, baseline)
     if report and made:
-        from carryover.report import build  # draws: matplotlib
-
-        say(f"\n{build.report([out], out / 'report', baseline=baseline).said()}")
+        made = _make_report(out, say, dict(zip(names, map(cell_name, cells), strict=True)).get(baseline, baseline))
     for job in failed:
         say(f"\nFAILED {job.name}: {job.error}")
     if failed:
         say(f"\n{len(failed)} of {len(runs)} runs failed; the same command tries them again")
     return int(bool(failed) or not made)
+
+
+def _make_report(out: Path, say: Callable[[str], None], baseline: str) -> bool:
+    """Make the report of the runs; False where there is none to be made, e.g. where all runs of the baseline failed."""
+    from carryover.report import build  # draws: matplotlib
+
+    try:
+        say(f"\n{build.report([out], out / 'report', baseline=baseline).said()}")
+    except (FileNotFoundError, ValueError) as error:
+        say(f"No report: {error}")
+        return False
+    return True
 
 
 def _write_table(

@@ -89,11 +89,7 @@ def report(
     """
     out = Path(out)
     runs = summary.load(paths, workers)
-    known = scores.method_names(runs).keys() | {
-        name for found in scores.method_sets(runs).values() for name in scores.method_names(found)
-    }
-    if baseline not in known | {forgetting.BASELINE}:
-        raise ValueError(f"--baseline {baseline}: no run is of it; expected one of {', '.join(sorted(known))}")
+    baseline = scores.baseline_of(runs, baseline)
     (out / TABLES).mkdir(parents=True, exist_ok=True)
     before = _files_of(out)
     drawn = figures.draw(runs, out / FIGURES)  # first: it tells in a run's problems what it could not read

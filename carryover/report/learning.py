@@ -16,11 +16,8 @@ NO_TERM = {
     "update", "epoch", "time", "loss", "lr", "grad_norm", "audio_seconds", "padding", "blank_ratio", "skipped",
     "data_wait_seconds", "peak_memory_bytes", "penalty_ratio", "energy_joules",
 }  # fmt: skip
-TASK = (
-    "ctc",
-    "nll",
-    "kd",
-)  # terms of the loss that name what is learned, in the order they are said; others are penalties
+# terms of the loss that name what is learned, in the order they are said; others are penalties
+TASK = ("ctc", "nll", "kd")
 BATCH = ("batch_size", "grad_accumulation_factor", "precision")  # what a table of memory compares
 GiB = 2**30
 

@@ -80,10 +80,30 @@ def about(runs: Sequence[Summary]) -> str:
     return f"{len(runs)} run{'s' * (len(runs) != 1)}, {seeds_of(runs)}{f'; data: {data}' * bool(data)}."
 
 
+def method_name(folder: str) -> str:
+    """What a folder of a sweep's cell is called: preset=ewc,lambda=10 is ewc,lambda=10."""
+    return folder.replace("preset=", "")
+
+
+def baseline_of(runs: Sequence[Summary], asked: str) -> str:
+    """The method's name that `asked` means: a method, or the folder of a sweep's cell.
+
+    Raises
+    ------
+    ValueError
+        No run is of it; forgetting.BASELINE may be missing.
+    """
+    known = {name for found in (runs, *method_sets(runs).values()) for name in method_names(found)}
+    for name in (asked, method_name(asked)):
+        if name in known or name == forgetting.BASELINE:
+            return name
+    raise ValueError(f"--baseline {asked}: no run is of it; expected one of {', '.join(sorted(known))}")
+
+
 def method_names(runs: Sequence[Summary]) -> dict[str, list[Summary]]:
     """Runs by method: the folder that seeds lie in, a sweep's cell preset=ewc by its preset alone."""
     named = groups(runs)
-    short = [name.replace("preset=", "") for name in named]
+    short = [method_name(folder) for folder in named]
     named = dict(zip(short if len(set(short)) == len(short) else named, named.values(), strict=True))
     return dict(sorted(named.items(), key=lambda item: _natural(item[0])))
 

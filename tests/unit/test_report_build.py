@@ -88,6 +88,8 @@ def test_a_baseline_that_is_not_there(tmp_path):
     with pytest.raises(ValueError, match="--baseline l2sp: no run is of it; expected one of ewc, mas, plain"):
         build.report([root], tmp_path / "report", baseline="l2sp")
     assert not (tmp_path / "report").exists()
+    build.report([root], tmp_path / "report", baseline="preset=ewc")  # the folder of a sweep's cell
+    assert "p-values against ewc are" in (tmp_path / "report" / "methods.md").read_text()
 
 
 def test_command(tmp_path):

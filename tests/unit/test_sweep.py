@@ -358,6 +358,18 @@ def test_table_is_against_the_baseline_asked_for(place):
         go(place, "lr=0.1,0.2", baseline="lr=9")
 
 
+def test_the_report_knows_the_baseline_that_the_table_knows(place):
+    """A cell of several keys, which table and report call by other names; and one of which no run is there."""
+    more = {"out": "o", "report": True, "baseline": "preset=ewc,lr=0.1"}
+    status, said, _ = go(place, "preset=ewc,small", "lr=0.1,0.2", **more)
+    assert status == 0 and "4 runs" in said
+    assert "--baseline ewc,lr=0.1" in (place / "o" / "report" / "index.md").read_text()
+    said = []
+    assert not sweep._make_report(place / "o", said.append, "lr=9")
+    assert said == ["No report: --baseline lr=9: no run is of it; expected one of "
+                    "ewc,lr=0.1, ewc,lr=0.2, small,lr=0.1, small,lr=0.2"]  # fmt: skip
+
+
 def test_a_report_beside_the_table(place):
     status, said, _ = go(place, "lr=0.1,0.2", out="o", report=True)
     assert status == 0 and "2 runs (2 unfinished)" in said and "Wrote o/report/index.md and o/report/index.html" in said
