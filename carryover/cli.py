@@ -109,7 +109,7 @@ def sweep(
     ),
     seeds: str = typer.Option(..., help="Seeds of every cell, e.g. 1,2,3"),
     jobs: int = typer.Option(1, help="Runs at a time"),
-    out: Path = typer.Option(None, help="Folder of the runs; default: results/<name of the YAML>_sweep"),
+    out: Path = typer.Option(None, help="Folder of the runs; default: OUTPUT_ROOT/<name of the YAML>_sweep"),
     baseline: str = typer.Option("plain", help="Method that the table compares the others with"),
     report: bool = typer.Option(False, "--report", help="Make a report of the runs, too: OUT/report"),
 ) -> None:

@@ -450,6 +450,8 @@ class Monitor:
     def _unfinished(self, event) -> str | None:
         if self.warmup is None or self._update >= self.warmup:
             return None
+        if self._validated and self._validated[-1][2] == 0:  # no word is wrong: a gate (`overfit`) ends there
+            return None
         return f"the run ended at update {self._update} of a warm-up of {self.warmup}, below its peak rate"
 
     # ---- sets ----

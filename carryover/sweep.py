@@ -156,6 +156,13 @@ def cell_name(values: dict[str, str]) -> str:
     return ",".join(f"{key}={safe(value)}" for key, value in values.items())
 
 
+def default_folder(path: str, extra: Sequence[str]) -> Path:
+    """Where a sweep goes if it is not told: beside the other runs of its YAML."""
+    _, overrides, _, _ = settings.parse([path, *presets.take(list(extra))[1]], FLAGS)
+    known = settings.resolved(Path(path).read_text(encoding="utf-8"), overrides)
+    return Path(known.get("output_root", "results")) / f"{Path(path).stem}_sweep"
+
+
 def plan(path: str, cells: Sequence[dict], seeds: Sequence[int], out: Path, extra: Sequence[str]) -> list[Job]:
     """All runs, checked: the first seed's through all cells, then the next seed's.
 
@@ -357,7 +364,7 @@ def sweep(
     jobs : int
         Runs at a time. Each gets cores // jobs threads, unless OMP_NUM_THREADS is set.
     out : path, optional
-        Default: results/<name of the YAML>_sweep.
+        Default: <output_root>/<name of the YAML>_sweep, output_root as the YAML or `extra` has it, else results.
     extra : list of str
         More arguments for every run.
     command : list of str, optional
@@ -385,7 +392,7 @@ def sweep(
         command = [sys.executable, "train.py"]
     if jobs < 1:
         raise SettingsError(f"--jobs {jobs}: at least 1 is needed")
-    out = Path(out or f"results/{Path(path).stem}_sweep")
+    out = Path(out) if out else default_folder(path, extra)
     cells = grid(sets)
     names = [method_name(cell) for cell in cells]
     if baseline not in (forgetting.BASELINE, *names):

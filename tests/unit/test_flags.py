@@ -150,6 +150,10 @@ HEALTHY = {
             WER=lambda n: 0.0),
         {"total": 1000},
     ),
+    "a gate that is passed within its warm-up": (
+        log(falling, 250, rate=lambda n: 1e-3 * n / 500, valid_every=50, WER=lambda n: 60.0 if n < 250 else 0.0),
+        {"schedule": "linear", "warmup": 500, "total": 2000},
+    ),
     "cosine with restarts": (log(restarted, 3000, rate=lambda n: 1e-3 * (1 - n % 1000 / 1000) + 1e-6), {"total": 3000}),
     "fp16": (
         changed(log(falling, 5000), "train", lambda e: {"skipped": 9 if e["update"] < 2000 else 10}),

@@ -208,7 +208,7 @@ def test_all_runs_their_order_threads_logs_and_table(place, monkeypatch):
     monkeypatch.setattr(sweep, "cores", lambda: 6)
     status, said, runs = go(place, "lr=0.2,0.4", seeds="1,2", extra=["--lambda", "3"])
     assert status == 0
-    out = "results/x_sweep"
+    out = "made/x_sweep"
     folders = [f"{out}/lr={lr}/{seed}" for seed in (1, 2) for lr in (0.2, 0.4)]
     assert [folder for *_, folder in runs] == folders
     assert all(later[0] >= earlier[1] for earlier, later in zip(runs, runs[1:], strict=False))  # one at a time
@@ -222,6 +222,22 @@ def test_all_runs_their_order_threads_logs_and_table(place, monkeypatch):
     ]  # fmt: skip
     assert "| lr=0.4 | 2 | 40.00 [40.00, 40.00] | 40.00 ± 0.00 |" in (place / out / "table.md").read_text()
     assert "| lr=0.4 | 2 | 40.00" in said and "2 cells, 4 runs, 0 of them done" in said
+
+
+def test_the_runs_stand_where_output_root_says(place):
+    extra = ["--output_root", "elsewhere", "--preset", "small"]
+    _, said, runs = go(place, "lambda=1,2", extra=extra)
+    assert {folder for *_, folder in runs} == {"elsewhere/x_sweep/lambda=1/1", "elsewhere/x_sweep/lambda=2/1"}
+    assert "Wrote elsewhere/x_sweep/table.md" in said
+    assert sweep.default_folder("hparams/x.yaml", ["--output_root=b"]) == Path("b/x_sweep")
+    text = (
+        (place / "hparams/x.yaml")
+        .read_text()
+        .replace("output_root: made", "start: made")
+        .replace("<output_root>", "<start>")
+    )
+    (place / "hparams/x.yaml").write_text(text)
+    assert sweep.default_folder("hparams/x.yaml", []) == Path("results/x_sweep")
 
 
 def test_presets_are_the_rows(place):
@@ -243,20 +259,20 @@ def test_several_at_a_time_share_the_cores(place, monkeypatch):
 
 def test_only_what_is_not_done_runs_again(place):
     go(place, "lr=0.1,0.2,0.3")
-    (place / "results/x_sweep/lr=0.2/1/results.md").unlink()
+    (place / "made/x_sweep/lr=0.2/1/results.md").unlink()
     status, said, runs = go(place, "lr=0.1,0.2,0.3")
     assert status == 0 and "3 runs, 2 of them done" in said
-    assert [folder for *_, folder in runs[3:]] == ["results/x_sweep/lr=0.2/1"]
-    log = (place / "results/x_sweep/lr=0.2/1.log").read_text()
+    assert [folder for *_, folder in runs[3:]] == ["made/x_sweep/lr=0.2/1"]
+    log = (place / "made/x_sweep/lr=0.2/1.log").read_text()
     assert log.count("first line") == 2  # what the first try said is still there
 
 
 def test_a_failure_stops_nothing_and_is_told(place):
     status, said, runs = go(place, "lr=0.1,0.2,0.3", fake=["--fail", "0.2"])
     assert status == 1 and len(runs) == 3
-    assert "FAILED lr=0.2/1: exit status 3; the end of results/x_sweep/lr=0.2/1.log:" in said
+    assert "FAILED lr=0.2/1: exit status 3; the end of made/x_sweep/lr=0.2/1.log:" in said
     assert "    bar 100 %\n" in said and "Fehler: zu groß" in said and "bar 1 %" not in said
-    table = (place / "results/x_sweep/table.md").read_text()
+    table = (place / "made/x_sweep/table.md").read_text()
     assert "lr=0.1" in table and "| lr=0.2" not in table and "Not in it, for they failed: lr=0.2/1." in table
     assert go(place, "lr=0.1,0.2,0.3")[0] == 0
 
@@ -264,7 +280,7 @@ def test_a_failure_stops_nothing_and_is_told(place):
 def test_an_end_without_results_is_a_failure(place):
     status, said, _ = go(place, "lr=0.1", fake=["--fail", "late"])
     assert status == 1 and "no results.md was written" in said
-    assert not (place / "results/x_sweep/table.md").exists()
+    assert not (place / "made/x_sweep/table.md").exists()
 
 
 def test_a_yaml_that_changes_under_way_is_not_mixed_in(place):
