@@ -70,15 +70,23 @@ def grid(runs: Sequence[Summary], row_key: str, column_key: str, name: str = "te
     ]  # fmt: skip
     means = {(r, c): mean for r, c, mean, _ in flat}
     rows = [[f"{r:g}", *(means.get((r, c), math.nan) for c in column_values)] for r in row_values]
-    unit = f" ({used[0].language}, percent)" if "WER" in name or "CER" in name else ""
     experiments = ", ".join(sorted({run.experiment for run in used}))
     file = f"grid_{row_key}_{column_key}_{name}".replace(" ", "_")
     return Table(
         file, [f"{row_key} \\ {column_key}", *(f"{c:g}" for c in column_values)], rows,
-        f"{name}{unit} over {row_key} (rows) and {column_key} (columns), {experiments}; mean over the runs of a cell. "
-        + about(used),
+        f"{name}{_unit(used[0], name)} over {row_key} (rows) and {column_key} (columns), {experiments}; "
+        "mean over the runs of a cell. " + about(used),
         csv_columns=[row_key, column_key, name, "runs"], csv_values=flat,
     )  # fmt: skip
+
+
+def _unit(run: Summary, name: str) -> str:
+    """A metric's language and unit, for a caption; nothing for a column of the train events."""
+    if name == "forgetting":
+        return f" ({run.old_language}, points of WER)"
+    if name == "old test WER":
+        return f" ({run.old_language}, percent)"
+    return f" ({run.language}, percent)" if "WER" in name or "CER" in name else ""
 
 
 def grids(runs: Sequence[Summary], wanted: Sequence[tuple[str, str, str]] = ()) -> list[Table]:

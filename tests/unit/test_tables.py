@@ -249,6 +249,12 @@ def test_grids_are_pivots(tmp_path):
     assert read(table)[0] == {"lr": "1", "warmup": "10", "valid WER": "20.0", "runs": "2"}
     [asked] = grids.grids(runs, [("warmup", "lr", "loss")])
     assert asked.rows[0] == ["10", "2.00", "5.00"]  # the last training loss
+    captions = {
+        "test WER": "test WER (de, percent) over", "old test WER": "old test WER (nl, percent) over",
+        "forgetting": "forgetting (nl, points of WER) over", "loss": "loss over",
+    }  # fmt: skip
+    for name, words in captions.items():
+        assert grids.grid(runs, "lr", "warmup", name).caption.startswith(words)
     made_runs.make(tmp_path / "lr=1,warmup=10,dropout=1" / "3", seed=3, loss=9, lr=1, warmup=10, dropout=1)
     again = {table.name: table for table in grids.grids(summary.load([tmp_path]))}
     assert again["grid_lr_warmup_valid_WER"].rows == table.rows, "another dropout is another grid"
