@@ -394,9 +394,9 @@ def sweep(
         raise SettingsError(f"--jobs {jobs}: at least 1 is needed")
     out = Path(out) if out else default_folder(path, extra)
     cells = grid(sets)
-    names = [method_name(cell) for cell in cells]
-    if baseline not in (forgetting.BASELINE, *names):
-        raise SettingsError(f"--baseline {baseline}: no such method here; expected one of {', '.join(names)}")
+    folders = {method_name(cell): cell_name(cell) for cell in cells}
+    if baseline not in (forgetting.BASELINE, *folders):
+        raise SettingsError(f"--baseline {baseline}: no such method here; expected one of {', '.join(folders)}")
     runs = plan(path, cells, parse_seeds(seeds), out, extra)
     todo = [job for job in runs if not job.done]
     say(f"{out}: {len(cells)} cells, {len(runs)} runs, {len(runs) - len(todo)} of them done; {jobs} at a time")
@@ -407,9 +407,9 @@ def sweep(
         say("stopped; the same command goes on")
         return 130
     failed = [job for job in todo if job.error]
-    made = _write_table(runs, cells, out, say, baseline)
+    made = _write_table(runs, folders, out, say, baseline)
     if report and made:
-        made = _make_report(out, say, dict(zip(names, map(cell_name, cells), strict=True)).get(baseline, baseline))
+        made = _make_report(out, say, folders.get(baseline, baseline))
     for job in failed:
         say(f"\nFAILED {job.name}: {job.error}")
     if failed:
@@ -430,12 +430,11 @@ def _make_report(out: Path, say: Callable[[str], None], baseline: str) -> bool:
 
 
 def _write_table(
-    jobs: Sequence[Job], cells: Sequence[dict], out: Path, say: Callable[[str], None], baseline: str
+    jobs: Sequence[Job], folders: dict[str, str], out: Path, say: Callable[[str], None], baseline: str
 ) -> bool:
-    """Write the table of the finished runs; False where there is none to be made."""
-    names = {cell_name(cell): method_name(cell) for cell in cells}
-    methods = {name: [job.folder for job in jobs if job.cell == cell and job.done] for cell, name in names.items()}
-    methods = {name: folders for name, folders in methods.items() if folders}
+    """Write the table of the finished runs, `folders`: {method: its cell}; False where there is none to be made."""
+    methods = {name: [job.folder for job in jobs if job.cell == cell and job.done] for name, cell in folders.items()}
+    methods = {name: done for name, done in methods.items() if done}
     if not methods:
         return False
     try:
