@@ -12,11 +12,15 @@ from pathlib import Path
 import torch
 import transformers
 
-from carryover import distillation, ewc, manifest, needs, overfit, presets, profiles, replay, run, settings
-from carryover.brain import Stage, peak_memory_bytes
-from carryover.checkpoint import Checkpointer
-from carryover.flags import overlap
-from carryover.scoring import before_after
+from carryover.config import needs, overfit, presets, profiles, settings
+from carryover.data import manifest
+from carryover.forgetting import ewc, replay
+from carryover.losses import distillation
+from carryover.runs import run_folder
+from carryover.runs.flags import overlap
+from carryover.stats.error_rates import before_after
+from carryover.training.brain import Stage, peak_memory_bytes
+from carryover.training.checkpoint import Checkpointer
 
 CORPUS = ("data_folder", "language", "glosses", "layout", "fps", "differences")  # keys that say what is learned from
 
@@ -41,13 +45,15 @@ def main(argv: list[str]) -> int:
     if "needs_only" in flags:  # a sweep makes what its runs share before it starts them
         return 0
     hparams = settings.load(text, overrides)
-    folder = run.create(hparams["output_folder"], path, overrides, hparams["brain"], ["train.py", *argv])
+    folder = run_folder.create(hparams["output_folder"], path, overrides, hparams["brain"], ["train.py", *argv])
 
     manifests = folder / "manifests"
     new, old = prepare(hparams, manifests)
     if hparams["overfit"]:
         new = overfit.subset(new["train"], hparams["overfit"])
-    run.write_info(folder, {"data": run.data_digests(manifests), "normaliser": hparams["normaliser"].name})
+    run_folder.write_info(
+        folder, {"data": run_folder.data_digests(manifests), "normaliser": hparams["normaliser"].name}
+    )
 
     brain = hparams["brain"](
         modules=hparams["modules"],
@@ -57,7 +63,7 @@ def main(argv: list[str]) -> int:
         checkpointer=Checkpointer(folder / "save"),
     )
     trainable, parameters = brain.parameter_counts()
-    run.write_info(folder, {"parameters": parameters, "trainable": trainable, "device": str(brain.device)})
+    run_folder.write_info(folder, {"parameters": parameters, "trainable": trainable, "device": str(brain.device)})
     loader = {"num_workers": hparams["num_workers"], "batch_size": hparams["eval_batch_size"]}
     language, old_language = hparams["language"], hparams["old_language"]
     tests = {language: brain.read(new["test"])} | ({old_language: brain.read(old["test"])} if "test" in old else {})

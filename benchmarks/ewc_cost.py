@@ -7,11 +7,11 @@
 A step is four micro-batches of CTC, forward and backward, and an update of AdamW, in float32 with random weights:
 
     (a) without  no penalty
-    (b) in place lambda F (theta - theta*) added to the gradient once per update: carryover.ewc as it is used
+    (b) in place lambda F (theta - theta*) added to the gradient once per update: carryover.forgetting.ewc as it is used
     (c) as loss  the same penalty in each micro-batch's loss, by autograd (CL-MASR's way)
 
 The three take turns (a b c a b c ...) on one model, and the table gives medians: a busy machine slows all three alike.
-Then the Fisher information of the same utterances, one at a time and in batches (carryover.per_example).
+Then the Fisher information of the same utterances, one at a time and in batches (carryover.forgetting.per_example).
 On a CPU the time is the process's own processor time, which others on the machine do not add to; with one thread it
 is the wall time of an idle machine.
 """
@@ -24,8 +24,9 @@ import time
 import torch
 from transformers import AutoConfig, AutoModelForCTC, Wav2Vec2Config
 
-from carryover import ctc, ewc, fisher
-from carryover.wav2vec2 import CTCModel
+from carryover.forgetting import ewc, fisher
+from carryover.losses import ctc
+from carryover.models.wav2vec2 import CTCModel
 
 ACCUMULATION = 4
 SYMBOLS_PER_SECOND = 10
@@ -92,7 +93,7 @@ class Trainer:
         return self.penalty.held_bytes() if isinstance(self.penalty, ewc.QuadraticPenalty) else 0
 
     def step(self, variant: str, group: list[tuple]) -> None:
-        """An update as carryover.brain makes it."""
+        """An update as carryover.training.brain makes it."""
         nothing, penalty = ewc.NoPenalty(), self.penalty
         if variant == "a":
             penalty = nothing

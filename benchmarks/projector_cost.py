@@ -32,11 +32,11 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, WhisperConfig, WhisperFeatureExtractor, WhisperModel
 
 from carryover import losses
-from carryover.audio_encoder import States
-from carryover.audio_encoder import load as load_encoder
-from carryover.language_model import Chat, LoRA, NoLoRA
-from carryover.language_model import load as load_language_model
-from carryover.projector import SwiGLU
+from carryover.models.audio_encoder import States
+from carryover.models.audio_encoder import load as load_encoder
+from carryover.models.language_model import Chat, LoRA, NoLoRA
+from carryover.models.language_model import load as load_language_model
+from carryover.models.projector import SwiGLU
 
 ASSETS = Path(__file__).parents[1] / "assets"
 VARIANTS = ("projector", "each step", "LoRA", "everything")

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from carryover import scoring
+from carryover.stats import error_rates
 from carryover.text import Normaliser
 
 ROOT = Path(__file__).parents[1]
@@ -55,10 +55,10 @@ def test(folder: Path, language: str, weights: str, errors: float, rng: np.rando
         text = [WORDS[(i * 7 + j * 3) % len(WORDS)] for j in range(4 + i % 5)]
         said = [word if rng.random() > errors else "fout" for word in text]
         row = {"id": f"{language}{i}", "audio": f"{language}/{i}.wav", "language": language, "speaker": f"s{i % 9}"}
-        rows.append(scoring.score(row | {"duration": 2.0, "text": " ".join(text)}, " ".join(said), Normaliser()))
-    scoring.write_predictions(folder / f"predictions_test_{language}_{weights}.csv", rows)
+        rows.append(error_rates.score(row | {"duration": 2.0, "text": " ".join(text)}, " ".join(said), Normaliser()))
+    error_rates.write_predictions(folder / f"predictions_test_{language}_{weights}.csv", rows)
     labels = {"event": "test", "update": 0, "set": f"test_{language}", "language": language, "weights": weights}
-    return json.dumps(labels | scoring.totals(rows) | {"interval": [0.0, 100.0]}) + "\n"
+    return json.dumps(labels | error_rates.totals(rows) | {"interval": [0.0, 100.0]}) + "\n"
 
 
 def make(root: Path, runs: int, events: int) -> None:
@@ -112,7 +112,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as root:
         results, out = Path(root) / "results", Path(root) / "report"
         make(results, options.runs, options.events)
-        code = "from carryover.cli import main; main()"
+        code = "from carryover.commands.app import main; main()"
         command = [sys.executable, "-c", code, "report", str(results), "--out", str(out), "--workers", "2"]
         before, start = os.times(), time.perf_counter()
         process = subprocess.Popen(command, cwd=ROOT)

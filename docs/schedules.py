@@ -1,4 +1,4 @@
-"""Draws docs/schedules.png and .svg: the rate of each update under the schedules of carryover.schedule.
+"""Draws docs/schedules.png and .svg: the rate of each update under the schedules of carryover.training.schedule.
 
 python docs/schedules.py
 """
@@ -14,7 +14,7 @@ import matplotlib.pyplot as plt
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))  # from a checkout that is not installed
 
-from carryover.schedule import Schedule  # noqa: E402
+from carryover.training.schedule import Schedule  # noqa: E402
 
 UPDATES, WARMUP, PEAK = 5000, 500, 1e-5  # the values for whisper-small in hparams/whisper_ft.yaml
 # Colours of Okabe and Ito, told apart by the colour-blind; the line styles alone are enough in black and white.

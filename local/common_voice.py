@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from carryover import manifest
-from carryover.manifest import Utterance
+from carryover.data import manifest
+from carryover.data.manifest import Utterance
 
 COLUMNS = ("client_id", "path", "sentence", "locale")  # of some dozen, those the manifests need; votes can be absent
 
@@ -37,7 +37,7 @@ def prepare(
     data_folder : path
         `.../cv-corpus-21.0-2025-03-14/de`, or the folder above it.
     folder : path
-        Gets the manifests; see `carryover.manifest.build`.
+        Gets the manifests; see `carryover.data.manifest.build`.
     language : str
         Common Voice's own code, as in the column `locale`: "de", "nl", "sv-SE".
     splits : sequence of str
@@ -50,7 +50,7 @@ def prepare(
         Threads that decode audio.
     sample, sample_seed, metadata_check
         Utterances to draw of what passes the metadata, before audio is opened: a number for train, or a dict by split;
-        see `carryover.manifest.build`. In a YAML:
+        see `carryover.data.manifest.build`. In a YAML:
         `prepare: !name:local.common_voice.prepare {sample: 150000, sample_seed: 42}`.
 
     Returns

@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from carryover import landmarks, manifest
-from carryover.landmarks import Layout
+from carryover.data import landmarks, manifest
+from carryover.data.landmarks import Layout
 from local.landmarks import make_once, vocabulary
 
 VERSION = 1  # of the joining: raise it when the same plan would be joined differently
@@ -86,7 +86,7 @@ def prepare(
     data_folder : path
         The lexicon: manifest.tsv and its files. Nothing is written there.
     folder : path
-        Where the manifests go (see `carryover.manifest.build`). Column `speaker` holds the sign language.
+        Where the manifests go (see `carryover.data.manifest.build`). Column `speaker` holds the sign language.
     language : str
         What the manifests call it.
     splits : sequence of str
@@ -247,7 +247,7 @@ def _write(planned: list[Spelling], letters: dict[str, dict[str, Letter]], seed:
 
 
 def _read(sample: Letter) -> torch.Tensor:
-    """One letter (F, 48, 3) at 25 frames a second, checked as `carryover.manifest.build` would check it."""
+    """One letter (F, 48, 3) at 25 frames a second, checked as `carryover.data.manifest.build` would check it."""
     try:
         landmarks.inspect(sample.path, LAYOUT, sample.fps)
     except ValueError as error:

@@ -2,7 +2,7 @@
 
 The list is that of local/manifest.py (CSV, TSV or JSONL, one file or one a split), with more names for its columns:
 
-    audio     also landmarks      .npy, .npz or .pose, see `carryover.landmarks.read`
+    audio     also landmarks      .npy, .npz or .pose, see `carryover.data.landmarks.read`
     text      also gloss, glosses the glosses, separated by spaces
     speaker   also signer, signer_id
     fps       fps                 (optional) frames a second of files that do not tell their own
@@ -22,9 +22,9 @@ from pathlib import Path
 
 import numpy as np
 
-from carryover import landmarks, manifest
-from carryover.landmarks import Layout
-from carryover.manifest import Utterance
+from carryover.data import landmarks, manifest
+from carryover.data.landmarks import Layout
+from carryover.data.manifest import Utterance
 from local import manifest as lists
 
 ALIASES = lists.ALIASES | {
@@ -58,7 +58,7 @@ def prepare(
     data_folder : path
         The list itself, or the folder that holds it.
     folder : path
-        Gets the manifests; see `carryover.manifest.build`. Column `audio` holds the landmark file's path.
+        Gets the manifests; see `carryover.data.manifest.build`. Column `audio` holds the landmark file's path.
     language : str
         Code as the list's column `language` has it, e.g. "gsg"; without that column, the language of all rows.
     splits : sequence of str

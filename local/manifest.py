@@ -20,8 +20,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from carryover import manifest
-from carryover.manifest import Utterance
+from carryover.data import manifest
+from carryover.data.manifest import Utterance
 
 ALIASES = {
     "audio": ("audio", "path", "wav", "file", "audio_filepath", "file_name"),
@@ -58,7 +58,7 @@ def prepare(
     data_folder : path
         The list itself, or the folder that holds it.
     folder : path
-        Gets the manifests; see `carryover.manifest.build`.
+        Gets the manifests; see `carryover.data.manifest.build`.
     language : str
         Code as the list's column `language` has it, e.g. "nl"; without that column, the language of all rows.
     splits : sequence of str
@@ -71,7 +71,7 @@ def prepare(
         Threads that decode audio.
     sample, sample_seed, metadata_check
         Utterances to draw of what passes the metadata, before audio is opened: a number for train, or a dict by split;
-        see `carryover.manifest.build`. In a YAML:
+        see `carryover.data.manifest.build`. In a YAML:
         `prepare: !name:local.manifest.prepare {sample: 150000, sample_seed: 42}`.
 
     Returns
@@ -259,7 +259,7 @@ def _columns(
 
 
 def utterances(rows: Sequence[dict[str, str]], language: str) -> Iterator[Utterance]:
-    """Rows as `carryover.manifest.build` takes them."""
+    """Rows as `carryover.data.manifest.build` takes them."""
     # the file's name is the ID people recognise; where folders repeat it (spk1/001, spk2/001) the folder is needed too
     stems = Counter((row["split"], Path(row["audio"]).stem) for row in rows)
     for row in rows:

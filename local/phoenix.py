@@ -25,10 +25,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from carryover import landmarks as reading
-from carryover import manifest
-from carryover.landmarks import Layout
-from carryover.manifest import Utterance
+from carryover.data import landmarks as reading
+from carryover.data import manifest
+from carryover.data.landmarks import Layout
+from carryover.data.manifest import Utterance
 from local.landmarks import HOLISTIC, vocabulary
 
 COLUMNS = ("id", "folder", "signer", "annotation")
@@ -60,7 +60,7 @@ def prepare(
         `phoenix-2014-multisigner` or `phoenix-2014-signerindependent-SI5`; of the folders above, the multisigner set is
         taken.
     folder : path
-        Gets the manifests; see `carryover.manifest.build`. Column `audio` holds the landmark file's path.
+        Gets the manifests; see `carryover.data.manifest.build`. Column `audio` holds the landmark file's path.
     language : str
         What the manifests call it, e.g. "gsg" (ISO 639-3 for German Sign Language).
     splits : sequence of str

@@ -25,7 +25,7 @@ import numpy as np
 import soundfile
 from tqdm import tqdm
 
-from carryover import manifest
+from carryover.data import manifest
 from local.synthetic_sentences import GRAMMARS, normalise, sentences
 
 VERSION = 1  # of the sound: raise it when the same plan would be spoken differently
@@ -147,7 +147,7 @@ def prepare(
     data_folder : path
         Where audio is kept, for all runs.
     folder : path
-        Where the manifests go (see `carryover.manifest.build`).
+        Where the manifests go (see `carryover.data.manifest.build`).
     language : str
         "nl" or "de".
     splits : sequence of str

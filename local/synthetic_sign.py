@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from carryover import landmarks, manifest
-from carryover.landmarks import Layout
+from carryover.data import landmarks, manifest
+from carryover.data.landmarks import Layout
 from local.landmarks import make_once, vocabulary
 
 VERSION = 2  # of the movement: raise it when the same plan would be signed differently
@@ -228,7 +228,7 @@ def prepare(
     data_folder : path
         Where landmarks are kept, for all runs.
     folder : path
-        Where the manifests go (see `carryover.manifest.build`).
+        Where the manifests go (see `carryover.data.manifest.build`).
     language : str
         What the manifests call it; there is one language of signs here, and it is nobody's.
     splits : sequence of str

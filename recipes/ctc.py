@@ -5,10 +5,11 @@ from pathlib import Path
 
 import torch
 
-from carryover import ctc, manifest
-from carryover.batching import with_lengths
-from carryover.brain import Stage
-from carryover.ctc_brain import CTCRecipeBrain
+from carryover.data import manifest
+from carryover.data.batching import with_lengths
+from carryover.losses import ctc
+from carryover.training.brain import Stage
+from carryover.training.ctc_brain import CTCRecipeBrain
 
 UNKNOWN = "symbols that are not in the alphabet"
 
@@ -16,7 +17,7 @@ UNKNOWN = "symbols that are not in the alphabet"
 
 
 class CTCBrain(CTCRecipeBrain):
-    """Fine-tunes `modules.acoustic`, a carryover.wav2vec2.CTCModel; the loss is a mean over utterances of -log p.
+    """Fine-tunes `modules.acoustic`, a models.wav2vec2.CTCModel; the loss is a mean over utterances of -log p.
 
     Read from `hparams` besides CTCRecipeBrain's: features, augmentation, distillation.
     """
@@ -133,10 +134,10 @@ class Limits:
 
     Attributes
     ----------
-    acoustic : carryover.wav2vec2.CTCModel
+    acoustic : carryover.models.wav2vec2.CTCModel
     features : callable
         Waveform -> inputs of the model.
-    tokenizer : carryover.characters.Characters or Pieces
+    tokenizer : carryover.text.characters.Characters or Pieces
     target_text : callable
         Targets as they are learned; a transcript that it empties is refused.
     seconds : float

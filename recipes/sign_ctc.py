@@ -5,18 +5,19 @@ from dataclasses import dataclass
 import torch
 from speechbrain.utils.data_pipeline import provides, takes
 
-from carryover import ctc, landmarks, manifest
-from carryover.batching import with_lengths
-from carryover.brain import Stage
-from carryover.ctc_brain import CTCRecipeBrain
-from carryover.glosses import Glosses
-from carryover.sequence_model import SequenceCTC, load
+from carryover.data import landmarks, manifest
+from carryover.data.batching import with_lengths
+from carryover.losses import ctc
+from carryover.models.sequence_model import SequenceCTC, load
+from carryover.text.glosses import Glosses
+from carryover.training.brain import Stage
+from carryover.training.ctc_brain import CTCRecipeBrain
 
 # Shapes: B batch, F input frames, P points, C coordinates, D features a frame, T output frames, L glosses, V units
 
 
 class SignBrain(CTCRecipeBrain):
-    """Trains `modules.recogniser`, a carryover.sequence_model.SequenceCTC; loss: mean over utterances of -log p.
+    """Trains `modules.recogniser`, a carryover.models.sequence_model.SequenceCTC; loss: mean over utterances of -log p.
 
     Read from `hparams` besides CTCRecipeBrain's: layout, fps (of files that do not tell), features, augmentation,
     distillation.
@@ -81,7 +82,7 @@ class SignBrain(CTCRecipeBrain):
 def recogniser(source: str | None, tokenizer: Glosses, **shape) -> SequenceCTC:
     """The model that is trained: of random weights, or another run's with the same glosses.
 
-    Parameters and errors are those of `carryover.sequence_model.load`, whose `units` are the tokenizer's.
+    Parameters and errors are those of `carryover.models.sequence_model.load`, whose `units` are the tokenizer's.
     """
     if source is not None:
         _require_same_glosses("model", source, tokenizer)
@@ -117,11 +118,11 @@ class Limits:
 
     Attributes
     ----------
-    recogniser : carryover.sequence_model.SequenceCTC
-    tokenizer : carryover.glosses.Glosses
+    recogniser : carryover.models.sequence_model.SequenceCTC
+    tokenizer : carryover.text.glosses.Glosses
     target_text : callable
         Targets as they are learned; a transcript that it empties is refused.
-    layout : carryover.landmarks.Layout
+    layout : carryover.data.landmarks.Layout
         Points of a frame.
     seconds : float
         Longest sequence: attention grows with the square of it.

@@ -11,10 +11,12 @@ import torch
 from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.utils.data_pipeline import provides, takes
 
-from carryover import losses, manifest, projector
-from carryover.batching import with_lengths
-from carryover.brain import RecipeBrain, Stage
-from carryover.language_model import Chat, echoes
+from carryover import losses
+from carryover.data import manifest
+from carryover.data.batching import with_lengths
+from carryover.models import projector
+from carryover.models.language_model import Chat, echoes
+from carryover.training.brain import RecipeBrain, Stage
 
 # Shapes: B batch, S samples, T frames, T' vectors, P prompt with its audio, U tokens of an answer, V vocabulary
 
@@ -23,7 +25,7 @@ class SpeechLLMBrain(RecipeBrain):
     """Trains `modules.projector` (and `modules.adapters`, and `modules.encoder` where the YAML says so).
 
     What is frozen is no module, so that no checkpoint holds it: it comes from `hparams`. Read there besides
-    RecipeBrain's: states (carryover.audio_encoder.States), reader (carryover.language_model.LanguageModel), tasks,
+    RecipeBrain's: states (models.audio_encoder.States), reader (models.language_model.LanguageModel), tasks,
     made_for, start_from, label_smoothing, tokens_per_second, max_train_samples, max_eval_samples.
     """
 
@@ -184,7 +186,7 @@ class MadeFor:
     Parameters
     ----------
     encoder, language_model : (str, str or None, ...)
-        Source and revision, and what else `carryover.projector.identity` takes.
+        Source and revision, and what else `carryover.models.projector.identity` takes.
     tasks : Tasks
     """
 
@@ -253,7 +255,7 @@ class Tasks:
 
     Parameters
     ----------
-    chat : carryover.language_model.Chat
+    chat : carryover.models.language_model.Chat
     transcription : str
         Prompt with `{audio}`.
     others : sequence of Answers
@@ -321,8 +323,8 @@ class Limits:
     Attributes
     ----------
     encoder : torch.nn.Module
-    bridge : carryover.projector.Projector
-    language_model : carryover.language_model.LanguageModel
+    bridge : carryover.models.projector.Projector
+    language_model : carryover.models.language_model.LanguageModel
     tasks : Tasks
     target_text : callable
         Targets as they are learned; a transcript that it empties is refused.

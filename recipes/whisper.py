@@ -5,10 +5,12 @@ from dataclasses import dataclass
 import torch
 from speechbrain.utils.data_pipeline import provides, takes
 
-from carryover import losses, manifest, whisper
-from carryover.batching import with_lengths
-from carryover.brain import RecipeBrain, Stage
-from carryover.packing import Packing
+from carryover import losses
+from carryover.data import manifest
+from carryover.data.batching import with_lengths
+from carryover.data.packing import Packing
+from carryover.models import whisper
+from carryover.training.brain import RecipeBrain, Stage
 
 # Shapes: B batch, S samples, F mel frames, P encoder positions, U decoder inputs, V vocabulary, D width
 
@@ -150,7 +152,7 @@ class WhisperBrain(RecipeBrain):
 
 
 def packing(tokenizer: whisper.Tokenizer, model) -> Packing:
-    """Training clips share the model's window; see carryover.packing."""
+    """Training clips share the model's window; see carryover.data.packing."""
     return Packing(tokenizer.encode, whisper.LogMel.of(model).samples, model.config.max_target_positions)
 
 
@@ -160,7 +162,7 @@ class Limits:
 
     Attributes
     ----------
-    tokenizer : carryover.whisper.Tokenizer
+    tokenizer : carryover.models.whisper.Tokenizer
     target_text : callable
         Targets as they are learned; a transcript that it empties is refused.
     seconds : float

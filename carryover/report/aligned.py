@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import kaldialign
 
-from carryover.privacy import clean
 from carryover.report.summary import Summary
+from carryover.runs.privacy import clean
 
 WEIGHTS = "best"  # whose errors are looked at
 
@@ -56,7 +56,7 @@ def read(path: Path) -> list[Utterance]:
         except (KeyError, TypeError, ValueError, csv.Error) as error:
             raise ValueError(
                 f"{path}: row {len(found) + 1} cannot be read ({type(error).__name__}: {error}); expected all columns "
-                "of carryover.scoring.COLUMNS, counts as whole numbers. Delete the file and repeat the run's command, "
+                "of stats.error_rates.COLUMNS, counts as whole numbers. Delete the file and repeat the run's command, "
                 "which tests again"
             ) from error
     return found

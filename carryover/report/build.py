@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from carryover.privacy import clean
 from carryover.report import figures, forgetting, methods, page, scores, summary, tables
 from carryover.report.style import Figure
 from carryover.report.summary import Summary
 from carryover.report.table import Table
+from carryover.runs.privacy import clean
 
 TABLES, FIGURES, INDEX = "tables", "figures", "index.md"
 LINK = re.compile(r"\]\(((?:tables|figures)/[\w.,=+-]+)\)")

@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from carryover.report import bootstrap
 from carryover.report import table as report_table
 from carryover.report.run_folder import Run, same_normaliser
-from carryover.report.significance import Spread, over_seeds
+from carryover.stats import bootstrap
+from carryover.stats.significance import Spread, over_seeds
 
 BASELINE, FROM_SCRATCH = "plain", "new_only"
 

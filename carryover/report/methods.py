@@ -8,14 +8,15 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from carryover.report import bootstrap, forgetting
+from carryover.report import forgetting
 from carryover.report.citations import BIBTEX
 from carryover.report.learning import GiB, machine
 from carryover.report.scores import method_names, method_sets, of_test, seeds_of, without_seed
 from carryover.report.summary import Summary
 from carryover.report.table import escape
+from carryover.stats import bootstrap
 
-OUT_OF_MEMORY = "Out of memory with micro-batches"  # so begins what carryover.micro_batches says
+OUT_OF_MEMORY = "Out of memory with micro-batches"  # so begins what carryover.training.micro_batches says
 CITE = re.compile(r"@\[([\w, ]+)\]")  # in the sentences here: @[key, key]
 
 OPTIMIZERS = {"AdamW": "@[loshchilov2019decoupled]"}

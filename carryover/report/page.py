@@ -17,12 +17,12 @@ from pathlib import Path, PurePath
 import jinja2
 from markupsafe import Markup
 
-from carryover.privacy import clean
 from carryover.report import aligned, scores
 from carryover.report.style import Figure
 from carryover.report.summary import Summary, number
 from carryover.report.table import NUMERIC, Bold, Table
 from carryover.report.wording import clock, said
+from carryover.runs.privacy import clean
 
 HERE = Path(__file__).parent
 PER_RUN = 600  # utterances of a run that the error browser holds, those with the most errors,
@@ -79,7 +79,7 @@ def write(
     figures : list of Figure
         Their .svg goes into the page; links name all files relative to it.
     flags : dict of list of Flag
-        By name of the run, see carryover.flags.
+        By name of the run, see carryover.runs.flags.
     methods : str
         The methods paragraph, plain text; an empty line parts paragraphs.
     clips : bool

@@ -193,7 +193,7 @@ def provenance(runs: Sequence[Summary]) -> Table:
 
 
 def flags(runs: Sequence[Summary]) -> Table | None:
-    """What carryover.flags found while training, or finds in the logs."""
+    """What carryover.runs.flags found while training, or finds in the logs."""
     rows = [[run.name, f.kind, f.update, f.evidence, f.advice] for run in runs for f in run.red_flags]
     if not rows:
         return None

@@ -9,12 +9,13 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
 
-from carryover.privacy import clean
-from carryover.report import aligned, bootstrap, forgetting, significance
+from carryover.report import aligned, forgetting
 from carryover.report.run_folder import Run
 from carryover.report.style import groups
 from carryover.report.summary import Summary, number
 from carryover.report.table import Table
+from carryover.runs.privacy import clean
+from carryover.stats import bootstrap, significance
 
 SWEPT_APART = ("seed", "pretrain_seed", "output_folder", "output_root")  # differ without making another method
 SETS = 3  # corpora that a caption names

@@ -21,10 +21,10 @@ from pathlib import Path
 
 import numpy as np
 
-from carryover import flags
-from carryover.flags import Flag
-from carryover.privacy import clean
 from carryover.report.written import read_settings
+from carryover.runs import flags
+from carryover.runs.flags import Flag
+from carryover.runs.privacy import clean
 
 METRICS = "metrics.jsonl"
 # What this version writes into every event of a kind; an older log lacks some of it.
@@ -59,7 +59,7 @@ class Summary:
     settings : dict
         Plain values of the YAML's top level under the overrides, and what refers to one of them.
     objects : dict
-        Values with a tag, by their key, as text: {"penalty": "!new:carryover.ewc.EWC {lambda_: ...}"}.
+        Values with a tag, by their key, as text: {"penalty": "!new:carryover.forgetting.EWC {lambda_: ...}"}.
     asked : dict
         The overrides alone, as text: what was changed on the command line or by a preset.
     info : dict
@@ -92,7 +92,7 @@ class Summary:
         Training loss at the first and the last train event, and its mean over updates.
     red_flags : list of Flag
         What training wrote into the log, which knew more than the log (training texts, planned updates), and what
-        carryover.flags finds there of kinds that training has not named: an older version wrote none.
+        carryover.runs.flags finds there of kinds that training has not named: an older version wrote none.
     long_log : bool
         Whether the log is beyond `LONG_LOG` and has not been looked at again.
     counts : dict

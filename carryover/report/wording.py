@@ -2,8 +2,8 @@
 
 import math
 
-from carryover.privacy import clean
 from carryover.report.summary import Summary
+from carryover.runs.privacy import clean
 
 
 def clock(seconds: float) -> str:

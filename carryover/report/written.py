@@ -12,7 +12,7 @@ from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
-from carryover.privacy import clean_value
+from carryover.runs.privacy import clean_value
 
 
 class _Tagged(str):

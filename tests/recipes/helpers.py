@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 from speechbrain import Stage
 
-from carryover import settings
-from carryover.checkpoint import Checkpointer
+from carryover.config import settings
+from carryover.training.checkpoint import Checkpointer
 
 ROOT = Path(__file__).parents[2]
 TIMES = {"time", "data_wait_seconds", "peak_memory_bytes", "energy_joules"}
@@ -67,9 +67,9 @@ def first_ten_losses(yaml: str, folder: Path) -> list[float]:
 
 def random_teacher(folder: Path) -> str:
     """Folder of a small teacher with the embedded corpus's glosses and random weights."""
-    from carryover.glosses import Glosses
-    from carryover.landmarks import Landmarks
-    from carryover.sequence_model import SequenceCTC
+    from carryover.data.landmarks import Landmarks
+    from carryover.models.sequence_model import SequenceCTC
+    from carryover.text.glosses import Glosses
     from local import synthetic_sign
 
     tokenizer = Glosses(synthetic_sign.glosses("", ""))

@@ -15,8 +15,10 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModel, AutoModelForCTC, Wav2Vec2CTCTokenizer
 
-from carryover import manifest, presets, text
-from carryover.characters import Pieces
+from carryover.config import presets
+from carryover.data import manifest
+from carryover.text import Normaliser
+from carryover.text.characters import Pieces
 
 from .helpers import ROOT, Stage, batches, events, kill_at, make_brain, train
 
@@ -50,7 +52,7 @@ def german(adaptation_run, dutch, tmp_path):
 def penalty(kind: str, folder, lambda_: str = "10.0") -> dict[str, str]:
     """Overrides for a penalty whose estimates are kept in `folder`."""
     words = {"lambda_": "!ref <lambda>"} | ({} if kind == "L2SP" else {"samples": "12", "folder": str(folder)})
-    return {"penalty": f"!new:carryover.ewc.{kind} {{{', '.join(f'{k}: {v}' for k, v in words.items())}}}",
+    return {"penalty": f"!new:carryover.forgetting.ewc.{kind} {{{', '.join(f'{k}: {v}' for k, v in words.items())}}}",
             "lambda": lambda_}  # fmt: skip
 
 
@@ -92,7 +94,7 @@ def test_sentencepiece_as_the_yaml_says_it(ctc_run, adaptation_run, two_language
     written = (ROOT / DUTCH).read_text(encoding="utf-8")
     line, command = (re.search(rf"(?m)^#   {what} (.*)", written)[1] for what in ("tokenizer:", "python"))
     rows = [row for name in ("nl", "de") for row in manifest.read_table(two_languages / name / "manifest.tsv")]
-    texts = [text.Normaliser()(row["text"]) for _, row in rows if row["split"] == "train"]
+    texts = [Normaliser()(row["text"]) for _, row in rows if row["split"] == "train"]
     (tmp_path / "texts.txt").write_text("\n".join(texts) + "\n", encoding="utf-8")
     assert " 200, " in command and "model_file: pieces.model}" in line
     made = [sys.executable, *shlex.split(command.replace(" 200, ", " 40, "))]
@@ -259,10 +261,19 @@ def test_batches_of_similar_length_have_less_padding_and_resume_in_their_order(c
 @pytest.mark.parametrize(
     "overrides, says",
     [
-        ({"penalty": "!new:carryover.ewc.EWC {lambda_: 1.0}", "old_language": "null"}, "has nothing to remember"),
-        ({"penalty": "!new:carryover.ewc.EWC {lambda_: -1.0}"}, "lambda: -1.0"),
-        ({"penalty": "!new:carryover.ewc.EVC {lambda_: 1.0}"}, "error: There is no such class as carryover.ewc.EVC"),
-        ({"replay": "!new:carryover.replay.Replay {share: 0.1}", "old_splits": "[test]"}, "nothing to repeat"),
+        (
+            {"penalty": "!new:carryover.forgetting.EWC {lambda_: 1.0}", "old_language": "null"},
+            "has nothing to remember",
+        ),
+        ({"penalty": "!new:carryover.forgetting.EWC {lambda_: -1.0}"}, "lambda: -1.0"),
+        (
+            {"penalty": "!new:carryover.forgetting.EVC {lambda_: 1.0}"},
+            "error: There is no such class as carryover.forgetting.EVC",
+        ),
+        (
+            {"replay": "!new:carryover.forgetting.Replay {share: 0.1}", "old_splits": "[test]"},
+            "nothing to repeat",
+        ),
         ({"alphabet": '"abcdefghijklmnopqrstuvwxyzäß"'}, "a vocabulary that shrinks"),
         ({"old_language": "de"}, "is the new language, too"),
         ({"model": "results/nowhere"}, "no folder here"),
@@ -342,7 +353,7 @@ def test_a_model_without_a_head_can_be_trained_and_has_nothing_to_remember(headl
         brain, *_ = make_brain(headless | penalty(kind, tmp_path), yaml="german_adaptation")
         with pytest.raises(ValueError, match="has no head, so it knows nothing of the old language"):
             brain.fit(range(1, 2), old_set=old, **fit)
-    lwf = {"distillation": "!new:carryover.distillation.LwF"}
+    lwf = {"distillation": "!new:carryover.losses.distillation.LwF"}
     with pytest.raises(ValueError, match="LwF has nothing to compare"):
         make_brain(headless | lwf, yaml="german_adaptation")
 
@@ -358,7 +369,7 @@ def test_lwf_from_a_model_without_a_head_is_an_error_before_anything_is_tested(h
 def test_impossible_and_unknown_targets_are_rejected_with_a_reason(ctc_run, two_languages):
     brain, hparams, manifests = make_brain(ctc_run | {"alphabet": '"abcdefghijklmnoprstuvwxyz"'}, yaml="dutch_pretrain")
     check = hparams["check"]
-    from carryover.manifest import Utterance
+    from carryover.data.manifest import Utterance
 
     def reason(text, duration):
         return check(Utterance("x", "x.wav", "nl", "s", text, "train", duration))

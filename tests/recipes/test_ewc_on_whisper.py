@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from carryover import whisper
+from carryover.models import whisper
 
 from .helpers import Stage, batches, events, make_brain, train
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from carryover.flags import find, told
+from carryover.runs.flags import find, told
 from recipes.whisper import WhisperBrain
 
 from .helpers import make_brain, train

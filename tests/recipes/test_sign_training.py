@@ -8,8 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from carryover.distillation import divergence
-from carryover.landmarks import Layout
+from carryover.data.landmarks import Layout
+from carryover.losses.distillation import divergence
 
 from .helpers import Stage, batches, events, kill_at, make_brain, train
 
@@ -138,7 +138,7 @@ def test_full_size_makes_an_update_and_impossible_targets_are_refused(holistic, 
         {
             "prepare": "!name:local.landmarks.prepare {fps: 25}", "data_folder": str(holistic), "language": "gsg",
             "glosses": "!apply:local.landmarks.glosses [!ref <data_folder>, !ref <language>]",
-            "layout": "!apply:carryover.landmarks.Layout.holistic", "output_folder": str(tmp_path / "run"),
+            "layout": "!apply:carryover.data.landmarks.Layout.holistic", "output_folder": str(tmp_path / "run"),
             "d_model": "512", "layers": "14", "heads": "8", "d_ffn": "2048", "batch_size": "2", "epochs": "1",
             "max_updates": "1", "log_every": "1", "save_every": "1",
         },

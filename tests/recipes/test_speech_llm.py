@@ -23,8 +23,9 @@ from transformers import (
     WhisperModel,
 )  # fmt: skip
 
-from carryover import audio_encoder, manifest, projector
-from carryover.language_model import Chat, LanguageModel
+from carryover.data import manifest
+from carryover.models import audio_encoder, projector
+from carryover.models.language_model import Chat, LanguageModel
 from recipes.speech_llm import Answers, Tasks, sample
 from tests.tiny_language_model import CHAT, make
 
@@ -221,7 +222,7 @@ def test_random_weights_are_an_identity_of_their_own(run, tmp_path):
 
 def test_lora_learns_with_the_projector_and_comes_back_from_a_checkpoint(run, tmp_path):
     pytest.importorskip("peft")
-    overrides = run | {"lora": "!new:carryover.language_model.LoRA {rank: 2}", "max_updates": "4"}
+    overrides = run | {"lora": "!new:carryover.models.language_model.LoRA {rank: 2}", "max_updates": "4"}
     brain, _, manifests = make_brain(overrides, yaml=YAML, saves=True)
     adapters = digest(brain.modules.adapters)
     fit(brain, manifests)
@@ -238,7 +239,7 @@ def test_lora_learns_with_the_projector_and_comes_back_from_a_checkpoint(run, tm
     assert digest(other.modules.adapters) == best and digest(other.modules.projector) == digest(brain.modules.projector)
     for changed in ("rank: 3", "rank: 2, alpha: 32", "rank: 2, targets: [q_proj]"):
         with pytest.raises(ValueError, match=r"targets \(2, 16, \['q_proj', 'v_proj'\]\), here they are"):
-            make_brain(again | {"lora": f"!new:carryover.language_model.LoRA {{{changed}}}"}, yaml=YAML)
+            make_brain(again | {"lora": f"!new:carryover.models.language_model.LoRA {{{changed}}}"}, yaml=YAML)
     with pytest.raises(ValueError, match="holds adapters, which its projector needs"):
         make_brain({k: v for k, v in again.items() if k != "lora"}, yaml=YAML)
 
@@ -338,7 +339,10 @@ def test_what_does_not_fit_is_refused_with_its_reason(run, tmp_path, small_corpu
         ({"language_model": "no/model", "language_model_revision": "main"}, ["language_model_revision", "main"]),
         ({"encoder": "no/encoder", "encoder_revision": COMMIT}, [f"no/encoder at revision {COMMIT}", "safetensors"]),
         ({"language_model": "no/model", "language_model_revision": COMMIT}, [f"no/model at revision {COMMIT}"]),
-        ({"projector": "!new:carryover.projector.Linear {input_width: 16, output_width: 32}"}, ["width 16", "32"]),
+        (
+            {"projector": "!new:carryover.models.projector.Linear {input_width: 16, output_width: 32}"},
+            ["width 16", "32"],
+        ),
         ({"plain_template": "'{prompt} '"}, ["has a chat template", "plain_template"]),
         ({"language_model_dtype": "float16"}, ["float16", "bfloat16"]),
         ({"start_from": "/nowhere"}, ["/nowhere", "holds no projector.safetensors"]),

@@ -8,8 +8,8 @@ import pytest
 import soundfile
 from typer.testing import CliRunner
 
-from carryover import transcription
-from carryover.cli import app
+from carryover.commands import transcription
+from carryover.commands.app import app
 
 from .helpers import ROOT, make_brain, small, train
 

@@ -11,7 +11,8 @@ import torch
 from speechbrain import Stage
 from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration, WhisperTokenizer, pipeline
 
-from carryover import audio, manifest, whisper
+from carryover.data import audio, manifest
+from carryover.models import whisper
 from carryover.text import Normaliser
 from local import synthetic
 
@@ -78,7 +79,11 @@ def test_one_wer_in_training_in_evaluate_and_in_a_pipeline(starter_run, tmp_path
 
     def cli(*words):
         return subprocess.run(
-            [sys.executable, "-m", "carryover.cli", *words], cwd=ROOT, capture_output=True, text=True, timeout=300
+            [sys.executable, "-m", "carryover.commands.app", *words],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=300,
         )
 
     manifests = f"{folder}/manifests/nl/valid.csv"

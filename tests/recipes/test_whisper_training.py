@@ -22,7 +22,7 @@ def gradients(brain, group):
 
 
 PACKED = {"collate": "!apply:recipes.whisper.packing [!ref <tokenizer>, !ref <whisper>]"}
-WITH_CTC = {"ctc": "!apply:carryover.ctc.CTCHead.of [!ref <whisper>]"}
+WITH_CTC = {"ctc": "!apply:carryover.losses.ctc.CTCHead.of [!ref <whisper>]"}
 
 
 @pytest.mark.parametrize("kind", [{}, WITH_CTC], ids=["nll", "nll and ctc"])
@@ -342,8 +342,8 @@ def test_bf16_runs_on_the_cpu_and_log_mel_stays_float32(whisper_run):
 
 
 def test_nothing_left_to_train_is_an_error(whisper_run):
-    overrides = whisper_run | {"freeze": "encoder", "ctc": "!new:carryover.ctc.NoCTC"}
-    from carryover import whisper
+    overrides = whisper_run | {"freeze": "encoder", "ctc": "!new:carryover.losses.ctc.NoCTC"}
+    from carryover.models import whisper
 
     brain, hparams, _ = make_brain(overrides)
     whisper.freeze_parts(hparams["whisper"], "decoder")

@@ -9,7 +9,7 @@ import pytest
 from ruamel.yaml import YAML
 from speechbrain.utils.run_opts import RunOptions
 
-from carryover import settings
+from carryover.config import settings
 
 from .helpers import ROOT, first_ten_losses, train
 

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from carryover import scoring
+from carryover.stats import error_rates
 from carryover.text import Normaliser
 
 YAML = """# python train.py hparams/german_adaptation.yaml
@@ -39,7 +39,7 @@ DUTCH_AFTER = [("het huis", "das haus", "cor", 1.0), ("goede morgen", "goed morg
 def predictions(folder: Path, language: str, weights: str, utterances, audio="data/mine/{}/test/{}.wav") -> dict:
     """Write predictions_test_<language>_<weights>.csv; returns the test event."""
     rows = [
-        scoring.score(
+        error_rates.score(
             {"id": f"{language}{i}", "audio": audio.format(language, i), "language": language, "speaker": speaker}
             | {"duration": seconds, "text": reference},
             hypothesis,
@@ -47,9 +47,11 @@ def predictions(folder: Path, language: str, weights: str, utterances, audio="da
         )
         for i, (reference, hypothesis, speaker, seconds) in enumerate(utterances)
     ]
-    scoring.write_predictions(folder / f"predictions_test_{language}_{weights}.csv", rows)
+    error_rates.write_predictions(folder / f"predictions_test_{language}_{weights}.csv", rows)
     labels = {"event": "test", "set": f"test_{language}", "language": language, "weights": weights}
-    return labels | {"update": 100, "epoch": 2, "time": 120.0, "loss": 1.0, "interval": [0, 1]} | scoring.totals(rows)
+    return (
+        labels | {"update": 100, "epoch": 2, "time": 120.0, "loss": 1.0, "interval": [0, 1]} | error_rates.totals(rows)
+    )
 
 
 def make(folder: Path, seed=1, loss=1.0, penalty: float | None = None, tests=None, finished=True, **own) -> Path:

@@ -1,11 +1,11 @@
-"""carryover/batching.py: every utterance once, little padding, an order that seed and epoch decide."""
+"""carryover/data/batching.py: every utterance once, little padding, an order that seed and epoch decide."""
 
 import random
 
 import pytest
 import torch
 
-from carryover.batching import LengthGrouped, with_lengths
+from carryover.data.batching import LengthGrouped, with_lengths
 
 CHANCE = random.Random(1)
 LENGTHS = [CHANCE.uniform(0.5, 6.0) for _ in range(1003)]

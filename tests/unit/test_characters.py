@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer, Wav2Vec2CTCTokenizer
 
-from carryover.characters import Characters, Pieces
-from carryover.ctc import collapse
+from carryover.losses.ctc import collapse
+from carryover.text.characters import Characters, Pieces
 
 DUTCH = "abcdefghijklmnopqrstuvwxyzéëï'"
 GERMAN = DUTCH + "äöüß-"

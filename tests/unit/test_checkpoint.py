@@ -1,4 +1,4 @@
-"""carryover/checkpoint.py: a checkpoint is there whole or not at all, comes back equal, and needs no pickle."""
+"""checkpoint.py: a checkpoint is there whole or not at all, comes back equal, and needs no pickle."""
 
 import json
 import os
@@ -11,8 +11,9 @@ from safetensors.torch import load_file
 from speechbrain.dataio.dataloader import SaveableDataLoader
 from transformers import WhisperConfig, WhisperForConditionalGeneration
 
-from carryover import checkpoint
-from carryover.checkpoint import Checkpointer
+from carryover.models import weights
+from carryover.training import checkpoint
+from carryover.training.checkpoint import Checkpointer
 
 
 class Tied(torch.nn.Module):
@@ -148,7 +149,7 @@ def test_tied_weights_are_kept_once_and_come_back_tied(tmp_path):
     assert sum(name in kept for name in ("embedding.weight", "output.weight")) == 1
     other = Tied()
     assert not torch.equal(other.embedding.weight, model.embedding.weight)
-    checkpoint.load_weights(other, found.paramfiles["model"])
+    weights.load_weights(other, found.paramfiles["model"])
     assert other.output.weight is other.embedding.weight
     for name, tensor in model.state_dict().items():
         assert torch.equal(other.state_dict()[name], tensor), name
@@ -164,7 +165,7 @@ def test_whisper_roundtrip(tmp_path):
     checkpointer = Checkpointer(tmp_path / "save")
     checkpointer.add_module("whisper", model)
     found = checkpointer.save_checkpoint(meta={"update": 1}, verbosity=10)
-    checkpoint.load_weights(other, found.paramfiles["whisper"])
+    weights.load_weights(other, found.paramfiles["whisper"])
     assert other.proj_out.weight is other.model.decoder.embed_tokens.weight
     for name, tensor in model.state_dict().items():
         assert torch.equal(other.state_dict()[name], tensor), name
@@ -201,10 +202,10 @@ def test_optimizer_files_are_read_with_weights_only(tmp_path, optimizer_class):
 def test_weights_of_another_model_are_refused_by_name(tmp_path):
     found = save_many(tmp_path / "save", {"update": 1}).last().paramfiles["model"]
     with pytest.raises(RuntimeError, match="model.safetensors does not hold the weights of this model") as error:
-        checkpoint.load_weights(Tied(width=5), found)
+        weights.load_weights(Tied(width=5), found)
     assert "embedding.weight" in str(error.value)
     with pytest.raises(RuntimeError, match="model.safetensors does not hold the weights") as error:
-        checkpoint.load_weights(torch.nn.Linear(4, 7), found)
+        weights.load_weights(torch.nn.Linear(4, 7), found)
     assert "norm.weight" in str(error.value) and "bias" in str(error.value)  # unexpected, and missing
 
 
@@ -280,5 +281,5 @@ def test_a_digest_tells_names_shapes_and_values():
         [tensors[0], ("b", torch.nextafter(torch.tensor(1.0), torch.tensor(2.0)))],
         [tensors[0]],
     ]
-    assert checkpoint.digest(tensors) == checkpoint.digest(same)
-    assert len({checkpoint.digest(tensors), *map(checkpoint.digest, others)}) == 5
+    assert weights.digest(tensors) == weights.digest(same)
+    assert len({weights.digest(tensors), *map(weights.digest, others)}) == 5

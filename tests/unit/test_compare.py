@@ -8,10 +8,11 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from carryover import cli, scoring
+from carryover.commands import app
 from carryover.report import compare as module
 from carryover.report import forgetting
 from carryover.report.compare import compare
+from carryover.stats import error_rates
 from carryover.text import Normaliser, Verbatim
 
 YAML = """\
@@ -21,7 +22,7 @@ seed: 1
 lr: 1.0e-3  # peak
 lambda: 0.0
 normaliser: !new:carryover.text.Normaliser  # for scoring
-penalty: !new:carryover.ewc.NoPenalty
+penalty: !new:carryover.forgetting.NoPenalty
 optimizer: !name:torch.optim.AdamW
     lr: !ref <lr>
     betas: [0.9, 0.98]
@@ -49,16 +50,16 @@ def make_run(
     events = [{"event": "run", "update": 0, "time": 0.0}]
     for language, texts in hypotheses.items():
         rows = [
-            scoring.score(
+            error_rates.score(
                 {"id": f"{language}{i:03d}", "audio": f"{i}.wav", "language": language, "duration": 1.0, "text": ref}
                 | {"speaker": speakers[i % len(speakers)]},
                 hyp, normaliser or Normaliser(),
             )
             for i, (ref, hyp) in enumerate(zip(references, texts, strict=True))
         ]  # fmt: skip
-        scoring.write_predictions(folder / f"predictions_test_{language}_{weights}.csv", rows)
+        error_rates.write_predictions(folder / f"predictions_test_{language}_{weights}.csv", rows)
         events.append({"event": "test", "set": f"test_{language}", "language": language, "weights": weights})
-        events[-1] |= scoring.totals(rows)
+        events[-1] |= error_rates.totals(rows)
     (folder / "metrics.jsonl").write_text("".join(json.dumps(e) + "\n" for e in events))
     return folder
 
@@ -67,7 +68,9 @@ def make_run(
 def two_runs(tmp_path):
     """A: 15 errors in de and 30 in nl; B, with a penalty: 10 and 30, elsewhere in de, the same ones in nl."""
     a = make_run(tmp_path / "a", {"de": wrong(4), "nl": wrong(2)})
-    overrides = "lambda: 1e3\npenalty: !new:carryover.ewc.EWC {lambda_: !ref <lambda>, samples: 5000}\nlr: 0.001\n"
+    overrides = (
+        "lambda: 1e3\npenalty: !new:carryover.forgetting.EWC {lambda_: !ref <lambda>, samples: 5000}\nlr: 0.001\n"
+    )
     b = make_run(tmp_path / "b", {"de": wrong(6, 1), "nl": wrong(2)}, overrides)
     return a, b
 
@@ -113,12 +116,12 @@ def test_a_and_b_change_places(two_runs):
 
 def test_settings_that_differ(two_runs):
     a, b = two_runs
-    ewc = "!new:carryover.ewc.EWC {lambda_: !ref <lambda>, samples: 5000}"
+    ewc = "!new:carryover.forgetting.EWC {lambda_: !ref <lambda>, samples: 5000}"
     assert compare(a, b, resamples=50).settings == [  # 1.0e-3 is 0.001
         ("lambda", "0", "1000"),
-        ("penalty", "!new:carryover.ewc.NoPenalty", ewc),
+        ("penalty", "!new:carryover.forgetting.NoPenalty", ewc),
     ]
-    overrides = 'penalty: !new:carryover.ewc.EWC {lambda_: 1, samples: 10}\nlambda: 1e3\nseed: "1"\nextra: [a, true]\n'
+    overrides = 'penalty: !new:carryover.forgetting.EWC {lambda_: 1}\nlambda: 1e3\nseed: "1"\nextra: [a, true]\n'
     optimizer = "optimizer: !name:torch.optim.AdamW {lr: !ref <lr>, betas: [0.9, 0.99]}\n"
     c = make_run(b.parent / "c", {"de": wrong(4)}, overrides + optimizer, info=RUN_JSON | {"commit": "def"})
     assert compare(b, c, resamples=50).settings == [
@@ -136,7 +139,10 @@ def test_markdown(two_runs):
     text = compare(a, b, utterances=2, resamples=500).markdown()
     lines = text.splitlines()
     assert lines[0] == f"A: `…/{a.parent.name}/a`  " and str(a.parent) not in text
-    assert "| `penalty` | `!new:carryover.ewc.NoPenalty` | `!new:carryover.ewc.EWC {lambda_: !ref <lambda>," in text
+    assert (
+        "| `penalty` | `!new:carryover.forgetting.NoPenalty` | `!new:carryover.forgetting.EWC {lambda_: !ref <lambda>,"
+        in text
+    )
     row = cells(next(line for line in lines if line.startswith("| de | 60 |")))
     heads = cells(next(line for line in lines if line.startswith("| test set |")))
     assert len(row) == len(heads) and row[3].startswith("3.") and row[5].startswith("-1.")
@@ -307,11 +313,11 @@ def test_texts_that_do_not_belong_to_their_counts(two_runs):
 
 def test_command(two_runs, tmp_path, monkeypatch):
     a, b = map(str, two_runs)
-    result = CliRunner().invoke(cli.app, ["compare", a, b, "--utterances", "1"])
+    result = CliRunner().invoke(app.app, ["compare", a, b, "--utterances", "1"])
     assert result.exit_code == 0, result.output
     assert result.output == compare(a, b, utterances=1).markdown() + "\n"
     before = shutil.copytree(two_runs[0], tmp_path / "before")  # other weights
     (before / "predictions_test_de_best.csv").rename(before / "predictions_test_de_last.csv")
     monkeypatch.setattr(sys, "argv", ["carryover", "compare", a, str(before), "--weights", "last"])
     with pytest.raises(SystemExit, match="error: no test set in common with weights last"):
-        cli.main()
+        app.main()

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from carryover.ctc import (
+from carryover.losses.ctc import (
     CTCHead,
     NoCTC,
     blank_ratio,

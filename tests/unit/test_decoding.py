@@ -9,8 +9,8 @@ from collections import defaultdict
 import pytest
 import torch
 
-from carryover.characters import Characters, Pieces
 from carryover.decoding import BeamSearch, Greedy
+from carryover.text.characters import Characters, Pieces
 
 needs_kenlm = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("kenlm", "pygtrie")),

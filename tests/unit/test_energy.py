@@ -5,7 +5,7 @@ import types
 
 import pytest
 
-from carryover.energy import Meter
+from carryover.runs.energy import Meter
 
 
 def write(folder, name, joules, end=1000):

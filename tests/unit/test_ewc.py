@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from carryover import ewc, fisher, presets, settings
+from carryover.config import presets, settings
+from carryover.forgetting import ewc, fisher
 
 
 def network(seed=0):
@@ -103,7 +104,7 @@ class Pair(tuple):
 
 def training_brain(model, penalty, fp16_scale=None, max_norm=0.0):
     """A RecipeBrain that trains `model` on pairs, by SGD at rate 1."""
-    from carryover.brain import RecipeBrain, new_window
+    from carryover.training.brain import RecipeBrain, new_window
 
     class Brain(RecipeBrain):
         def __init__(self):
@@ -514,7 +515,11 @@ ADAPTATION = (HPARAMS / "german_adaptation.yaml").read_text(encoding="utf-8")
     [
         ("plain", {"lambda": "1e2"}, "lambda: 100.0, but nothing reads it, the penalty is NoPenalty"),
         ("lwf", {"lambda": "-1"}, "lambda: -1, but nothing reads it"),
-        ("plain", {"penalty": "!new:carryover.ewc.L2SP {lambda_: 2.0}", "lambda": "1"}, "the penalty is L2SP"),
+        (
+            "plain",
+            {"penalty": "!new:carryover.forgetting.L2SP {lambda_: 2.0}", "lambda": "1"},
+            "the penalty is L2SP",
+        ),
         ("ewc", {"lambda": "-1"}, "lambda: -1 is no weight"),
         ("ewc", {"lambda": "much"}, "lambda: much is no weight"),
         (
@@ -546,7 +551,7 @@ def test_a_penalty_that_cannot_be_meant_is_refused_before_anything_else_is_made(
         ("ewc", {"lambda": "0", "old_language": "null", "from_scratch": "True"}),
         ("l2sp", {"old_language": "null"}),
         ("lwf", {"lambda": "2", "loss_weights": "{ctc: 1.0, kd: !ref <lambda>}"}),
-        ("plain", {"penalty": "!new:carryover.ewc.EWC {lambda_: 1.0, file: there}", "old_splits": "[test]"}),
+        ("plain", {"penalty": "!new:carryover.forgetting.EWC {lambda_: 1.0, file: there}", "old_splits": "[test]"}),
     ],
 )
 def test_a_penalty_that_can_be_meant_is_not_refused(preset, overrides):

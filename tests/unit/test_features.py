@@ -14,7 +14,7 @@ from transformers import (
     WhisperFeatureExtractor,
 )
 
-from carryover.features import FilterBank, Waveform, features_of
+from carryover.models.features import FilterBank, Waveform, features_of
 
 
 def sound(samples, seed=0):

@@ -1,4 +1,4 @@
-"""carryover/flags.py: for each kind a log that shows it, and healthy logs of many shapes that stay silent."""
+"""carryover/runs/flags.py: for each kind a log that shows it, and healthy logs of many shapes that stay silent."""
 
 import json
 import math
@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from carryover.flags import ADVICE, KINDS, Flag, Monitor, find, overlap, told
-from carryover.metrics import MetricsLog, NoTracker
+from carryover.runs.flags import ADVICE, KINDS, Flag, Monitor, find, overlap, told
+from carryover.runs.metrics import MetricsLog, NoTracker
 
 
 def linear(peak, warmup, total):
@@ -525,6 +525,8 @@ def test_overlap_of_speakers_counts_the_known_ones():
 
 
 def test_the_report_can_use_it_without_torch():
-    code = "import sys, carryover.flags; print(sorted({'torch', 'speechbrain', 'transformers'} & set(sys.modules)))"
+    code = (
+        "import sys, carryover.runs.flags; print(sorted({'torch', 'speechbrain', 'transformers'} & set(sys.modules)))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

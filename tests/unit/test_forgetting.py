@@ -1,4 +1,4 @@
-"""carryover/report against closed forms, scoring.interval and scipy, on run folders made up here."""
+"""carryover/report against closed forms, error_rates.interval and scipy, on run folders made up here."""
 
 import csv
 import io
@@ -12,9 +12,10 @@ import pytest
 from scipy.stats import bootstrap as scipy_bootstrap
 from typer.testing import CliRunner
 
-from carryover import cli, scoring
-from carryover.report import bootstrap, curve, forgetting
+from carryover.commands import app
+from carryover.report import curve, forgetting
 from carryover.report.run_folder import Run
+from carryover.stats import bootstrap, error_rates
 
 WORDS = np.full(50, 10)
 
@@ -46,12 +47,12 @@ def make_run(folder, tests, valid=(), train=({},), seed=1, words=None, speakers=
         total = {"words": int(words.sum()), "errors": int(errors.sum()), "WER": 100 * errors.sum() / words.sum()}
         events.append({"event": "test", "set": f"test_{language}", "language": language, "weights": weights} | total)
         rows = [
-            dict.fromkeys(scoring.COLUMNS, 0)
+            dict.fromkeys(error_rates.COLUMNS, 0)
             | {"id": f"{language}{i}", "speaker": speakers[i % len(speakers)], "words": n, "word_errors": e}
             | {"characters": 5 * n, "character_errors": e}
             for i, (n, e) in enumerate(zip(words, errors, strict=True))
         ]
-        scoring.write_predictions(folder / f"predictions_test_{language}_{weights}.csv", rows)
+        error_rates.write_predictions(folder / f"predictions_test_{language}_{weights}.csv", rows)
     (folder / "metrics.jsonl").write_text("".join(json.dumps(e) + "\n" for e in events) + '{"event": "half a li')
     (folder / "results.md").write_text("| |\n")
     return folder
@@ -131,7 +132,7 @@ def test_interval_is_scorings(tmp_path):
     folder = make_run(tmp_path / "a", {("de", "best"): errors}, old_language="null", words=words)
     found = forgetting.table({"plain": [folder]}).rows[0].new
     rows = [{"words": int(n), "word_errors": int(e)} for n, e in zip(words, errors, strict=True)]
-    assert (found.low, found.high) == pytest.approx(scoring.interval(rows), abs=0.12)
+    assert (found.low, found.high) == pytest.approx(error_rates.interval(rows), abs=0.12)
     assert found.value == 100 * errors.sum() / words.sum()
     assert 2 < found.high - found.low < 8
 
@@ -416,7 +417,7 @@ def test_figure(sweep_folder, tmp_path):
     text = svg.read_text()
     for label in ("100", "1e3", "1e4", "0.5", "10", "ewc", "l2sp", "plain", "de WER (%)"):
         assert f"<!-- {label} -->" in text, label
-    result = CliRunner().invoke(cli.app, ["curve", str(sweep_folder), "--figure", str(tmp_path / "again")])
+    result = CliRunner().invoke(app.app, ["curve", str(sweep_folder), "--figure", str(tmp_path / "again")])
     assert "| ewc | **1000** | 1 | 30.00 | 50.00" in result.output, result.output
     assert "not finished: " in result.output and "again.csv" in result.output
     # the rates are the same in all utterances, so 10 000 resamples draw what 50 do

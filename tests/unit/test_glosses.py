@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
-from carryover.ctc import collapse
 from carryover.decoding import BeamSearch, Greedy
-from carryover.glosses import Glosses
+from carryover.losses.ctc import collapse
 from carryover.text import Normaliser, Verbatim
+from carryover.text.glosses import Glosses
 
 GERMAN = ["NORD", "REGEN", "STARK", "SÜD", "__ON__", "loc-NORD"]
 

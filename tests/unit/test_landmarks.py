@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchaudio.functional import compute_deltas
 
-from carryover.landmarks import (
+from carryover.data.landmarks import (
     Augmentation,
     Landmarks,
     Layout,
@@ -408,10 +408,10 @@ def test_the_layouts_can_be_named_in_a_yaml():
     from hyperpyyaml import load_hyperpyyaml
 
     found = load_hyperpyyaml(
-        "layout: !apply:carryover.landmarks.Layout.holistic\n"
-        "features: !new:carryover.landmarks.Landmarks {layout: !ref <layout>, differences: 1}\n"
-        "augmentation: !new:carryover.landmarks.Augmentation {layout: !ref <layout>, speed: [0.8, 1.25]}\n"
-        "own: !new:carryover.landmarks.Layout\n"
+        "layout: !apply:carryover.data.landmarks.Layout.holistic\n"
+        "features: !new:carryover.data.landmarks.Landmarks {layout: !ref <layout>, differences: 1}\n"
+        "augmentation: !new:carryover.data.landmarks.Augmentation {layout: !ref <layout>, speed: [0.8, 1.25]}\n"
+        "own: !new:carryover.data.landmarks.Layout\n"
         "    name: own\n    groups: {arms: 6, hand: 21}\n    shoulders: [0, 1]\n    can_miss: [hand]\n"
     )
     assert found["features"].width == 4344 and found["augmentation"].layout.name == "holistic"
@@ -419,7 +419,7 @@ def test_the_layouts_can_be_named_in_a_yaml():
 
 
 def test_partial_inspect_serves_manifest_build(tmp_path):
-    from carryover.manifest import Utterance, build
+    from carryover.data.manifest import Utterance, build
 
     paths = [saved(tmp_path / f"{i}.npy", made(25 * (i + 1))) for i in range(2)] + [saved(tmp_path / "2.npy", made(0))]
     utterances = [Utterance(str(i), str(path), "gsg", "s", "REGEN", "train") for i, path in enumerate(paths)]

@@ -6,7 +6,7 @@ from tokenizers.processors import TemplateProcessing
 from transformers import AutoModelForCausalLM, AutoTokenizer, BloomConfig, MambaConfig
 
 from carryover import losses
-from carryover.language_model import Chat, LanguageModel, LoRA, dtype_of, echoes, load
+from carryover.models.language_model import Chat, LanguageModel, LoRA, dtype_of, echoes, load
 from tests.tiny_language_model import CHAT, make
 
 STORIES = "stories260K"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from carryover.landmarks import Layout, missing, read
+from carryover.data.landmarks import Layout, missing, read
 from local import fingerspelling, landmarks, phoenix
 
 ARMS = Layout.hands_and_arms()

@@ -1,4 +1,4 @@
-"""carryover.whisper.LogMel equals transformers' WhisperFeatureExtractor to 1e-5, alone and beside other clips."""
+"""models.whisper.LogMel equals transformers' WhisperFeatureExtractor to 1e-5, alone and beside other clips."""
 
 import csv
 from pathlib import Path
@@ -9,7 +9,7 @@ import soundfile
 import torch
 from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperForConditionalGeneration
 
-from carryover.whisper import LogMel
+from carryover.models.whisper import LogMel
 
 SPEECH = Path(__file__).parents[3] / "shared" / "speech"
 RATE = 16000

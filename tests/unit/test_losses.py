@@ -1,4 +1,4 @@
-"""carryover/losses.py against torch.nn.functional.cross_entropy, value and gradient to 1e-6."""
+"""carryover/losses/cross_entropy.py against torch.nn.functional.cross_entropy, value and gradient to 1e-6."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""carryover/manifest.py and local/manifest.py: what is kept, what is refused and why, and what a broken list says."""
+"""manifest.py and local/manifest.py: what is kept, what is refused and why, and what a broken list says."""
 
 import csv
 import functools
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from carryover.manifest import Utterance, build, inspect, read_done
+from carryover.data.manifest import Utterance, build, inspect, read_done
 from local.manifest import prepare
 
 SPLITS = ["train", "valid", "test"]

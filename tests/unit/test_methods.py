@@ -27,8 +27,8 @@ max_grad_norm: 5.0
 precision: bf16
 early_stopping_patience: 3
 lambda: 1.0e+3
-penalty: !new:carryover.ewc.EWC {lambda_: !ref <lambda>}
-replay: !new:carryover.replay.NoReplay
+penalty: !new:carryover.forgetting.EWC {lambda_: !ref <lambda>}
+replay: !new:carryover.forgetting.NoReplay
 optimizer: !name:torch.optim.AdamW {lr: !ref <lr>}
 normaliser: !new:carryover.text.Normaliser
 """

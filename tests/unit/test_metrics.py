@@ -1,4 +1,4 @@
-"""carryover/metrics.py: whole lines, standard JSON, and numbers that a dashboard can read back."""
+"""carryover/runs/metrics.py: whole lines, standard JSON, and numbers that a dashboard can read back."""
 
 import importlib.util
 import json
@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from carryover.metrics import MetricsLog, NoTracker, TensorBoard, WandB, scalars
+from carryover.runs.metrics import MetricsLog, NoTracker, TensorBoard, WandB, scalars
 
 
 @pytest.fixture

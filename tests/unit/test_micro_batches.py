@@ -1,4 +1,4 @@
-"""carryover/micro_batches.py: halves equal what collation would have made, and out of memory changes no gradient."""
+"""micro_batches.py: halves equal what collation would have made, and out of memory changes no gradient."""
 
 import gc
 import random
@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from speechbrain.dataio.batch import PaddedBatch, PaddedData
 
-from carryover.micro_batches import halve_until_it_fits, halves, is_out_of_memory, parts
+from carryover.training.micro_batches import halve_until_it_fits, halves, is_out_of_memory, parts
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -4,7 +4,7 @@ import csv
 
 import pytest
 
-from carryover import overfit
+from carryover.config import overfit
 
 WRITTEN = {"dropout": 0.3, "augment_prob": 0.8, "lr": 1e-3, "overfit": None, "max_updates": 300, "valid_every": "epoch"}
 RESOLVED = WRITTEN | {"output_folder": "results/whisper_ft/7"}

@@ -10,11 +10,11 @@ import made_runs
 import pytest
 from test_summary import write_manifest
 
-from carryover.flags import Flag
 from carryover.report import page, summary
 from carryover.report.style import Figure
 from carryover.report.table import Bold, Table
 from carryover.report.wording import clock, said
+from carryover.runs.flags import Flag
 
 EVIL = "</script><script>alert(1)</script><b>x</b>&amp;\u2028<!--"
 ROWS = [["<i>ewc</i>", 12.25], ["plain", Bold("9.10")]]

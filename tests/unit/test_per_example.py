@@ -14,9 +14,10 @@ from transformers import (
     WhisperForConditionalGeneration,
 )
 
-from carryover import ctc, ewc, fisher
-from carryover.per_example import PerExampleGradients
-from carryover.wav2vec2 import CTCModel
+from carryover.forgetting import ewc, fisher
+from carryover.forgetting.per_example import PerExampleGradients
+from carryover.losses import ctc
+from carryover.models.wav2vec2 import CTCModel
 
 
 def from_batch(per_example, function, batch):

@@ -1,11 +1,11 @@
-"""carryover/presets.py and docs/presets.yaml: the exact values of every preset, and what a wrong one says."""
+"""presets.py and presets.yaml: the exact values of every preset, and what a wrong one says."""
 
 from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
 
-from carryover import presets, settings
+from carryover.config import presets, settings
 
 WHISPER = Path(__file__).parents[2] / "hparams" / "whisper_ft.yaml"
 ABSOLUTE = {

@@ -1,12 +1,12 @@
-"""carryover/privacy.py: what is cut out of a text and what stays, and that a run's own record is without it."""
+"""carryover/runs/privacy.py: what is cut out of a text and what stays, and that a run's own record is without it."""
 
 import json
 import shlex
 
 import pytest
 
-from carryover import run
-from carryover.privacy import clean
+from carryover.runs import run_folder
+from carryover.runs.privacy import clean
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_a_run_writes_its_command_without_it(tmp_path):
     yaml.write_text("data_folder: data\nmodel: a\nout: b\nhub_token: null\n")
     given = {"data_folder": "/home/ann/cv/de", "out": "results/x", "hub_token": "hf_abcdefghijkl"}
     argv = ["train.py", "hparams/x.yaml", *(word for key, value in given.items() for word in (f"--{key}", value))]
-    folder = run.create(tmp_path / "run", str(yaml), given, json.JSONDecoder, [*argv, "--model", "/home/ann"])
+    folder = run_folder.create(tmp_path / "run", str(yaml), given, json.JSONDecoder, [*argv, "--model", "/home/ann"])
     written = (folder / "run.json").read_text(encoding="utf-8")
     assert "ann" not in written and "hf_" not in written
     assert json.loads(written)["command"] == (

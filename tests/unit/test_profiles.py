@@ -1,10 +1,10 @@
-"""carryover/profiles.py: the values of every profile, what `auto` chooses, and what a wrong command line says."""
+"""profiles.py: the values of every profile, what `auto` chooses, and what a wrong command line says."""
 
 import pytest
 import torch
 
-from carryover import profiles
-from carryover.settings import SettingsError
+from carryover.config import profiles
+from carryover.config.settings import SettingsError
 
 YAML = "hparams/whisper_ft.yaml"
 

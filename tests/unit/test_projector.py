@@ -6,8 +6,8 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from carryover import projector
-from carryover.projector import MLP, Linear, SwiGLU
+from carryover.models import projector
+from carryover.models.projector import MLP, Linear, SwiGLU
 
 KINDS = {SwiGLU: {"hidden": 24}, MLP: {"hidden": 24}, Linear: {}}
 D, E = 6, 10

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from carryover import presets, replay
+from carryover.config import presets
+from carryover.forgetting import replay
 
 HPARAMS = Path(__file__).parents[2] / "hparams"
 ADAPTATION = (HPARAMS / "german_adaptation.yaml").read_text(encoding="utf-8")

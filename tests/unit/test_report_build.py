@@ -7,7 +7,7 @@ import pytest
 from test_summary import write_manifest
 from typer.testing import CliRunner
 
-from carryover import cli
+from carryover.commands import app
 from carryover.report import build
 
 
@@ -95,11 +95,11 @@ def test_a_baseline_that_is_not_there(tmp_path):
 def test_command(tmp_path):
     made_runs.make(root := tmp_path / "results" / "plain" / "1")
     run = CliRunner().invoke
-    done = run(cli.app, ["report", str(root), "--out", str(tmp_path / "r"), "--grid", "seed,lambda,loss"])
+    done = run(app.app, ["report", str(root), "--out", str(tmp_path / "r"), "--grid", "seed,lambda,loss"])
     assert done.exit_code == 0, done.output
     assert "1 runs (0 unfinished)" in done.output and "Left out: adaptation: no run logged a penalty" in done.output
-    done = run(cli.app, ["report", str(root), "--grid", "seed"])
+    done = run(app.app, ["report", str(root), "--grid", "seed"])
     assert done.exit_code == 2 and "expected two keys" in done.output
     (tmp_path / "empty").mkdir()
-    done = run(cli.app, ["report", str(tmp_path / "empty")])
+    done = run(app.app, ["report", str(tmp_path / "empty")])
     assert isinstance(done.exception, FileNotFoundError) and "no run in it" in str(done.exception)

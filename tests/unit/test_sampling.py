@@ -1,4 +1,4 @@
-"""Sampling in carryover/manifest.py: metadata first, a sample that a seed fixes, then audio; and all counts."""
+"""Sampling in carryover/data/manifest.py: metadata first, a sample that a seed fixes, then audio; and all counts."""
 
 import csv
 import functools
@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from carryover import manifest, settings
-from carryover.manifest import MetadataLimits, Utterance, build, draw, read_done
+from carryover.config import settings
+from carryover.data import manifest
+from carryover.data.manifest import MetadataLimits, Utterance, build, draw, read_done
 from local import common_voice
 from local.manifest import prepare
 
@@ -216,7 +217,9 @@ def test_a_check_with_metadata_is_asked_before_audio_is_opened(utterances, tmp_p
     assert rows["train020"] == "label is too long: 9"
 
 
-@pytest.mark.parametrize("check", [accept, functools.partial(accept), MetadataLimits()], ids=repr)
+@pytest.mark.parametrize(
+    "check", [accept, functools.partial(accept), MetadataLimits()], ids=lambda check: type(check).__name__
+)
 def test_plain_checks_go_on_working(utterances, tmp_path, check):
     assert build(utterances[15:], tmp_path / "out", check, {}) == {"train": 16, "valid": 6, "rejected": 9}
 
@@ -301,7 +304,7 @@ def test_common_voice_from_a_yaml(common_voice_folder, tmp_path):
     text = """prepare: !name:local.common_voice.prepare
     sample: 5
     sample_seed: 7
-    metadata_check: !new:carryover.manifest.MetadataLimits
+    metadata_check: !new:carryover.data.manifest.MetadataLimits
         max_down_votes: 0
 """
     found = settings.load(text, {})["prepare"](common_voice_folder, tmp_path / "a", "nl", manifest.SPLITS, accept)

@@ -1,4 +1,4 @@
-"""carryover/schedule.py against the formulas of its docstring, written out here (relative tolerance 1e-9)."""
+"""carryover/training/schedule.py against the formulas of its docstring, written out here (relative tolerance 1e-9)."""
 
 import math
 import random
@@ -6,7 +6,7 @@ import random
 import pytest
 import torch
 
-from carryover.schedule import TRANSFORMERS, Schedule
+from carryover.training.schedule import TRANSFORMERS, Schedule
 
 LR, N, W, D = 3e-4, 300, 40, 512
 

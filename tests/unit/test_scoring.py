@@ -1,4 +1,4 @@
-"""carryover/scoring.py against jiwer over the corpus and kaldialign's bootstrap; the interval by simulation."""
+"""error_rates.py against jiwer over the corpus and kaldialign's bootstrap; the interval by simulation."""
 
 import csv
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from carryover import scoring
+from carryover.stats import error_rates
 from carryover.text import Normaliser, Verbatim
 
 WORDS = st.sampled_from(["ja", "nee", "één", "een", "hätte", "hatte", "'s", "Straße", "x"])
@@ -23,14 +23,14 @@ def row(text, number=0, **values):
 
 
 def scored(pairs, normaliser):
-    return [scoring.score(row(ref, i), hyp, normaliser) for i, (ref, hyp) in enumerate(pairs)]
+    return [error_rates.score(row(ref, i), hyp, normaliser) for i, (ref, hyp) in enumerate(pairs)]
 
 
 @given(PAIRS)
 def test_rates_are_jiwers_over_the_corpus(pairs):
     refs, hyps = map(list, zip(*pairs, strict=True))
     assume(any(refs))
-    found = scoring.totals(scored(pairs, Verbatim()))
+    found = error_rates.totals(scored(pairs, Verbatim()))
     assert found["WER"] == found["WER_raw"] == pytest.approx(100 * jiwer.wer(refs, hyps), rel=1e-12)
     assert found["CER"] == found["CER_raw"] == pytest.approx(100 * jiwer.cer(refs, hyps), rel=1e-12)
     assert found["words"] == sum(len(ref.split()) for ref in refs)
@@ -43,34 +43,34 @@ def test_normalised_and_raw_side_by_side(pairs):
     hyps = [hyp.upper() + "!" if hyp else hyp for hyp in hyps]
     assume(any(refs))
     normalise = Normaliser()
-    found = scoring.totals(scored(list(zip(refs, hyps, strict=True)), normalise))
+    found = error_rates.totals(scored(list(zip(refs, hyps, strict=True)), normalise))
     expected = jiwer.wer([normalise(r) for r in refs], [normalise(h) for h in hyps])
     assert found["WER"] == pytest.approx(100 * expected, rel=1e-12)
     assert found["WER_raw"] == pytest.approx(100 * jiwer.wer(refs, hyps), rel=1e-12)
 
 
 def test_errors_by_hand():
-    assert scoring.errors("een twee drie", "een vier drie vijf") == (3, 2, 13, 8)  # t>v w>i e>r, 5 inserted
-    assert scoring.errors("hätte", "hatte") == (1, 1, 5, 1)
-    assert scoring.errors("ja nee", "") == (2, 2, 6, 6)
+    assert error_rates.errors("een twee drie", "een vier drie vijf") == (3, 2, 13, 8)  # t>v w>i e>r, 5 inserted
+    assert error_rates.errors("hätte", "hatte") == (1, 1, 5, 1)
+    assert error_rates.errors("ja nee", "") == (2, 2, 6, 6)
 
 
 def test_an_empty_reference_counts_insertions_only():
-    assert scoring.errors("", "") == (0, 0, 0, 0)
-    assert scoring.errors(" \t", "a  bc") == (0, 2, 0, 4)  # "a bc"
-    found = scoring.totals(scored([("", "twee woorden"), ("een twee drie vier", "een twee drie vier")], Verbatim()))
+    assert error_rates.errors("", "") == (0, 0, 0, 0)
+    assert error_rates.errors(" \t", "a  bc") == (0, 2, 0, 4)  # "a bc"
+    found = error_rates.totals(scored([("", "twee woorden"), ("een twee drie vier", "een twee drie vier")], Verbatim()))
     assert (found["WER"], found["words"], found["errors"]) == (50.0, 4, 2)
 
 
 def test_a_rate_is_not_the_mean_of_rates():
     """1 error in 1 word and 0 in 9: 10 %, not 50 %."""
-    found = scoring.totals(scored([("a", "b"), ("a b c d e f g h i", "a b c d e f g h i")], Verbatim()))
+    found = error_rates.totals(scored([("a", "b"), ("a b c d e f g h i", "a b c d e f g h i")], Verbatim()))
     assert found["WER"] == pytest.approx(10.0)
 
 
 def test_normalising_moves_case_and_punctuation_only():
     rows = scored([("’s Ochtends hätte er 3,5 kg.", "'s ochtends hatte er 3,5 kg")], Normaliser())
-    found = scoring.totals(rows)
+    found = error_rates.totals(rows)
     assert found["WER"] == pytest.approx(100 / 6)  # hatte
     assert found["WER_raw"] == pytest.approx(400 / 6)  # ’s, Ochtends, hätte, kg.
     assert rows[0]["reference_normalised"] == "'s ochtends hätte er 3,5 kg"
@@ -79,7 +79,7 @@ def test_normalising_moves_case_and_punctuation_only():
 
 def test_nothing_to_score_is_an_error():
     with pytest.raises(ValueError, match="2 utterances without a single reference word"):
-        scoring.totals(scored([("?", "ja"), ("...", "")], Normaliser()))
+        error_rates.totals(scored([("?", "ja"), ("...", "")], Normaliser()))
 
 
 # ---- the interval ----
@@ -104,7 +104,7 @@ def test_interval_is_kaldialigns():
         refs.append([f"w{i}" for i in range(r["words"])])
         hyps.append(["?"] * r["word_errors"] + refs[-1][r["word_errors"] :])
     theirs = kaldialign.bootstrap_wer_ci(refs, hyps, replications=10000, seed=1)
-    low, high = scoring.interval(rows)
+    low, high = error_rates.interval(rows)
     assert 100 * theirs["wer"] == pytest.approx(wer(rows), abs=0.05)  # the mean of resamples, not the WER itself
     assert low == pytest.approx(100 * theirs["ci95min"], abs=0.2)
     assert high == pytest.approx(100 * theirs["ci95max"], abs=0.2)
@@ -117,26 +117,26 @@ def test_interval_covers_the_true_rate():
     rng = np.random.default_rng(5)
     hits = 0
     for _ in range(200):
-        low, high = scoring.interval(corpus(rng, 80), resamples=600)
+        low, high = error_rates.interval(corpus(rng, 80), resamples=600)
         hits += low <= 20.0 <= high
     assert 0.90 <= hits / 200 <= 0.99
 
 
 def test_interval_is_decided_by_the_seed():
     rows = corpus(np.random.default_rng(2), 50)
-    assert scoring.interval(rows, resamples=500) == scoring.interval(rows, resamples=500)
-    assert scoring.interval(rows, resamples=500, seed=1) != scoring.interval(rows, resamples=500, seed=2)
+    assert error_rates.interval(rows, resamples=500) == error_rates.interval(rows, resamples=500)
+    assert error_rates.interval(rows, resamples=500, seed=1) != error_rates.interval(rows, resamples=500, seed=2)
 
 
 def test_interval_keeps_errors_and_words_of_an_utterance_together():
     """Paired: where every utterance has the same rate, every resample has it, whatever the utterances' lengths."""
     rows = [{"words": 10 * n, "word_errors": 2 * n} for n in range(1, 30)]
-    assert scoring.interval(rows, resamples=500) == pytest.approx((20.0, 20.0))
+    assert error_rates.interval(rows, resamples=500) == pytest.approx((20.0, 20.0))
 
 
 def test_interval_of_too_little():
-    assert scoring.interval([{"words": 9, "word_errors": 0}] * 5) == (0.0, 0.0)
-    assert all(np.isnan(scoring.interval([{"words": 9, "word_errors": 1}])))
+    assert error_rates.interval([{"words": 9, "word_errors": 0}] * 5) == (0.0, 0.0)
+    assert all(np.isnan(error_rates.interval([{"words": 9, "word_errors": 1}])))
 
 
 # ---- what is written ----
@@ -152,7 +152,7 @@ def table_rows(table):
 
 
 def test_before_after_table():
-    table = scoring.before_after(
+    table = error_rates.before_after(
         [
             result("de", "before", 98.764, (97.111, 99.999)),
             result("nl", "before", 12.0, [10, 14]),
@@ -169,7 +169,7 @@ def test_before_after_table():
 
 def test_before_after_without_one_of_the_two_and_without_an_interval():
     header, german, dutch = table_rows(
-        scoring.before_after([result("de", "best", 20.0, ["nan", "nan"]), result("nl", "before", 12.0)])
+        error_rates.before_after([result("de", "best", 20.0, ["nan", "nan"]), result("nl", "before", 12.0)])
     )  # as metrics.jsonl gives a nan back
     assert german == ["de", "120", "-", "-", "20.00 [nan, nan]", "5.00"]
     assert dutch == ["nl", "120", "12.00 [1.00, 2.00]", "3.00", "-", "-"]
@@ -179,13 +179,13 @@ def test_before_after_without_one_of_the_two_and_without_an_interval():
 def test_predictions_come_back_as_they_were_written(tmp_path):
     pairs = [('Er sagte: "Hätte, wäre",\nund „ging“.', "er sagte hätte, wäre"), ("’s Avonds; één", "s avonds een")]
     rows = scored(pairs, Normaliser())
-    scoring.write_predictions(tmp_path / "predictions_test_de.csv", rows)
+    error_rates.write_predictions(tmp_path / "predictions_test_de.csv", rows)
     with open(tmp_path / "predictions_test_de.csv", newline="", encoding="utf-8") as file:
         back = list(csv.DictReader(file))
-    assert [tuple(r) for r in back] == [scoring.COLUMNS] * 2
+    assert [tuple(r) for r in back] == [error_rates.COLUMNS] * 2
     assert back == [{key: str(value) for key, value in r.items()} for r in rows]
-    numbers = [{key: int(r[key]) for key in scoring.COLUMNS[9:]} for r in back]
-    assert scoring.totals(numbers) == scoring.totals(rows)
+    numbers = [{key: int(r[key]) for key in error_rates.COLUMNS[9:]} for r in back]
+    assert error_rates.totals(numbers) == error_rates.totals(rows)
 
 
 SENTENCE = "the weather in the north will be cold and wet again for the whole of the week. "  # beyond 60 letters
@@ -200,9 +200,9 @@ SENTENCE = "the weather in the north will be cold and wet again for the whole of
     ],
 )  # fmt: skip
 def test_loops(text, loop):
-    assert scoring.is_loop(text) is loop
+    assert error_rates.is_loop(text) is loop
 
 
 def test_loops_of_a_set_are_the_systems_own():
     pairs = [("ja ja ja ja", "ja ja ja ja ja"), ("goedemorgen", "de de de de de"), ("een dag", "een dag"), ("op", "")]
-    assert scoring.loops(scored(pairs, Normaliser())) == 1
+    assert error_rates.loops(scored(pairs, Normaliser())) == 1

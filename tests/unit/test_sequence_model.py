@@ -7,8 +7,9 @@ import pytest
 import torch
 from hyperpyyaml import load_hyperpyyaml
 
-from carryover import ctc, per_example
-from carryover.sequence_model import SequenceCTC, load
+from carryover.forgetting import per_example
+from carryover.losses import ctc
+from carryover.models.sequence_model import SequenceCTC, load
 
 SHAPE = {"d_model": 16, "layers": 2, "heads": 2, "d_ffn": 32, "kernel_size": 3, "strides": [2, 2]}
 WIDTH, UNITS = 6, 5
@@ -133,7 +134,7 @@ def test_it_learns_and_dropout_acts_in_training_alone():
 
 
 def test_gradients_of_single_utterances_come_from_a_batch():
-    """What carryover.fisher needs with batch_size above 1."""
+    """What carryover.forgetting.fisher needs with batch_size above 1."""
     model = make()
     inputs, lengths = batch_of(features(12, 9, 16), 0.0)
 
@@ -249,14 +250,14 @@ def test_a_yaml_makes_it_and_its_teacher(tmp_path):
     made = load_hyperpyyaml(f"""
 width: {WIDTH}
 strides: [2, 2]
-model: !apply:carryover.sequence_model.load
+model: !apply:carryover.models.sequence_model.load
     source: null
     width: !ref <width>
     units: {UNITS}
     dropout: 0.1
     strides: !ref <strides>
-distillation: !new:carryover.distillation.SoftTargets
-    teacher: !apply:carryover.sequence_model.SequenceCTC.from_folder [{tmp_path}]
+distillation: !new:carryover.losses.distillation.SoftTargets
+    teacher: !apply:carryover.models.sequence_model.SequenceCTC.from_folder [{tmp_path}]
 """)
     assert made["model"].config["d_model"] == inspect.signature(SequenceCTC).parameters["d_model"].default
     assert made["model"].config["strides"] == [2, 2]

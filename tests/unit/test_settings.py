@@ -1,9 +1,9 @@
-"""carryover/settings.py: an override reaches its key, and what cannot be meant stops the run with a way out."""
+"""carryover/config/settings.py: an override reaches its key, and what cannot be meant stops the run with a way out."""
 
 import pytest
 
-from carryover import settings
-from carryover.settings import SettingsError, parse
+from carryover.config import settings
+from carryover.config.settings import SettingsError, parse
 
 YAML = """
 seed: 1234

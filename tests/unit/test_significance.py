@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from carryover.report import bootstrap, significance
+from carryover.stats import bootstrap, significance
 
 
 def corpora(rng, utterances, sets, alpha=0.65, beta=4.72, harder=1.0):

@@ -280,4 +280,4 @@ def test_training_imports_nothing_of_the_report():
             files = {ROOT / f"{name.replace('.', '/')}.py" for name in names if name}
             left += [file for file in files if file.is_file() and file.relative_to(ROOT).as_posix() not in seen]
             assert not any(name and name.startswith("carryover.report") for name in names), path
-    assert {"carryover/brain.py", "carryover/ewc.py", "carryover/scoring.py"} <= seen
+    assert {"carryover/training/brain.py", "carryover/forgetting/ewc.py", "carryover/stats/error_rates.py"} <= seen

@@ -1,4 +1,4 @@
-"""carryover/sweep.py: the grid, its order, resuming, failing, stopping; a script of a few lines plays train.py."""
+"""sweep.py: the grid, its order, resuming, failing, stopping; a script of a few lines plays train.py."""
 
 import csv
 import os
@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from carryover import cli, presets, run, settings, sweep
-from carryover.settings import SettingsError
+from carryover.commands import app, sweep
+from carryover.config import presets, settings
+from carryover.config.settings import SettingsError
+from carryover.runs import run_folder
 
 YAML = """seed: 1
 output_folder: !ref results/x/<seed>
@@ -191,8 +193,8 @@ def test_a_run_is_what_its_command_makes(place):
     assert overrides == expected
 
     jobs[-1].folder.mkdir(parents=True)
-    (jobs[-1].folder / run.AS_WRITTEN).write_text(YAML)
-    (jobs[-1].folder / run.OVERRIDES).write_text(settings.override_text(overrides))
+    (jobs[-1].folder / run_folder.AS_WRITTEN).write_text(YAML)
+    (jobs[-1].folder / run_folder.OVERRIDES).write_text(settings.override_text(overrides))
     sweep.plan("hparams/x.yaml", cells, [3, 4], Path("out"), extra)
     with pytest.raises(SettingsError, match=r"other settings \(lr\)"):
         sweep.plan("hparams/x.yaml", cells, [3, 4], Path("out"), ["--lr", "0.2", *extra[2:]])
@@ -353,7 +355,7 @@ def test_command_passes_on_what_it_does_not_know(monkeypatch):
     found = []
     monkeypatch.setattr(sweep, "sweep", lambda *args, **kwargs: found.append((args, kwargs)) or 3)
     words = ["sweep", "hparams/x.yaml", "--set", "lr=1,2", "--max_updates", "4", "--seeds", "1,2", "--jobs", "2"]
-    result = CliRunner().invoke(cli.app, [*words, "--set=preset=a", "--deterministic", "--warmup=-1", "--out", "o"])
+    result = CliRunner().invoke(app.app, [*words, "--set=preset=a", "--deterministic", "--warmup=-1", "--out", "o"])
     assert result.exit_code == 3, result.output
     extra = ["--max_updates", "4", "--deterministic", "--warmup=-1"]
     args = ("hparams/x.yaml", ["lr=1,2", "preset=a"], "1,2", 2, Path("o"), extra)

@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 import soundfile
 
-from carryover import manifest
+from carryover.data import manifest
 from local import synthetic
 from local.synthetic_sentences import GRAMMARS, dutch, german, german_ordinal, normalise, sentence_case, sentences
 

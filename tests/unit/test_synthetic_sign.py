@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from carryover.landmarks import Landmarks, Layout, missing, read
+from carryover.data.landmarks import Landmarks, Layout, missing, read
 from local import synthetic_sign
 from local.synthetic_sign import SIGN_OF, SIGNERS, SIGNS, TEMPLATES, Signer, plan, prepare, sentences
 

@@ -1,4 +1,4 @@
-"""carryover/text.py: what a normaliser may take from Dutch and German text, and what not."""
+"""carryover/text/normaliser.py: what a normaliser may take from Dutch and German text, and what not."""
 
 import unicodedata
 

@@ -1,13 +1,13 @@
-"""carryover.whisper.Tokenizer with the embedded and the published tokenizer, and recipes.whisper.Limits."""
+"""carryover.models.whisper.Tokenizer with the embedded and the published tokenizer, and recipes.whisper.Limits."""
 
 from pathlib import Path
 
 import pytest
 import torch
 
-from carryover.manifest import Utterance
+from carryover.data.manifest import Utterance
+from carryover.models.whisper import Tokenizer
 from carryover.text import Normaliser, Verbatim
-from carryover.whisper import Tokenizer
 from recipes.whisper import Limits
 
 ROOT = Path(__file__).parents[2]

@@ -8,7 +8,7 @@ import made_runs
 import pytest
 from typer.testing import CliRunner
 
-from carryover import cli
+from carryover.commands import app
 from carryover.report import summary, watch
 
 
@@ -122,6 +122,6 @@ def test_a_plot_by_hand():
 def test_the_command_prints_one_frame(tmp_path):
     folder = made_runs.make(tmp_path / "run" / "1")
     for words in (["--once"], []):  # no terminal: one frame, too
-        found = CliRunner().invoke(cli.app, ["watch", str(folder), *words])
+        found = CliRunner().invoke(app.app, ["watch", str(folder), *words])
         assert found.exit_code == 0 and found.output.startswith("run/1  finished")
         assert found.output.isascii()

@@ -4,8 +4,8 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCTC
 
-from carryover import wav2vec2
-from carryover.characters import Characters, Pieces
+from carryover.models import wav2vec2
+from carryover.text.characters import Characters, Pieces
 
 OLD = "abcdeé'"
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import WhisperConfig, WhisperForConditionalGeneration
 
-from carryover.whisper import freeze_parts
+from carryover.models.whisper import freeze_parts
 
 # config.json of openai/whisper-small, -medium and -large-v3
 SIZES = {

@@ -1,0 +1,1 @@
+"""The commands of `carryover`, one file each."""

@@ -1,0 +1,1 @@
+"""Utterances and manifests, reading audio and landmarks, batches."""

@@ -1,0 +1,201 @@
+"""What a model's parameters mean for what it knows: Fisher information (EWC) and output sensitivity (MAS).
+
+Both are means over utterances of a function of one utterance's gradient. The square of a batch's mean gradient is
+something else (at an optimum it shrinks with the batch: 0.249, 0.122, 0.060, 0.030 of the per-utterance value for
+batches of 4, 8, 16, 32), so utterances are taken one at a time, or in batches with carryover.forgetting.per_example.
+"""
+
+import json
+import math
+import os
+from collections.abc import Callable, Iterable
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from tqdm import tqdm
+
+from carryover.forgetting.per_example import PerExampleGradients
+
+Tensors = dict[str, torch.Tensor]
+
+
+@contextmanager
+def no_tf32():
+    """Products of float32 in float32: on a GPU SpeechBrain's import allows TF32, with 10 bits of mantissa for 23."""
+    backends = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    before = [backend.allow_tf32 for backend in backends]
+    try:
+        for backend in backends:
+            backend.allow_tf32 = False
+        yield
+    finally:
+        for backend, allowed in zip(backends, before, strict=True):
+            backend.allow_tf32 = allowed
+
+
+def fisher(
+    parameters: Tensors,
+    log_likelihood: Callable[[object], torch.Tensor],
+    utterances: Iterable,
+    total: int | None = None,
+    modules: torch.nn.Module | None = None,
+) -> Tensors:
+    """Diagonal of the Fisher information: F_i = mean over utterances of (d log p(y|x) / d theta_i)^2.
+
+    With gold labels y it is the empirical Fisher, with labels sampled from p(y|x) an unbiased estimate of the true one
+    (Kunstner et al. 2019).
+
+    Parameters
+    ----------
+    parameters : dict of torch.Tensor
+        Tensors that require a gradient, by name.
+    log_likelihood : callable
+        Takes one of `utterances`; returns log p(y|x) with its graph, one element, or (B,) of a batch of B.
+    utterances : iterable
+        One utterance each, or with `modules` a batch of them.
+    total : int, optional
+        Number of utterances, for the progress bar.
+    modules : torch.nn.Module, optional
+        Holds `parameters`; batches of more than one utterance need it. The result is that of single utterances, to
+        rounding.
+
+    Returns
+    -------
+    dict of torch.Tensor
+        float32, shapes and names of `parameters`.
+
+    Raises
+    ------
+    ValueError
+        Where there is no utterance, one has a log-likelihood that is not finite (an impossible target), or the
+        gradients of single utterances cannot be had from a batch (carryover.forgetting.per_example).
+    """
+    return _mean_over_utterances(
+        parameters, log_likelihood, utterances, total, modules, lambda sums, g: sums.addcmul_(g, g)
+    )
+
+
+def sensitivity(
+    parameters: Tensors,
+    outputs: Callable[[object], torch.Tensor],
+    utterances: Iterable,
+    total: int | None = None,
+    modules: torch.nn.Module | None = None,
+) -> Tensors:
+    """Memory aware synapses: Omega_i = mean over utterances of |d ||f(x)||^2 / d theta_i| (Aljundi et al. 2018, eq. 2).
+
+    Parameters and errors as `fisher`; `outputs` returns f(x) of one utterance, of any shape, or with `modules`
+    (B, ...). No label is needed.
+    """
+
+    def squared_norms(batch):
+        return squared_norm(outputs(batch), batched=modules is not None)
+
+    return _mean_over_utterances(
+        parameters, squared_norms, utterances, total, modules, lambda sums, g: sums.add_(g.abs())
+    )
+
+
+def squared_norm(outputs: torch.Tensor, batched: bool = True) -> torch.Tensor:
+    """||f(x)||^2 of each example: (B, ...) -> (B,); not `batched`: of the one example, (...) -> (1,)."""
+    return outputs.float().square().reshape(len(outputs) if batched else 1, -1).sum(1)
+
+
+@no_tf32()
+def _mean_over_utterances(parameters, function, utterances, total, modules, add) -> Tensors:
+    sums = {name: torch.zeros_like(p, dtype=torch.float32) for name, p in parameters.items()}
+    gradients_of = partial(_single, parameters) if modules is None else PerExampleGradients(modules, parameters)
+    n = 0
+    with tqdm(desc="Importance of parameters", unit="utterance", total=total, leave=False) as bar:
+        for batch in utterances:
+            values, gradients = gradients_of(function, batch)
+            for i, value in enumerate(values.tolist(), start=n + 1):
+                if not math.isfinite(value):
+                    raise ValueError(f"utterance {i} of the old language has the value {value}: no gradient to learn")
+            for name, several in gradients:
+                for gradient in several:
+                    add(sums[name], gradient.float())
+            n += len(values)
+            bar.update(len(values))
+    if not n:
+        raise ValueError("no utterance of the old language: there is nothing to remember")
+    bad = [name for name, s in sums.items() if not torch.isfinite(s).all()]
+    if bad:  # it would make every update of the training non-finite
+        raise ValueError(
+            f"importance of {', '.join(bad[:3])} is not finite ({len(bad)} tensors): some gradient was not"
+        )
+    return {name: s.div_(n) for name, s in sums.items()}
+
+
+def _single(parameters, function, utterance):
+    """What PerExampleGradients gives, for one utterance and parameters of any kind."""
+    value = function(utterance)
+    if value.numel() != 1:
+        raise ValueError(f"{value.numel()} values from one utterance; batches need `modules`")
+
+    def gradients():
+        found = torch.autograd.grad(value.sum(), list(parameters.values()), allow_unused=True)
+        yield from ((name, g[None]) for name, g in zip(parameters, found, strict=True) if g is not None)
+
+    return value.reshape(1), gradients()
+
+
+def save(path: str | Path, importance: Tensors, provenance: dict) -> None:
+    """Write a safetensors file whose metadata says what it is; beside and renamed, so that it is whole or not there."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in importance.items()}
+    try:
+        save_file(tensors, partial, metadata={"provenance": json.dumps(provenance, sort_keys=True)})
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def load(path: str | Path, parameters: Tensors, expected: dict) -> tuple[Tensors, dict]:
+    """Read what `save` wrote, for these parameters.
+
+    Parameters
+    ----------
+    path : str or Path
+    parameters : dict of torch.Tensor
+        The names and shapes that must be there.
+    expected : dict
+        What its provenance must say; it may say more.
+
+    Returns
+    -------
+    (importance, provenance)
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no such file.
+    ValueError
+        When it is no such file, or of another model: other names or shapes, other weights, another definition.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"importance: {path} is not there; give null and it is estimated")
+    try:
+        with safe_open(path, framework="pt") as file:
+            found = json.loads((file.metadata() or {}).get("provenance", "{}"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    except SafetensorError as error:
+        raise ValueError(f"importance: {path} is no importance ({error}); delete it and it is estimated anew") from None
+    wrong = [
+        f"{name} {tuple(tensors[name].shape) if name in tensors else 'missing'}, here {tuple(p.shape)}"
+        for name, p in parameters.items()
+        if name not in tensors or tensors[name].shape != p.shape
+    ] + [f"{name} unknown here" for name in tensors.keys() - parameters.keys()]
+    if wrong:
+        raise ValueError(f"importance: {path} is of another model: {'; '.join(wrong[:3])} ({len(wrong)} in all)")
+    differ = [f"{k}: {found.get(k)!r} there, {v!r} here" for k, v in expected.items() if found.get(k) != v]
+    if differ:
+        raise ValueError(f"importance: {path} was made otherwise: {'; '.join(differ)}. Give null to estimate it anew")
+    return {name: tensors[name] for name in parameters}, found

@@ -1,0 +1,5 @@
+"""Losses: NLL with label smoothing, CTC, soft targets."""
+
+from carryover.losses.cross_entropy import nll
+
+__all__ = ["nll"]

@@ -1,0 +1,1 @@
+"""Pretrained models of transformers behind the faces that the recipes use."""

@@ -1,0 +1,247 @@
+"""Audio encoders of transformers behind one face: Whisper's, and wav2vec2, HuBERT, WavLM and w2v-BERT without head.
+
+    encoder(wavs, lengths)   (B, S), (B,) in samples at 16 kHz -> states (B, T, D), frames (B,)
+    width                    D
+    save(folder)             what `load` reads
+    frames(lengths)          frames of clips of these lengths
+    shortest, longest        samples of the shortest and longest clip; longest is infinite where there is no window
+
+Features are computed one utterance at a time, as in the other recipes (whisper.py, features.py).
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, WhisperModel
+
+from carryover.data.source import loading, require_source
+from carryover.models.features import features_of
+from carryover.models.language_model import dtype_of, require_complete, require_pinned
+from carryover.models.wav2vec2 import DROPOUTS, CTCModel
+from carryover.models.whisper import LogMel
+
+WHISPERS_DROPOUTS = ("dropout", "activation_dropout", "encoder_layerdrop")
+
+# Shapes: B batch, S samples, T frames, D width
+
+
+class WhisperEncoder(torch.nn.Module):
+    """Whisper's encoder, of any size; of its window's states those are returned that hold sound, 50 a second.
+
+    Parameters
+    ----------
+    hf : WhisperModel
+        Its decoder is dropped.
+    """
+
+    shortest = 1
+
+    def __init__(self, hf: WhisperModel):
+        super().__init__()
+        self.hf = hf.encoder
+        stride = self.hf.conv1.stride[0] * self.hf.conv2.stride[0]
+        self.log_mel = LogMel(hf.config.num_mel_bins, hf.config.max_source_positions * stride)
+        self.hop = stride * LogMel.HOP  # samples a frame: 320
+
+    @property
+    def width(self) -> int:
+        return self.hf.config.d_model
+
+    @property
+    def longest(self) -> int:
+        return self.log_mel.samples
+
+    def frames(self, lengths: torch.Tensor) -> torch.Tensor:
+        """T = ceil(S / 320): 3 s are 150."""
+        return (lengths + self.hop - 1) // self.hop
+
+    def forward(self, wavs: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """-> states (B, T, D), frames (B,).
+
+        Raises
+        ------
+        ValueError
+            When a clip is longer than the window: its end would not be heard.
+        """
+        if int(lengths.max()) > self.longest:
+            raise ValueError(
+                f"audio: {int(lengths.max()) / LogMel.SAMPLE_RATE:.2f} s are longer than the encoder's window of "
+                f"{self.log_mel.seconds:g} s; leave longer clips out when the corpus is prepared, or cut them"
+            )
+        frames = self.frames(lengths)
+        features = self.log_mel(wavs, lengths).to(self.hf.conv1.weight.dtype)
+        return self.hf(features).last_hidden_state[:, : int(frames.max())], frames
+
+    def save(self, folder) -> None:
+        """Write what `load` reads: a Whisper without decoder."""
+        self.hf.save_pretrained(folder, state_dict={f"encoder.{name}": t for name, t in self.hf.state_dict().items()})
+        self.log_mel.extractor.save_pretrained(folder)
+
+
+class Wav2Vec2Encoder(torch.nn.Module):
+    """wav2vec2, HuBERT, WavLM or w2v-BERT, without a head.
+
+    Parameters
+    ----------
+    hf : PreTrainedModel
+        Of AutoModel.
+    features : carryover.models.features.Waveform or FilterBank
+    """
+
+    longest = math.inf
+    frames_of_inputs = CTCModel.frames  # the same models, seen without their heads
+
+    def __init__(self, hf, features):
+        super().__init__()
+        self.hf, self.features = hf, features
+
+    @property
+    def width(self) -> int:
+        return self.hf.config.hidden_size
+
+    @property
+    def shortest(self) -> int:
+        return self.features.shortest
+
+    def frames(self, lengths: torch.Tensor) -> torch.Tensor:
+        """T by the strides of the model's convolutions: 3 s are 149 for HuBERT, floor((S - 400) / 320) + 1."""
+        return self.frames_of_inputs(self.features.lengths(lengths))
+
+    def forward(self, wavs: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """-> states (B, T, D), frames (B,).
+
+        Models that take no mask (wav2vec2-base) would hear the padding: they get one clip at a time.
+        """
+        frames = self.frames(lengths)
+        if len(wavs) > 1 and not self.features.masked:
+            clips = zip(wavs, lengths.split(1), strict=True)
+            alone = [self(wav[None, : int(n)], n)[0][0] for wav, n in clips]
+            return torch.nn.utils.rnn.pad_sequence(alone, batch_first=True), frames
+        inputs = [self.features(wav[:n]) for wav, n in zip(wavs, lengths.tolist(), strict=True)]
+        sizes = torch.tensor([len(x) for x in inputs], device=wavs.device)
+        inputs = torch.nn.utils.rnn.pad_sequence(inputs, batch_first=True).to(next(self.hf.parameters()).dtype)
+        mask = (torch.arange(inputs.shape[1], device=inputs.device) < sizes[:, None]).long()
+        # inputs by position: the argument's name differs between families
+        states = self.hf(inputs, attention_mask=mask if self.features.masked else None).last_hidden_state
+        return states[:, : int(frames.max())], frames
+
+    def save(self, folder) -> None:
+        """Write what `load` reads."""
+        self.hf.save_pretrained(folder)
+        self.features.extractor.save_pretrained(folder)
+
+
+class States:
+    """An encoder's states, as a recipe asks for them; a frozen encoder runs once a clip.
+
+    Nothing changes what a frozen encoder hears here (no augmentation), so its states are kept in host memory by the
+    clip's path. They are computed for each clip alone and outside autocast: they depend neither on batch-mates nor
+    on which stage asked first, so a resumed run goes on bit by bit, and models that hear their padding
+    (wav2vec2-base) hear none.
+
+    Parameters
+    ----------
+    encoder : torch.nn.Module
+        With the face above.
+    keep_bytes : float
+        What kept states may take. Once it is full no more are kept: to drop the oldest would drop, in every epoch,
+        just the one that is asked for next.
+
+    Attributes
+    ----------
+    computed : int
+        Clips that a frozen encoder was run for.
+    bytes : int
+        What the kept states take.
+    """
+
+    def __init__(self, encoder: torch.nn.Module, keep_bytes: float = 2e9):
+        self.encoder, self.keep_bytes = encoder, keep_bytes
+        self.frozen = not any(p.requires_grad for p in encoder.parameters())
+        self.computed = self.bytes = 0
+        self._kept: dict[str, torch.Tensor] = {}  # (T, D) on the CPU
+
+    def __call__(
+        self, wavs: torch.Tensor, lengths: torch.Tensor, names: Sequence[str]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """-> states (B, T, D), frames (B,) of clips (B, S) of `lengths` (B,) samples, called `names`."""
+        if not self.frozen:
+            return self.encoder(wavs, lengths)
+        rows = [self._of(name, wav[None, :n]) for name, wav, n in zip(names, wavs, lengths.tolist(), strict=True)]
+        frames = torch.tensor([len(row) for row in rows], device=wavs.device)
+        return torch.nn.utils.rnn.pad_sequence([row.to(wavs.device) for row in rows], batch_first=True), frames
+
+    @torch.no_grad()
+    def _of(self, name: str, wav: torch.Tensor) -> torch.Tensor:
+        """(T, D) of one clip."""
+        if name in self._kept:
+            return self._kept[name]
+        with torch.autocast(wav.device.type, enabled=False):
+            states, frames = self.encoder(wav, torch.tensor([wav.shape[1]], device=wav.device))
+        self.computed += 1
+        states = states[0, : int(frames[0])]
+        if self.bytes + states.nbytes <= self.keep_bytes:
+            self._kept[name] = states = states.cpu().clone()  # a slice would keep the whole window's memory
+            self.bytes += states.nbytes
+        return states
+
+
+def load(
+    source: str, revision: str | None = None, dtype: str = "float32", freeze: bool = True, from_scratch: bool = False
+) -> WhisperEncoder | Wav2Vec2Encoder:
+    """An encoder from a folder or the hub: safetensors only, no code of the model's own, no dropout.
+
+    Parameters
+    ----------
+    source : str
+        E.g. "openai/whisper-large-v3-turbo" or "facebook/hubert-xlarge-ll60k", or a folder.
+    revision : str, optional
+        Commit of a hub name.
+    dtype : str
+        Of the weights; "bfloat16" is for frozen ones.
+    freeze : bool
+        False: it is trained.
+    from_scratch : bool
+        Random weights in the source's shape: a baseline, for what the encoder knows.
+
+    Raises
+    ------
+    FileNotFoundError
+        When `source` is neither a folder with a model nor a hub name, or has no safetensors.
+    ValueError
+        For a revision that can move, a checkpoint that lacks weights of the encoder, and for weights that are trained
+        in another type than float32.
+    """
+    require_pinned(source, revision, "encoder")
+    if not freeze and dtype != "float32":
+        raise ValueError(f"encoder_dtype: {dtype} for an encoder that is trained; small updates vanish in it: float32")
+    pinned = {"revision": revision, "trust_remote_code": False}
+    with loading(source, revision):
+        config = AutoConfig.from_pretrained(source, **pinned)
+    config.apply_spec_augment = False
+    config.attention_dropout = 0.0
+    for name in (*DROPOUTS, *WHISPERS_DROPOUTS, "layerdrop"):
+        if hasattr(config, name):  # the families do not all have all of them
+            setattr(config, name, 0.0)
+    whisper = config.model_type == "whisper"
+    if not whisper:  # first: it says at once when this is no such model
+        require_source(source, "preprocessor_config.json")
+        with loading(source, revision):
+            features = features_of(AutoFeatureExtractor.from_pretrained(source, **pinned))
+    if from_scratch:
+        hf = (WhisperModel(config) if whisper else AutoModel.from_config(config)).to(dtype_of(dtype))
+    else:
+        with loading(source, revision):
+            hf, info = (WhisperModel if whisper else AutoModel).from_pretrained(
+                source, config=config, dtype=dtype_of(dtype), use_safetensors=True, output_loading_info=True, **pinned
+            )
+        # the decoder is dropped, and the vector that masked frames get in training is never asked for
+        require_complete(
+            source, [key for key in info["missing_keys"] if not key.startswith(("decoder", "masked_spec"))]
+        )
+    encoder = WhisperEncoder(hf) if whisper else Wav2Vec2Encoder(hf, features)
+    encoder.eval().requires_grad_(not freeze)
+    if whisper:
+        encoder.hf.embed_positions.requires_grad_(False)  # sinusoids: fixed in every Whisper
+    return encoder

@@ -1,0 +1,222 @@
+"""wav2vec2, HuBERT, WavLM and w2v-BERT as transformers has them, with a CTC head that can grow by new symbols."""
+
+import torch
+from transformers import AutoConfig, AutoModelForCTC
+from transformers.utils import cached_file
+from transformers.utils import logging as hf_logging
+
+from carryover.data.source import require_source
+from carryover.text.characters import Characters, Pieces
+
+# the names that these four families give to the probabilities of the YAML
+DROPOUTS = ("hidden_dropout", "activation_dropout", "feat_proj_dropout", "final_dropout", "conformer_conv_dropout")
+
+
+class CTCModel(torch.nn.Module):
+    """A CTC model of transformers behind one face, whatever it takes for input.
+
+    Parameters
+    ----------
+    hf : PreTrainedModel
+        Of `AutoModelForCTC`.
+    new_units : list of int
+        Units that the carried-over model did not have.
+    masked : bool
+        Whether it takes a mask over the padding: models whose first layer normalises over time (wav2vec2-base) were
+        trained without one, and hear their padding.
+    """
+
+    def __init__(self, hf, new_units: list[int], masked: bool = True):
+        super().__init__()
+        self.hf, self.new_units, self.masked = hf, new_units, masked
+
+    def forward(self, inputs: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """-> logits (B, T, V), frames (B,).
+
+        Parameters
+        ----------
+        inputs : torch.Tensor
+            (B, S) waveforms or (B, F, 160) filter banks, padded.
+        lengths : torch.Tensor
+            (B,) of each utterance in samples or filter-bank frames.
+        """
+        mask = torch.arange(inputs.shape[1], device=inputs.device) < lengths[:, None]
+        # inputs by position: the argument's name differs between families
+        logits = self.hf(inputs, attention_mask=mask.long() if self.masked else None).logits
+        return logits, self.frames(lengths)
+
+    def frames(self, lengths: torch.Tensor) -> torch.Tensor:
+        """Output frames of inputs of these lengths."""
+        if self.hf.config.model_type == "wav2vec2-bert" and not self.hf.config.add_adapter:
+            return lengths
+        return self.hf._get_feat_extract_output_lengths(lengths).long()
+
+    def new_parameters(self) -> dict[str, torch.Tensor | None]:
+        """Rows of the head that belong to new units, by parameter name."""
+        if not self.new_units:
+            return {}
+        rows = torch.tensor(self.new_units)
+        every = len(self.new_units) == self.hf.config.vocab_size  # a head that the old model did not have at all
+        return {f"hf.lm_head.{name}": None if every else rows for name, _ in self.hf.lm_head.named_parameters()}
+
+
+def load(
+    source: str,
+    tokenizer,
+    masked: bool = True,
+    from_scratch: bool = False,
+    freeze_feature_encoder: bool = True,
+    dropout: float = 0.0,
+    attention_dropout: float = 0.0,
+    layerdrop: float = 0.0,
+    mask_time_prob: float = 0.0,
+    mask_time_length: int = 10,
+    mask_feature_prob: float = 0.0,
+    mask_feature_length: int = 10,
+) -> CTCModel:
+    """A CTC model from a hub name or a folder; its head's rows are carried over by symbol, new symbols get new rows.
+
+    Parameters
+    ----------
+    source : str
+        E.g. "facebook/wav2vec2-large-xlsr-53", or a folder with config.json (and weights, unless `from_scratch`).
+    tokenizer : carryover.text.characters.Characters or Pieces
+        The new model's symbols: the old ones first, at their old places.
+    masked : bool
+        `carryover.models.features`' word for whether it takes an attention mask.
+    from_scratch : bool
+        Random weights in the source's shape.
+    freeze_feature_encoder : bool
+        Keep the convolutions over the waveform as they are (w2v-BERT has none, which is no error).
+    dropout, attention_dropout, layerdrop : float
+        Probabilities; they replace the source's own. `dropout` is that of hidden states, activations, projections.
+    mask_time_prob, mask_time_length, mask_feature_prob, mask_feature_length : float, int
+        SpecAugment inside the model: share of frames (channels) that are masked, and the length of a mask.
+
+    Raises
+    ------
+    FileNotFoundError
+        When `source` is neither a folder with a model nor a name that the hub answers.
+    ValueError
+        When the model has units that the tokenizer lacks, or has at other places, or that nothing names.
+    """
+    require_source(source)
+    config = AutoConfig.from_pretrained(source)
+    size = len(tokenizer.symbols)
+    # null where the model was only pre-trained on audio (w2v-bert-2.0), of which transformers makes no head
+    config.vocab_size = old_size = config.vocab_size or size
+    for name in DROPOUTS:
+        if hasattr(config, name):  # the families do not all have all of them
+            setattr(config, name, dropout)
+    config.attention_dropout, config.layerdrop = attention_dropout, layerdrop
+    config.apply_spec_augment = mask_time_prob > 0 or mask_feature_prob > 0
+    config.mask_time_prob, config.mask_time_length = mask_time_prob, mask_time_length
+    config.mask_feature_prob, config.mask_feature_length = mask_feature_prob, mask_feature_length
+    config.ctc_zero_infinity = False
+    if from_scratch:
+        config.vocab_size, config.pad_token_id = size, tokenizer.blank
+        model, carried = AutoModelForCTC.from_config(config), 0
+        print(f"{source}: random weights, {size} symbols")
+    else:
+        before = hf_logging.get_verbosity()
+        hf_logging.set_verbosity_error()  # what it would warn of is reported below
+        model, info = AutoModelForCTC.from_pretrained(
+            source, config=config, dtype=torch.float32, output_loading_info=True
+        )
+        hf_logging.set_verbosity(before)
+        headless = any(key.startswith("lm_head") for key in info["missing_keys"])
+        carried = 0 if headless else old_size
+        if size < carried:
+            raise ValueError(
+                f"alphabet: {size} symbols, but {source} writes {carried}; a vocabulary that shrinks would forget "
+                "them: let the new alphabet hold all old symbols"
+            )
+        if carried:
+            require_symbols(source, tokenizer, carried)
+        grow_head(model, size, carried)
+        model.config.vocab_size, model.config.pad_token_id = size, tokenizer.blank
+        print(report(source, tokenizer, carried, info))
+    if freeze_feature_encoder and hasattr(model, "freeze_feature_encoder"):
+        model.freeze_feature_encoder()
+    return CTCModel(model, [] if from_scratch else list(range(carried, size)), masked)
+
+
+def require_symbols(source: str, tokenizer, carried: int) -> None:
+    """Raise ValueError where the `carried` rows of a checkpoint's head are not of the tokenizer's first symbols."""
+    old = old_symbols(source)
+    if old is None:
+        raise ValueError(
+            f"{source}: its head has {carried} units, and neither vocab.json nor {Pieces.FILE} says what they stand "
+            "for; put there the one that the model was trained with"
+        )
+    differ = [f"{i}: {a!r}, {b!r}" for i, (a, b) in enumerate(zip(old.symbols, tokenizer.symbols)) if a != b]  # noqa: B905
+    if differ or len(old.symbols) != carried:
+        raise ValueError(
+            f"{source}: the {carried} units of its head are not the tokenizer's first; they differ in "
+            f"{'; '.join(differ[:3]) or 'number'} (unit: there, here). Let models.wav2vec2.tokenizer read them"
+        )
+
+
+def grow_head(model, size: int, carried: int) -> None:
+    """Replace the head by one of `size` rows, the first `carried` of which are the old ones.
+
+    New rows are drawn as transformers draws them; their bias is the old rows' mean, so that a new symbol is at first
+    neither favoured nor impossible.
+    """
+    old = model.lm_head
+    new = torch.nn.Linear(old.in_features, size)
+    with torch.no_grad():
+        new.weight.normal_(0.0, model.config.initializer_range)
+        new.bias.zero_()
+        if carried:
+            new.weight[:carried], new.bias[:carried] = old.weight[:carried], old.bias[:carried]
+            new.bias[carried:] = old.bias[:carried].mean()
+    model.lm_head = new
+
+
+def report(source: str, tokenizer, carried: int, info: dict) -> str:
+    """What was loaded, what is new, what was left, in words."""
+    new = tokenizer.symbols[carried:]
+    missing = [key for key in info["missing_keys"] if not key.startswith("lm_head")]
+    lines = [
+        f"{source}: {carried} of {len(tokenizer.symbols)} rows of the head carried over by symbol"
+        + (f", new: {' '.join(new) if len(new) < 40 else f'all {len(new)}'}" if new else ", none new")
+    ]
+    if missing:
+        lines.append(f"  not in the checkpoint, random: {', '.join(sorted(missing)[:6])} ({len(missing)} tensors)")
+    if info["unexpected_keys"]:
+        left = sorted(info["unexpected_keys"])
+        lines.append(f"  left in the checkpoint, not used: {', '.join(left[:6])} ({len(left)} tensors)")
+    return "\n".join(lines)
+
+
+def old_symbols(source: str) -> Characters | Pieces | None:
+    """What the units of a checkpoint's head stand for; None where it does not say, as one pre-trained on audio only."""
+    pieces, vocabulary = (
+        cached_file(source, name, _raise_exceptions_for_missing_entries=False) for name in (Pieces.FILE, "vocab.json")
+    )
+    if pieces:
+        return Pieces(pieces)
+    return Characters.from_folder(source, AutoConfig.from_pretrained(source).vocab_size) if vocabulary else None
+
+
+def tokenizer(source: str, alphabet: str, from_scratch: bool = False) -> Characters | Pieces:
+    """The symbols to write: those of the model that is carried over, at their places, then what the alphabet adds.
+
+    Raises
+    ------
+    ValueError
+        When the alphabet lacks symbols of the old model (see Characters.grow), or adds some to SentencePiece's pieces.
+    """
+    require_source(source)
+    old = None if from_scratch else old_symbols(source)
+    if old is None:
+        return Characters(alphabet)
+    if isinstance(old, Characters):
+        return old.grow(alphabet)
+    if new := old.unknown(alphabet):
+        raise ValueError(
+            f"alphabet: no piece of {old.model_file} has {' '.join(sorted(new))}, and a trained model gets no new "
+            "pieces; train them on the texts of both languages, or leave these characters out"
+        )
+    return old

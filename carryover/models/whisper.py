@@ -1,0 +1,290 @@
+"""Whisper as transformers has it: loading and freezing, the pinned prompt, log-mel that ignores batch-mates."""
+
+import copy
+import re
+
+import torch
+from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperForConditionalGeneration
+from transformers import WhisperTokenizer as _WhisperTokenizer
+from transformers.modeling_outputs import BaseModelOutput
+
+from carryover.data.source import require_source
+
+
+def load(
+    source: str,
+    from_scratch: bool = False,
+    freeze: str | int = "none",
+    dropout: float = 0.0,
+    attention_dropout: float = 0.0,
+    activation_dropout: float = 0.0,
+    encoder_layerdrop: float = 0.0,
+    decoder_layerdrop: float = 0.0,
+) -> WhisperForConditionalGeneration:
+    """A Whisper from a hub name or a folder, with the parts that stay as they are frozen.
+
+    Parameters
+    ----------
+    source : str
+        E.g. "openai/whisper-small", or a folder with config.json (and model.safetensors, unless `from_scratch`).
+    from_scratch : bool
+        Random weights in the source's shape.
+    freeze : str or int
+        "none"; "encoder"; "decoder"; or N: the convolutional stem and the first N encoder layers.
+    dropout, attention_dropout, activation_dropout, encoder_layerdrop, decoder_layerdrop : float
+        Probabilities; they replace the source's own.
+
+    Raises
+    ------
+    FileNotFoundError
+        When `source` is neither a folder with a model nor a name that the hub answers.
+    ValueError
+        For a `freeze` that this model cannot satisfy.
+    """
+    regularisation = {
+        "dropout": dropout,
+        "attention_dropout": attention_dropout,
+        "activation_dropout": activation_dropout,
+        "encoder_layerdrop": encoder_layerdrop,
+        "decoder_layerdrop": decoder_layerdrop,
+    }
+    require_source(source)
+    if from_scratch:
+        model = WhisperForConditionalGeneration(WhisperConfig.from_pretrained(source, **regularisation))
+    else:
+        model = WhisperForConditionalGeneration.from_pretrained(source, dtype=torch.float32, **regularisation)
+    # SpecAugment of transformers would act on top of the YAML's augmentation, unseen.
+    model.config.apply_spec_augment = False
+    freeze_parts(model, freeze)
+    return model
+
+
+def freeze_parts(model: WhisperForConditionalGeneration, freeze: str | int) -> None:
+    """Take parts out of training: no gradient is computed for them, RecipeBrain keeps them in eval mode."""
+    encoder, decoder = model.model.encoder, model.model.decoder
+    if freeze == "none":
+        parts = []
+    elif freeze == "encoder":
+        parts = [encoder]
+    elif freeze == "decoder":
+        parts = [decoder, model.proj_out]
+    elif isinstance(freeze, int) and not isinstance(freeze, bool) and 0 <= freeze <= len(encoder.layers):
+        parts = [encoder.conv1, encoder.conv2, encoder.embed_positions, *encoder.layers[:freeze]]
+    else:
+        raise ValueError(
+            f"freeze: {freeze!r} is not none, encoder, decoder or a number of encoder layers, "
+            f"up to {len(encoder.layers)}"
+        )
+    for part in parts:
+        part.requires_grad_(False)
+
+
+class Tokenizer:
+    """Whisper's tokenizer with the prompt pinned: <|startoftranscript|><|LANGUAGE|><|TASK|><|notimestamps|>.
+
+    Ids are taken by token name, because they differ between versions (transcribe is 50359 up to large-v2 and 50360 in
+    large-v3). The same prompt is used in training, validation, test and transcription: a prompt that differs costs far
+    more than any hyperparameter (public reports: 20 % WER in a trainer and 2.5 % in a pipeline on the same data).
+
+    Parameters
+    ----------
+    source : str
+        Hub name or folder.
+    task : str
+        "transcribe" or "translate".
+    """
+
+    def __init__(self, source: str, task: str = "transcribe"):
+        require_source(source, "tokenizer_config.json")
+        self.hf = _WhisperTokenizer.from_pretrained(source)
+        self.task = task
+        self.vocabulary = self.hf.get_vocab()
+        self.eot = self._id("<|endoftext|>")
+        self.languages = sorted(
+            token[2:-2] for token in self.vocabulary if re.fullmatch(r"<\|[a-z]{2,3}\|>", token)
+        )  # <|yue|> and <|haw|> have three letters
+        self._prompts = {}
+
+    def _id(self, token: str) -> int:
+        if token not in self.vocabulary:
+            raise ValueError(f"tokenizer: no token {token}; is this a multilingual Whisper tokenizer?")
+        return self.vocabulary[token]
+
+    def prompt(self, language: str) -> list[int]:
+        """The four prompt ids of a language.
+
+        Raises
+        ------
+        ValueError
+            Naming the key `language` and the languages that the tokenizer has.
+        """
+        if language not in self._prompts:
+            if f"<|{language}|>" not in self.vocabulary:
+                raise ValueError(
+                    f"language: '{language}' is unknown to this model; it knows: {', '.join(self.languages)}"
+                )
+            names = ("<|startoftranscript|>", f"<|{language}|>", f"<|{self.task}|>", "<|notimestamps|>")
+            self._prompts[language] = [self._id(name) for name in names]
+        return self._prompts[language]
+
+    def encode(self, text: str, language: str) -> list[int]:
+        """Prompt, text, end: the ids that the decoder sees and must write."""
+        return self.prompt(language) + self.hf(text, add_special_tokens=False).input_ids + [self.eot]
+
+    def decode(self, ids: list[int]) -> str:
+        """Text up to the first end token, without prompt and special tokens."""
+        ids = ids[: ids.index(self.eot)] if self.eot in ids else ids
+        return self.hf.decode(ids, skip_special_tokens=True).strip()
+
+
+def set_generation_ids(model: WhisperForConditionalGeneration, tokenizer: Tokenizer) -> None:
+    """Write the ids of languages, tasks and <|notimestamps|> into the model's generation settings, from the tokenizer.
+
+    Many fine-tuned checkpoints lack them and then decode without a prompt; an export carries them to the pipeline.
+    """
+    config = model.generation_config
+    config._from_model_config = False  # or transformers makes it anew from config.json and forgets what is set here
+    config.is_multilingual = True
+    config.lang_to_id = {f"<|{code}|>": tokenizer.vocabulary[f"<|{code}|>"] for code in tokenizer.languages}
+    config.task_to_id = {task: tokenizer.vocabulary[f"<|{task}|>"] for task in ("transcribe", "translate")}
+    config.no_timestamps_token_id = tokenizer.vocabulary["<|notimestamps|>"]
+    config.prev_sot_token_id = tokenizer.vocabulary["<|startofprev|>"]
+    config.decoder_start_token_id = tokenizer.vocabulary["<|startoftranscript|>"]
+    config.eos_token_id = config.pad_token_id = config.bos_token_id = tokenizer.eot
+    config.forced_decoder_ids = None
+    config.return_timestamps = False
+
+
+def generate(
+    model: WhisperForConditionalGeneration,
+    tokenizer: Tokenizer,
+    encoder_states: torch.Tensor,
+    languages: list[str],
+    max_new_tokens: int,
+    beams: int = 1,
+) -> list[list[int]]:
+    """Decode with transformers' own generate, greedy or beam, from encoder states that are there already.
+
+    Parameters
+    ----------
+    encoder_states : torch.Tensor
+        (B, P, D) of `model.model.encoder`.
+    languages : list of str
+        One language a clip: the prompt of each.
+    max_new_tokens : int
+        Limit of tokens after the prompt; prompt and text fit into the decoder's positions by the YAML's check.
+    beams : int
+        1 for greedy.
+
+    Returns
+    -------
+    ids : list of B lists
+        Ids with prompt, end and padding; `Tokenizer.decode` leaves these out.
+    """
+    config = copy.deepcopy(model.generation_config)
+    config.max_length = len(tokenizer.prompt(languages[0])) + max_new_tokens
+    config.num_beams, config.do_sample = beams, False
+    ids = model.generate(
+        encoder_outputs=BaseModelOutput(encoder_states),
+        generation_config=config,
+        language=languages,
+        task=tokenizer.task,
+    )
+    return ids.tolist()
+
+
+@torch.no_grad()
+def sample(
+    model: WhisperForConditionalGeneration,
+    encoder_states: torch.Tensor,
+    prompt: list[int],
+    end: int,
+    max_new_tokens: int,
+    generator: torch.Generator,
+) -> list[int]:
+    """Draw y from p(y | audio) of one clip, token by token (ancestral sampling), nothing suppressed.
+
+    Parameters
+    ----------
+    encoder_states : torch.Tensor
+        (1, P, D).
+    prompt : list of int
+        Ids that come first.
+    end : int
+        Id of the end token.
+    max_new_tokens : int
+        Tokens after the prompt, the end among them; the last one is made the end.
+    generator : torch.Generator
+        On the device of the states.
+
+    Returns
+    -------
+    ids : list of int
+        Prompt, text, end.
+    """
+    ids, cache = list(prompt), None
+    step = torch.tensor([prompt], device=encoder_states.device)
+    while len(ids) < len(prompt) + max_new_tokens - 1 and ids[-1] != end:
+        out = model.model.decoder(
+            input_ids=step, encoder_hidden_states=encoder_states, past_key_values=cache, use_cache=True
+        )
+        cache = out.past_key_values
+        probs = model.proj_out(out.last_hidden_state[:, -1]).float().softmax(dim=-1)  # (1, V)
+        step = torch.multinomial(probs, 1, generator=generator)  # (1, 1)
+        ids.append(step.item())
+    return ids if ids[-1] == end else [*ids, end]
+
+
+class LogMel(torch.nn.Module):
+    """Whisper's log-mel spectrogram, each utterance by itself, in float32.
+
+    S = log10(max(M |STFT(x)|^2, 1e-10));  (max(S, max S - 8) + 4) / 4, with the maximum over one utterance.
+    SpeechBrain takes the maximum over the batch, and under fp16 autocast its mel product is off by 0.42 for quiet
+    clips; transformers' WhisperFeatureExtractor is the reference (equal to 1e-5 by test).
+
+    Parameters
+    ----------
+    n_mels : int
+        80, or 128 for large-v3 and turbo: the model's `config.num_mel_bins`.
+    n_frames : int
+        Frames of the window: twice the model's `config.max_source_positions` (3000 for 30 s).
+    """
+
+    SAMPLE_RATE, N_FFT, HOP = 16000, 400, 160
+
+    def __init__(self, n_mels: int, n_frames: int):
+        super().__init__()
+        self.samples = n_frames * self.HOP
+        self.extractor = WhisperFeatureExtractor(feature_size=n_mels, chunk_length=self.samples // self.SAMPLE_RATE)
+        self.register_buffer(
+            "filters", torch.tensor(self.extractor.mel_filters.T, dtype=torch.float32), persistent=False
+        )
+        self.register_buffer("hann", torch.hann_window(self.N_FFT), persistent=False)
+
+    @classmethod
+    def of(cls, model: WhisperForConditionalGeneration) -> "LogMel":
+        """The features that a model wants: its mel bands and its window."""
+        strides = model.model.encoder.conv1.stride[0] * model.model.encoder.conv2.stride[0]
+        return cls(model.config.num_mel_bins, model.config.max_source_positions * strides)
+
+    @property
+    def seconds(self) -> float:
+        """Length of the window."""
+        return self.samples / self.SAMPLE_RATE
+
+    @torch.no_grad()
+    def forward(self, wavs: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """(B, S) waveforms, (B,) lengths in samples -> (B, n_mels, n_frames); past its length a clip is silent."""
+        with torch.autocast(wavs.device.type, enabled=False):
+            wavs = wavs.float() * (torch.arange(wavs.shape[1], device=wavs.device) < lengths[:, None])
+            # silence needs no Fourier transform: short clips in a long window are 2 to 4 times cheaper, and equal
+            heard = min(
+                self.samples, -(-int(lengths.max()) // self.HOP) * self.HOP + self.N_FFT // self.HOP * 2 * self.HOP
+            )
+            wavs = torch.nn.functional.pad(wavs, (0, max(0, heard - wavs.shape[1])))[:, :heard]
+            stft = torch.stft(wavs, self.N_FFT, self.HOP, window=self.hann, return_complex=True)
+            power = (stft[..., :-1].abs() ** 2).contiguous()  # (B, 201, T)
+            log_mel = torch.clamp(self.filters @ power, min=1e-10).log10()  # (B, n_mels, T)
+            log_mel = torch.nn.functional.pad(log_mel, (0, self.samples // self.HOP - log_mel.shape[-1]), value=-10.0)
+            log_mel = torch.maximum(log_mel, log_mel.amax(dim=(1, 2), keepdim=True) - 8.0)
+            return (log_mel + 4.0) / 4.0

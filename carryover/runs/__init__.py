@@ -1,0 +1,1 @@
+"""What a run leaves behind: its folder, its log of events, red flags."""
