@@ -37,7 +37,7 @@ words = sys.argv[1:]
 given = {w[2:]: v for w, v in zip(words, words[1:]) if w.startswith("--")}
 folder = pathlib.Path(given["output_folder"])
 folder.mkdir(parents=True, exist_ok=True)
-if "--needs_only" in words:
+if "--run_first_only" in words:
     if given.get("model_too"):
         os.makedirs("made/start/" + given["seed"] + "/model")
     with open("made.txt", "a") as file:
