@@ -17,52 +17,50 @@ from carryover.training.ctc_brain import CTCRecipeBrain
 
 
 class SignBrain(CTCRecipeBrain):
-    """Trains `modules.recogniser`, a carryover.models.sequence_model.SequenceCTC; loss: mean over utterances of -log p.
+    """Trains `modules.recogniser`, a models.sequence_model.SequenceCTC.
 
     Read from `hparams` besides CTCRecipeBrain's: layout, fps (of files that do not tell), features, augmentation,
-    distillation.
+    distillation (what a teacher says, the term "kd").
     """
 
     endings = landmarks.ENDINGS
 
-    def compute_forward(self, batch, stage):
-        """-> log-probabilities (B, T, V); `self.frames` (B,) of them are signed."""
-        self.inputs = self.features(batch, stage)
-        self.logits, self.frames = self.modules.recogniser(*self.inputs)
-        return self.logits.float().log_softmax(dim=-1)
+    @property
+    def model(self):
+        return self.modules.recogniser
 
-    def compute_objectives(self, log_probs, batch, stage):
+    def compute_objectives(self, output, batch, stage):
         """-> {"ctc": mean over utterances of -log p(y|x)}, in training also what a teacher says, "kd"."""
-        blank = self.hparams.tokenizer.blank
-        terms = {"ctc": -ctc.log_likelihood(log_probs, self.frames, *self.targets(batch), blank).mean()}
+        terms = super().compute_objectives(output, batch, stage)
         if stage != Stage.TRAIN:
             return terms
-        batch.blanks = ctc.blank_ratio(log_probs.detach(), self.frames, blank)
-        units, ids = list(range(log_probs.shape[-1])), None if self.augmented else batch.id
-        return terms | self.hparams.distillation.terms(self.inputs, self.logits, self.frames, units, ids)
+        ids = None if output.augmented else batch.id
+        return terms | self.hparams.distillation.terms(output.inputs, output.log_probs, output.lengths, ids)
 
     def features(self, batch, stage):
-        """-> features (B, F, D), each utterance by itself, and the lengths (B,)."""
+        """-> features (B, F, D), each utterance by itself, the lengths (B,), augmented."""
         padded, lengths = with_lengths(*batch.points)  # (B, F, P, C)
         sequences = [x[:n] for x, n in zip(padded, lengths.tolist(), strict=True)]
-        self.augmented = stage == Stage.TRAIN and self.hparams.augmentation.changes
-        if self.augmented:
+        augmented = stage == Stage.TRAIN and self.hparams.augmentation.changes
+        if augmented:
             # sped-up signing can become too short for its glosses, which would then be impossible
             fewest = self.modules.recogniser.fewest_inputs(batch.frames_needed).tolist()
             sequences = [self.hparams.augmentation(x, n) for x, n in zip(sequences, fewest, strict=True)]
         inputs = [self.hparams.features(x) for x in sequences]
         padded = torch.nn.utils.rnn.pad_sequence(inputs, batch_first=True)
-        return padded, torch.tensor([len(x) for x in inputs], device=padded.device)
+        return padded, torch.tensor([len(x) for x in inputs], device=padded.device), augmented
 
     def inspect(self, path):
         return landmarks.inspect(path, self.hparams.layout, self.hparams.fps)
 
-    def begin(self, old_set):
-        super().begin(old_set)
+    def begin(self):
         self.hparams.distillation.begin(self.modules.recogniser)
 
-    def old_log_probs(self, batch):
-        return self.compute_forward(batch, Stage.TEST)
+    def outputs(self, batch):
+        *inputs, _ = self.features(batch, Stage.TEST)
+        logits, frames = self.modules.recogniser(*inputs)  # (B, T, V)
+        signed = torch.arange(logits.shape[1], device=logits.device) < frames[:, None]
+        return logits.float() * signed[..., None]
 
     # ---- reading, export ----
 

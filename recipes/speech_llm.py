@@ -17,6 +17,7 @@ from carryover.data.batching import with_lengths
 from carryover.models import projector
 from carryover.models.language_model import Chat, echoes
 from carryover.training.brain import RecipeBrain, Stage
+from carryover.training.output import Output
 
 # Shapes: B batch, S samples, T frames, T' vectors, P prompt with its audio, U tokens of an answer, V vocabulary
 
@@ -33,7 +34,7 @@ class SpeechLLMBrain(RecipeBrain):
         super().__init__(modules, opt_class, hparams, run_opts, checkpointer)
         self.encoder = self.hparams.states.encoder.to(self.device)
         self.language_model, self.tasks = self.hparams.reader.to(self.device), self.hparams.tasks
-        self.counts = Counter()  # what `score_set` tells of a set
+        self.counts = Counter()  # what `of_set` tells of a set
         widths = {"encoder": self.encoder.width, "language_model": self.language_model.width}
         bridge = self.modules.projector
         if (bridge.input_width, bridge.output_width) != tuple(widths.values()):
@@ -46,37 +47,40 @@ class SpeechLLMBrain(RecipeBrain):
             projector.load(bridge, self.hparams.start_from, self.frozen)
             self.language_model.lora.load(self.language_model.hf, self.hparams.start_from)
 
+    def forward(self, inputs):
+        """States (B, T, D), frames (B,), tokens (B, U), counts (B,), tasks (B,) -> Output of the answers."""
+        states, frames, tokens, counts, tasks = inputs
+        vectors, lengths = self.modules.projector(states, frames)  # (B, T', E)
+        prefix = self.language_model.prefix(vectors, lengths, self.tasks.of(tasks))
+        log_probs = self.language_model.logits(*prefix, tokens, counts).log_softmax(dim=-1)
+        return Output(log_probs, counts, inputs, vectors, lengths)
+
     def compute_forward(self, batch, stage):
-        """-> log-probabilities (B, U, V) of each token of the answer, given prompt, audio and the tokens before it."""
-        self.project(batch)
-        prefix = self.language_model.prefix(self.vectors, self.lengths, self.tasks.of(batch.task))
-        return self.language_model.logits(*prefix, *self.answers(batch)).log_softmax(dim=-1)
+        """-> Output with log-probabilities (B, U, V) of each token, given prompt, audio and the tokens before it."""
+        return self.forward((*self.encode(batch), *self.answers(batch), batch.task))
 
-    def project(self, batch) -> None:
-        """Keep `self.vectors` (B, T', E), which stand for the audio, and their numbers `self.lengths` (B,)."""
-        self.vectors, self.lengths = self.modules.projector(*self.encode(batch))
-
-    def compute_objectives(self, log_probs, batch, stage):
+    def compute_objectives(self, output, batch, stage):
         """-> {"nll": mean over the answers' tokens: text and end, neither prompt nor audio nor padding}."""
         smoothing = self.hparams.label_smoothing if stage == Stage.TRAIN else 0.0
         tokens, _ = batch.tokens
-        return {"nll": losses.nll(log_probs, tokens, self.answer_mask(batch), smoothing)}
+        return {"nll": losses.nll(output.log_probs, tokens, output.mask, smoothing)}
 
-    def transcribe(self, batch, stage, predictions):
+    def transcribe(self, output, batch, stage):
         """-> list of B strings, greedy; the other tasks' answers are counted on the way."""
-        hypotheses = self.answer(batch, 0)
+        hypotheses = self.answer(output, batch, 0)
         for at, task in enumerate(self.tasks.others, start=1):
-            said = self.answer(batch, at)
+            said = self.answer(output, batch, at)
             self.counts[task.name] += sum(map(task.is_right, said, batch.row))
         return hypotheses
 
     def hear(self, batch):
-        self.project(batch)
-        return self.answer(batch, 0)
+        vectors, lengths = self.modules.projector(*self.encode(batch))
+        return self.answer(Output(None, lengths, None, vectors, lengths), batch, 0)
 
-    def answer(self, batch, task: int) -> list[str]:
-        """What the language model says to a task's prompt about each clip of `compute_forward`."""
-        prefix = self.language_model.prefix(self.vectors, self.lengths, self.tasks.of([task] * len(batch.id)))
+    def answer(self, output, batch, task: int) -> list[str]:
+        """What the language model says to a task's prompt about each clip."""
+        prompts = self.tasks.of([task] * len(batch.id))
+        prefix = self.language_model.prefix(output.states, output.state_lengths, prompts)
         limits = [self.limit(row["duration"]) for row in batch.row]
         ids = self.language_model.generate(*prefix, limits)
         if task == 0:
@@ -96,29 +100,48 @@ class SpeechLLMBrain(RecipeBrain):
         """-> tokens (B, U), padded, and their numbers (B,)."""
         return with_lengths(*batch.tokens)
 
-    def answer_mask(self, batch):
-        """-> (B, U) True for text and end."""
-        tokens, lengths = self.answers(batch)
-        return torch.arange(tokens.shape[1], device=tokens.device) < lengths[:, None]
-
     def units(self, batch):
         return int(self.answers(batch)[1].sum())
 
     # ---- scoring, logging ----
 
-    def score_set(self, loader, stage, name="Validating"):
-        """RecipeBrain's, with what such systems are known for beside loops, in utterances: `echoes` (of the prompt),
-        `empty`, `unended` (stopped by the audio's length); and each other task's share of right answers, in percent."""
+    def begin_set(self):
         self.counts = Counter()
-        found, rows = super().score_set(loader, stage, name)
+
+    def of_set(self, rows):
+        """What such systems are known for beside loops, in utterances: `echoes` (of the prompt), `empty`, `unended`
+        (stopped by the audio's length); and each other task's share of right answers, in percent."""
         said = [(row["hypothesis"], row["reference"]) for row in rows]
         prompt = self.tasks.words(0)
-        found |= {
+        found = {
             "echoes": sum(echoes(hyp, prompt) and not echoes(ref, prompt) for hyp, ref in said),
             "empty": sum(not hyp for hyp, _ in said),
             "unended": self.counts["unended"],
         }
-        return found | {f"{t.name}_accuracy": 100 * self.counts[t.name] / len(rows) for t in self.tasks.others}, rows
+        return found | {f"{t.name}_accuracy": 100 * self.counts[t.name] / len(rows) for t in self.tasks.others}
+
+    # ---- the old language ----
+
+    def new_parameters(self):
+        """Where nothing is carried over by start_from, all that is trained is new."""
+        return {} if self.hparams.start_from else dict.fromkeys(name for name, _ in self.modules.named_parameters())
+
+    def log_likelihood(self, batch, labels, generator):
+        if labels != "gold":
+            raise ValueError("labels: a speech LLM has the transcripts as labels; give labels: gold")
+        output = self.compute_forward(batch, Stage.TEST)
+        tokens, lengths = self.answers(batch)
+        log_p = output.log_probs.gather(-1, tokens[..., None]).squeeze(-1).masked_fill(~output.mask, 0.0)  # (B, U)
+        return log_p.sum(dim=1), lengths
+
+    def outputs(self, batch):
+        tokens, lengths = self.answers(batch)
+        vectors, n = self.modules.projector(*self.encode(batch))
+        logits = self.language_model.logits(
+            *self.language_model.prefix(vectors, n, self.tasks.of(batch.task)), tokens, lengths
+        )
+        counted = torch.arange(logits.shape[1], device=logits.device) < lengths[:, None]
+        return logits * counted[..., None]
 
     def parameter_counts(self):
         trained = {id(p): p for p in self.modules.parameters()}

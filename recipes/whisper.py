@@ -11,6 +11,7 @@ from carryover.data.batching import with_lengths
 from carryover.data.packing import Packing
 from carryover.models import whisper
 from carryover.training.brain import RecipeBrain, Stage
+from carryover.training.output import Output
 
 # Shapes: B batch, S samples, F mel frames, P encoder positions, U decoder inputs, V vocabulary, D width
 
@@ -33,68 +34,78 @@ class WhisperBrain(RecipeBrain):
                 f"the model's {positions} decoder positions; give at most {positions - prompt}"
             )
 
+    def forward(self, inputs):
+        """Features (B, n_mels, F), frames (B,), tokens (B, U + prompt), counts (B,) -> Output of text and end."""
+        features, frames, tokens, counts = inputs
+        states = self.encoder(features).last_hidden_state  # (B, P, D)
+        log_probs = self.decode(states, tokens, self.prompt_length)
+        return Output(log_probs, counts, inputs, states, frames)
+
     def compute_forward(self, batch, stage):
-        """-> log-probabilities (B, U, V) of the next token after each decoder input."""
-        self.encode(batch, stage)
-        tokens, _ = batch.tokens
-        return self.logits(tokens).log_softmax(dim=-1)
+        """-> Output with log-probabilities (B, U, V) of each token of text and end."""
+        features, frames, augmented = self.features(batch, stage)
+        tokens, lengths = with_lengths(*batch.tokens)
+        output = self.forward((features, frames, tokens, lengths - self.prompt_length))
+        output.augmented = augmented
+        return output
 
-    def encode(self, batch, stage):
-        """-> encoder states (B, P, D), kept for the decoder, CTC and generate."""
-        encoder = self.modules.whisper.model.encoder
-        self.encoder_states = encoder(self.features(batch, stage)).last_hidden_state
-        return self.encoder_states
+    @property
+    def encoder(self):
+        return self.modules.whisper.model.encoder
 
-    def logits(self, tokens):
-        """-> logits (B, U, V) of the token after each decoder input; tokens (B, U + 1) with prompt and end."""
+    @property
+    def prompt_length(self) -> int:
+        """Tokens of the prompt, the same for every language."""
+        return len(self.hparams.tokenizer.prompt(self.hparams.language))
+
+    def decode(self, states, tokens, first: int):
+        """-> log-probabilities (B, U, V) of the tokens from position `first` on; tokens (B, .) with prompt and end."""
         model = self.modules.whisper
-        hidden = model.model.decoder(input_ids=tokens[:, :-1], encoder_hidden_states=self.encoder_states)
-        return model.proj_out(hidden.last_hidden_state).float()
+        hidden = model.model.decoder(input_ids=tokens[:, :-1], encoder_hidden_states=states).last_hidden_state
+        return model.proj_out(hidden[:, first - 1 :]).float().log_softmax(dim=-1)
 
-    def compute_objectives(self, log_probs, batch, stage):
-        """-> {"nll": mean over the target tokens: text and end, neither prompt nor padding}, in training also "ctc"."""
+    def targets(self, batch):
+        """-> tokens (B, U) of text and end, padded."""
         tokens, _ = batch.tokens
-        mask = self.target_mask(batch)
-        if stage != Stage.TRAIN:
-            return {"nll": losses.nll(log_probs, tokens[:, 1:], mask)}
-        n = mask.sum(dim=1)  # text and end of each clip
-        ctc = self.modules.ctc(self.encoder_states, self.frames, tokens[:, 4:], n - 1, int(n.sum()))
-        return {"nll": losses.nll(log_probs, tokens[:, 1:], mask, self.hparams.label_smoothing)} | ctc
+        return tokens[:, self.prompt_length :]
 
-    def transcribe(self, batch, stage, predictions):
+    def compute_objectives(self, output, batch, stage):
+        """-> {"nll": mean over the target tokens: text and end, neither prompt nor padding}, in training also "ctc"."""
+        targets, mask = self.targets(batch), output.mask
+        if stage != Stage.TRAIN:
+            return {"nll": losses.nll(output.log_probs, targets, mask)}
+        n = output.lengths  # text and end of each clip
+        ctc = self.modules.ctc(output.states, output.state_lengths, targets, n - 1, int(n.sum()))
+        return {"nll": losses.nll(output.log_probs, targets, mask, self.hparams.label_smoothing)} | ctc
+
+    def transcribe(self, output, batch, stage):
         """-> list of B strings, greedy in validation, greedy or beam in test."""
         beams = self.hparams.test_beams if stage == Stage.TEST else self.hparams.valid_beams
         model, tokenizer = self.modules.whisper, self.hparams.tokenizer
-        ids = whisper.generate(
-            model, tokenizer, self.encoder_states, batch.language, self.hparams.generation_length, beams
-        )
+        ids = whisper.generate(model, tokenizer, output.states, batch.language, self.hparams.generation_length, beams)
         return [tokenizer.decode(row) for row in ids]
 
     def hear(self, batch):
-        self.encode(batch, Stage.TEST)
-        return self.transcribe(batch, Stage.TEST, None)
+        features, frames, _ = self.features(batch, Stage.TEST)
+        output = Output(None, frames, features, self.encoder(features).last_hidden_state, frames)
+        return self.transcribe(output, batch, Stage.TEST)
 
     def features(self, batch, stage):
-        """-> log-mel (B, n_mels, F) of the whole window, augmented in training."""
-        wavs, relative = batch.wav  # (B, S)
+        """-> log-mel (B, n_mels, F) of the whole window, encoder positions that hold sound (B,), augmented."""
+        wavs, relative = recorded, _ = batch.wav  # (B, S)
         if stage == Stage.TRAIN:
             augmented, relative_augmented = self.hparams.augmentation(wavs, relative)
             # slowed-down speech can outgrow the window; its transcript would then say more than is heard
             if round(relative_augmented.max().item() * augmented.shape[1]) <= self.hparams.log_mel.samples:
                 wavs, relative = augmented, relative_augmented
-        wavs, lengths = with_lengths(wavs, relative)
+        heard, lengths = with_lengths(wavs, relative)
         hop = self.hparams.log_mel.samples // self.modules.whisper.config.max_source_positions
-        self.frames = (lengths + hop - 1) // hop  # encoder positions that hold sound
-        return self.hparams.log_mel.to(wavs.device)(wavs, lengths)
-
-    def target_mask(self, batch):
-        """-> (B, U) True where the loss counts: from the first token after the prompt to the end token."""
-        tokens, lengths = with_lengths(*batch.tokens)
-        position = torch.arange(1, tokens.shape[1], device=tokens.device)
-        return (position >= 4) & (position < lengths[:, None])
+        frames = (lengths + hop - 1) // hop
+        return self.hparams.log_mel.to(heard.device)(heard, lengths), frames, wavs is not recorded
 
     def units(self, batch):
-        return int(self.target_mask(batch).sum())
+        _, lengths = with_lengths(*batch.tokens)
+        return int((lengths - self.prompt_length).sum())
 
     # ---- the old language ----
 
@@ -103,28 +114,34 @@ class WhisperBrain(RecipeBrain):
         return {f"ctc.{name}": None for name, _ in self.modules.ctc.named_parameters()}
 
     def log_likelihood(self, batch, labels, generator):
-        tokens, _ = batch.tokens
-        mask = self.target_mask(batch)
         if labels == "sampled":
-            if len(tokens) > 1:
-                raise ValueError("labels: sampled transcripts are drawn one clip at a time; batch_size: 1")
+            if len(batch) > 1:
+                raise ValueError("labels: sampled transcripts are drawn one clip at a time")
             model, end, limit = self.modules.whisper, self.hparams.tokenizer.eot, self.hparams.generation_length
             prompt = self.hparams.tokenizer.prompt(batch.language[0])
-            drawn = whisper.sample(model, self.encode(batch, Stage.TEST).detach(), prompt, end, limit, generator)
-            tokens = torch.tensor([drawn], device=tokens.device)
-            mask = (torch.arange(1, tokens.shape[1], device=tokens.device) >= len(prompt))[None]
-            log_probs = self.logits(tokens).log_softmax(dim=-1)
+            features, _, _ = self.features(batch, Stage.TEST)
+            states = self.encoder(features).last_hidden_state
+            drawn = whisper.sample(model, states.detach(), prompt, end, limit, generator)
+            tokens = torch.tensor([drawn], device=states.device)
+            log_probs, targets = self.decode(states, tokens, len(prompt)), tokens[:, len(prompt) :]
+            mask = torch.ones_like(targets, dtype=torch.bool)
         else:
-            log_probs = self.compute_forward(batch, Stage.TEST)
-        log_p = log_probs.gather(-1, tokens[:, 1:, None]).squeeze(-1).masked_fill(~mask, 0.0)  # (B, U)
+            output = self.compute_forward(batch, Stage.TEST)
+            log_probs, targets, mask = output.log_probs, self.targets(batch), output.mask
+        log_p = log_probs.gather(-1, targets[..., None]).squeeze(-1).masked_fill(~mask, 0.0)  # (B, U)
         return log_p.sum(dim=1), mask.sum(dim=1)
 
     def outputs(self, batch):
-        self.encode(batch, Stage.TEST)
-        tokens, _ = batch.tokens
-        return self.logits(tokens) * self.target_mask(batch)[..., None]
+        features, _, _ = self.features(batch, Stage.TEST)
+        tokens, lengths = with_lengths(*batch.tokens)
+        model, first = self.modules.whisper, self.prompt_length
+        states = self.encoder(features).last_hidden_state
+        hidden = model.model.decoder(input_ids=tokens[:, :-1], encoder_hidden_states=states).last_hidden_state
+        logits = model.proj_out(hidden[:, first - 1 :]).float()  # (B, U, V)
+        counted = torch.arange(logits.shape[1], device=logits.device) < (lengths - first)[:, None]
+        return logits * counted[..., None]
 
-    def batch_statistics(self, batch):
+    def batch_statistics(self, output, batch):
         seconds = sum(row["duration"] for row in batch.row)
         window = self.hparams.log_mel.seconds
         frames = len(batch.row) * window

@@ -23,7 +23,7 @@ def load_run(folder: Path):
     with contextlib.redirect_stdout(sys.stderr):  # what is said of the loading is no part of a command's result
         hparams = run_folder.load(folder)
         brain = hparams["brain"](hparams["modules"], None, hparams, {}, Checkpointer(folder / "save", clean=False))
-        brain.load_best()
+        brain.evaluation.load_best()
     return brain, hparams, folder / "manifests"
 
 

@@ -17,13 +17,13 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from carryover.config import needs, presets, settings
+from carryover.config import presets, run_first, settings
 from carryover.config.settings import SettingsError
 from carryover.report import forgetting
 from carryover.runs import run_folder
 
 DONE = "results.md"  # the last file that train.py writes
-FLAGS = ("deterministic", "needs_only")  # train.py's own
+FLAGS = ("deterministic", "run_first_only")  # train.py's own
 OURS = {"seed": "--seeds", "output_folder": "--out"}
 SHOWN_LINES = 5  # of the log of a run that failed
 PATIENCE = 10.0  # seconds that a run has to end after SIGINT
@@ -33,7 +33,7 @@ PATIENCE = 10.0  # seconds that a run has to end after SIGINT
 class Job:
     """One run: a cell of the grid with one seed, by the YAML whose text is `text`.
 
-    `waits_for` is the model that a `needs:` has to make first, None where it is there or nothing is needed.
+    `waits_for` is the model that a `run_first` has to make first, None where it is there or nothing is needed.
     """
 
     cell: str
@@ -193,8 +193,8 @@ def plan(path: str, cells: Sequence[dict], seeds: Sequence[int], out: Path, extr
         last = [word for key, value in (keys | own).items() for word in (f"--{key}", value)]
         job = Job(cell, seed, out / cell / str(seed), [*words, *last, *quiet], text)
         _same_settings(job, overrides | own)
-        if "needs" in plain and not job.done:
-            job.waits_for = needs.missing(settings.resolved(text, overrides | own))
+        if "run_first" in plain and not job.done:
+            job.waits_for = run_first.missing(settings.resolved(text, overrides | own))
         jobs.append(job)
     return jobs
 
@@ -260,7 +260,7 @@ def make_needed(jobs: Sequence[Job], command: Sequence[str], bar: tqdm) -> None:
         waiting = [job for job in jobs if job.waits_for == model]
         first = waiting[0]
         bar.set_postfix_str(f"{model}, which is needed first")
-        process = _start(replace(first, words=[*first.words, "--needs_only"]), command, environment)
+        process = _start(replace(first, words=[*first.words, "--run_first_only"]), command, environment)
         try:
             process.wait()
         finally:

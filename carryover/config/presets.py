@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 from ruamel.yaml import YAML
 
-from carryover.config.settings import SettingsError
+from carryover.config.settings import SettingsError, tree
 
 FILE = Path(__file__).with_name("presets.yaml")
 # What a relative change must not leave: (lowest, highest), both allowed.
@@ -51,7 +51,7 @@ def scalars(text: str) -> dict[str, str | float | int | bool | None]:
     """The plain values on a YAML's top level; no object is made, keys with a tag (!new, !ref, ...) are None."""
     return {
         key: value if isinstance(value, (str, float, int)) else None
-        for key, value in YAML().load(text).items()
+        for key, value in tree(text).items()
         if not key.startswith("__")
     }
 
@@ -90,8 +90,8 @@ def apply(names: list[str], values: dict) -> dict[str, str]:
 
 
 def as_yaml(value) -> str:
-    """A preset's value as the YAML text of an override; text that begins with a tag (!new:...) is an object."""
-    return value if isinstance(value, str) and value.startswith("!") else yaml.safe_dump(value).splitlines()[0]
+    """A preset's value as the YAML text of an override; text with a tag holds objects."""
+    return value if isinstance(value, str) and value.startswith(("!", "[!")) else yaml.safe_dump(value).splitlines()[0]
 
 
 def _changed(name: str, key: str, value: float, change: dict[str, float]) -> float:

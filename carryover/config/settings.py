@@ -1,13 +1,16 @@
 """From a command line to a YAML's values: overrides are checked against the YAML, unknown keys name the nearest."""
 
+import copy
 import difflib
 import io
 from dataclasses import fields
+from functools import lru_cache
 from pathlib import Path
 
 import yaml
 from hyperpyyaml import load_hyperpyyaml, resolve_references
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from speechbrain.utils.run_opts import RunOptions
 
 RUN_OPTIONS = {field.name for field in fields(RunOptions)} - {"param_file", "overridden_args"}
@@ -25,6 +28,13 @@ REFUSED = {
     "debug_batches": "max_updates",
     "debug_epochs": "max_updates",
     "debug_persistently": "max_updates",
+}
+# Keys of earlier versions, and what to write instead.
+GONE = {
+    "penalty": "forgetting: [!new:carryover.forgetting.EWC {lambda_: !ref <lambda>}] (or --preset ewc, mas, l2sp)",
+    "replay": "forgetting: [!new:carryover.forgetting.Replay {share: 0.1}] (or --preset replay)",
+    "averaging": "forgetting: [!new:carryover.forgetting.Averaging {shares: [0.5]}] (or --preset averaging)",
+    "needs": "run_first",
 }
 
 
@@ -70,6 +80,8 @@ def parse(argv: list[str], flags: tuple[str, ...] = ()) -> tuple[str, dict[str, 
             continue
         if key in REFUSED:
             raise SettingsError(f"--{key} is not used here; set the YAML's {REFUSED[key]}")
+        if key in GONE and key not in keys:
+            raise SettingsError(f"--{key} is gone; write {GONE[key]}")
         if key not in keys and key not in RUN_OPTIONS:
             near = difflib.get_close_matches(key, [*keys, *RUN_OPTIONS, *flags], n=1, cutoff=0.0)
             raise SettingsError(f"--{key}: {path} has no such key; did you mean --{near[0]}?")
@@ -94,7 +106,19 @@ def top_level_keys(path: str) -> list[str]:
             ", ".join(sorted(str(p) for p in Path("hparams").rglob("*.yaml"))) or "none: is this the checkout's root?"
         )
         raise SettingsError(f"{path}: no such file; experiments here: {have}")
-    return [key for key in YAML().load(Path(path).read_text(encoding="utf-8")) if not key.startswith("__")]
+    return [key for key in tree(Path(path).read_text(encoding="utf-8")) if not key.startswith("__")]
+
+
+def require_present_keys(text: str) -> None:
+    """Raise SettingsError where a YAML has a key of an earlier version."""
+    if gone := [key for key in tree(text) if key in GONE]:
+        raise SettingsError("; ".join(f"{key}: this key is gone, write {GONE[key]}" for key in gone))
+
+
+@lru_cache(maxsize=16)
+def tree(text: str):
+    """A YAML's text parsed, with comments and tags; each text is parsed once, so the result is not to be changed."""
+    return YAML().load(text)
 
 
 def override_text(overrides: dict[str, str]) -> str:
@@ -108,28 +132,65 @@ def override(text: str, overrides: dict[str, str]) -> str:
     HyperPyYAML would merge mappings and keep the old tag: `--optimizer '!name:torch.optim.Adafactor {lr: 1.0e-3}'`
     would silently stay AdamW. Here a value is replaced as a whole.
     """
-    tree = YAML().load(text)
-    tree.update(YAML().load(override_text(overrides)) or {})
+    return _override(text, override_text(overrides))
+
+
+@lru_cache(maxsize=16)
+def _override(text: str, asked: str) -> str:
+    found = copy.deepcopy(tree(text))
+    found.update(YAML().load(asked) or {})
+    return _dumped(found)
+
+
+def _without_comments(value) -> None:
+    if isinstance(value, (CommentedMap, CommentedSeq)):
+        value.ca.items.clear()
+        value.ca.comment = value.ca.end = None
+        for part in value.values() if isinstance(value, CommentedMap) else value:
+            _without_comments(part)
+
+
+def _dumped(found) -> str:
+    """A tree as text; lists of objects one a line, without comments.
+
+    ruamel writes [!new:A {x: 1}] as [!new:A x: 1], and with a comment behind the key a block of A's the same way:
+    another thing.
+    """
+    for key, value in found.items():
+        if isinstance(value, CommentedSeq) and any(_tagged(item) for item in value):
+            value.fa.set_block_style()
+            _without_comments(value)
+            if isinstance(found, CommentedMap):
+                found.ca.items.pop(key, None)
     out = io.StringIO()
-    YAML().dump(tree, out)
+    YAML().dump(found, out)
     return out.getvalue()
 
 
-def _resolved_tree(text: str, overrides: dict[str, str]):
-    return YAML().load(resolve_references(override(text, overrides)).getvalue())
+@lru_cache(maxsize=16)
+def _resolved(written: str) -> str:
+    return resolve_references(written).getvalue()
 
 
-def resolved(text: str, overrides: dict[str, str]) -> dict[str, str | float | int | bool | None]:
+def resolved_text(text: str, overrides: dict[str, str]) -> str:
+    """A YAML's text under overrides, references resolved: to be read, not to be run again."""
+    return _resolved(override(text, overrides))
+
+
+def resolved(text: str, overrides: dict[str, str]) -> dict[str, str | float | int | bool | list | None]:
     """The plain values of a YAML's top level under overrides, references resolved; no object is made."""
-    tree = _resolved_tree(text, overrides)
-    return {key: value for key, value in tree.items() if isinstance(value, (str, float, int, type(None)))}
+    plain = (str, float, int, type(None), list)
+    found = tree(resolved_text(text, overrides))
+    return {key: value for key, value in found.items() if isinstance(value, plain) and not _tagged(value)}
 
 
-def load_only(text: str, overrides: dict[str, str], keys: tuple[str, ...]) -> dict:
-    """Make the values and objects of some keys alone, which refer to plain values only; a missing key is left out."""
-    tree, out = _resolved_tree(text, overrides), io.StringIO()
-    YAML().dump({key: tree[key] for key in keys if key in tree}, out)
-    return load_hyperpyyaml(out.getvalue())
+def _tagged(value) -> bool:
+    return getattr(getattr(value, "tag", None), "value", None) is not None
+
+
+def make(key: str, text: str, overrides: dict[str, str]):
+    """The value of one key, which refers to plain values only, with its objects."""
+    return load_hyperpyyaml(_dumped({key: tree(resolved_text(text, overrides))[key]}))[key]
 
 
 def is_read(key: str, text: str, overrides: dict[str, str]) -> bool:
@@ -138,12 +199,7 @@ def is_read(key: str, text: str, overrides: dict[str, str]) -> bool:
     return any(isinstance(e, yaml.ScalarEvent) and e.tag == "!ref" and f"<{key}>" in e.value for e in events)
 
 
-def is_made(name: str, key: str, text: str, overrides: dict[str, str]) -> bool:
-    """Whether a key's value under overrides is an object of the class `name`; it is not made."""
-    mapping = yaml.compose(override(text, overrides)).value
-    return any(k.value == key and value.tag == f"!new:{name}" for k, value in mapping)
-
-
-def load(text: str, overrides: dict[str, str]) -> dict:
-    """Make the objects of a YAML's text under overrides."""
-    return load_hyperpyyaml(override(text, overrides))
+def load(text: str, overrides: dict[str, str], made: dict | None = None) -> dict:
+    """Make the objects of a YAML's text under overrides; those of the keys in `made` are there already."""
+    made = made or {}
+    return load_hyperpyyaml(override(text, overrides | dict.fromkeys(made, "null"))) | made

@@ -1,57 +1,49 @@
-"""Averages of old and new weights: free, and in ASR reported better than the penalties of its day.
-
-theta = share * new + (1 - share) * old (Vander Eeckt and Van hamme 2022, arXiv 2210.15282). Units that the old model
-does not have keep their new values.
-"""
-
-from collections.abc import Iterator
+"""Averages of old and new weights: free, and in ASR reported better than the penalties of its day."""
 
 import torch
 
-
-class NoAveraging:
-    """The best weights alone."""
-
-    def begin(self, brain) -> None:
-        """Called once the old weights are loaded, before the first update or the resume."""
-
-    def variants(self, brain) -> Iterator[str]:
-        """Load one variant after the other, yielding its name."""
-        yield from ()
+from carryover.forgetting.method import Method, require_old_weights
+from carryover.forgetting.old_weights import OldWeights
 
 
-class Averaging:
-    """Averages by some shares of the new weights; each is validated and tested as `average_<share>`.
+class Averaging(Method):
+    """theta = share * new + (1 - share) * old (Vander Eeckt and Van hamme 2022, arXiv 2210.15282).
+
+    Each average is validated and tested as `average_<share>`. Units that the old model does not have keep their new
+    values.
 
     Parameters
     ----------
     shares : list of float
-        Between 0 (old) and 1 (new), both excluded.
+        Of the new weights, between 0 (old) and 1 (new), both excluded.
     """
+
+    name = "averaging"
 
     def __init__(self, shares: list[float]):
         if not shares or not all(0 < s < 1 for s in shares):
             raise ValueError(f"averaging: shares {shares}; give one or more between 0 (old) and 1 (new)")
         self.shares = [float(s) for s in shares]
 
-    def begin(self, brain):
-        trained = {n: p for n, p in brain.modules.named_parameters() if p.requires_grad}
-        self.old = {name: p.detach().to("cpu", copy=True) for name, p in trained.items()}
+    def check(self, values):
+        require_old_weights("Averaging", values)
 
-    def variants(self, brain):
-        """Leaves the new weights loaded at the end."""
-        parameters = dict(brain.modules.named_parameters())
-        new = {name: parameters[name].detach().clone() for name in self.old}
-        rows = brain.new_parameters()
+    def begin(self, learner, old_set):
+        self.learner, self.old = learner, OldWeights(learner.modules, "cpu")
+
+    def variants(self):
+        parameters = dict(self.learner.modules.named_parameters())
+        new = {name: parameters[name].detach().clone() for name in self.old.trained}
+        rows = self.learner.new_parameters()
         for share in self.shares:
-            with torch.no_grad():
-                for name, old in self.old.items():
-                    average = torch.lerp(old.to(new[name].device), new[name], share)
-                    if name in rows:
-                        keep = slice(None) if rows[name] is None else rows[name]
-                        average[keep] = new[name][keep]
-                    parameters[name].copy_(average)
-            yield f"average_{share:.2f}"
-        with torch.no_grad():
+            averages = {}
             for name, value in new.items():
-                parameters[name].copy_(value)
+                averages[name] = torch.lerp(self.old.values[name].to(value.device), value, share)
+                if name in rows:
+                    keep = slice(None) if rows[name] is None else rows[name]
+                    averages[name][keep] = value[keep]
+            yield f"average_{share:.2f}", averages
+
+    def describe(self):
+        shares = ", ".join(f"{share:g}" for share in self.shares)
+        return f"Averages of the old and the new weights @[vandereeckt2023weight] are tested, with {shares} of the new."

@@ -2,7 +2,7 @@
 
 Both are means over utterances of a function of one utterance's gradient. The square of a batch's mean gradient is
 something else (at an optimum it shrinks with the batch: 0.249, 0.122, 0.060, 0.030 of the per-utterance value for
-batches of 4, 8, 16, 32), so utterances are taken one at a time, or in batches with carryover.forgetting.per_example.
+batches of 4, 8, 16, 32), so utterances are taken one at a time.
 """
 
 import json
@@ -10,15 +10,12 @@ import math
 import os
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from tqdm import tqdm
-
-from carryover.forgetting.per_example import PerExampleGradients
 
 Tensors = dict[str, torch.Tensor]
 
@@ -42,7 +39,6 @@ def fisher(
     log_likelihood: Callable[[object], torch.Tensor],
     utterances: Iterable,
     total: int | None = None,
-    modules: torch.nn.Module | None = None,
 ) -> Tensors:
     """Diagonal of the Fisher information: F_i = mean over utterances of (d log p(y|x) / d theta_i)^2.
 
@@ -54,14 +50,11 @@ def fisher(
     parameters : dict of torch.Tensor
         Tensors that require a gradient, by name.
     log_likelihood : callable
-        Takes one of `utterances`; returns log p(y|x) with its graph, one element, or (B,) of a batch of B.
+        Takes one of `utterances`; returns log p(y|x) with its graph, one element.
     utterances : iterable
-        One utterance each, or with `modules` a batch of them.
+        One utterance each: a batch of more is an error.
     total : int, optional
         Number of utterances, for the progress bar.
-    modules : torch.nn.Module, optional
-        Holds `parameters`; batches of more than one utterance need it. The result is that of single utterances, to
-        rounding.
 
     Returns
     -------
@@ -71,12 +64,9 @@ def fisher(
     Raises
     ------
     ValueError
-        Where there is no utterance, one has a log-likelihood that is not finite (an impossible target), or the
-        gradients of single utterances cannot be had from a batch (carryover.forgetting.per_example).
+        Where there is no utterance, or one has a log-likelihood that is not finite (an impossible target).
     """
-    return _mean_over_utterances(
-        parameters, log_likelihood, utterances, total, modules, lambda sums, g: sums.addcmul_(g, g)
-    )
+    return _mean_over_utterances(parameters, log_likelihood, utterances, total, lambda sums, g: sums.addcmul_(g, g))
 
 
 def sensitivity(
@@ -84,43 +74,32 @@ def sensitivity(
     outputs: Callable[[object], torch.Tensor],
     utterances: Iterable,
     total: int | None = None,
-    modules: torch.nn.Module | None = None,
 ) -> Tensors:
     """Memory aware synapses: Omega_i = mean over utterances of |d ||f(x)||^2 / d theta_i| (Aljundi et al. 2018, eq. 2).
 
-    Parameters and errors as `fisher`; `outputs` returns f(x) of one utterance, of any shape, or with `modules`
-    (B, ...). No label is needed.
+    Parameters and errors as `fisher`; `outputs` returns f(x) of one utterance, of any shape. No label is needed.
     """
 
-    def squared_norms(batch):
-        return squared_norm(outputs(batch), batched=modules is not None)
+    def squared_norm(batch):
+        return outputs(batch).float().square().sum()
 
-    return _mean_over_utterances(
-        parameters, squared_norms, utterances, total, modules, lambda sums, g: sums.add_(g.abs())
-    )
-
-
-def squared_norm(outputs: torch.Tensor, batched: bool = True) -> torch.Tensor:
-    """||f(x)||^2 of each example: (B, ...) -> (B,); not `batched`: of the one example, (...) -> (1,)."""
-    return outputs.float().square().reshape(len(outputs) if batched else 1, -1).sum(1)
+    return _mean_over_utterances(parameters, squared_norm, utterances, total, lambda sums, g: sums.add_(g.abs()))
 
 
 @no_tf32()
-def _mean_over_utterances(parameters, function, utterances, total, modules, add) -> Tensors:
+def _mean_over_utterances(parameters, function, utterances, total, add) -> Tensors:
     sums = {name: torch.zeros_like(p, dtype=torch.float32) for name, p in parameters.items()}
-    gradients_of = partial(_single, parameters) if modules is None else PerExampleGradients(modules, parameters)
     n = 0
-    with tqdm(desc="Importance of parameters", unit="utterance", total=total, leave=False) as bar:
-        for batch in utterances:
-            values, gradients = gradients_of(function, batch)
-            for i, value in enumerate(values.tolist(), start=n + 1):
-                if not math.isfinite(value):
-                    raise ValueError(f"utterance {i} of the old language has the value {value}: no gradient to learn")
-            for name, several in gradients:
-                for gradient in several:
-                    add(sums[name], gradient.float())
-            n += len(values)
-            bar.update(len(values))
+    for n, utterance in enumerate(tqdm(utterances, "Importance of parameters", total, leave=False), start=1):
+        value = function(utterance)
+        if value.numel() != 1:
+            raise ValueError(f"{value.numel()} values from one utterance; an importance takes one at a time")
+        if not math.isfinite(value.item()):
+            raise ValueError(f"utterance {n} of the old language has the value {value.item()}: no gradient to learn")
+        gradients = torch.autograd.grad(value.sum(), list(parameters.values()), allow_unused=True)
+        for name, gradient in zip(parameters, gradients, strict=True):
+            if gradient is not None:
+                add(sums[name], gradient.float())
     if not n:
         raise ValueError("no utterance of the old language: there is nothing to remember")
     bad = [name for name, s in sums.items() if not torch.isfinite(s).all()]
@@ -129,19 +108,6 @@ def _mean_over_utterances(parameters, function, utterances, total, modules, add)
             f"importance of {', '.join(bad[:3])} is not finite ({len(bad)} tensors): some gradient was not"
         )
     return {name: s.div_(n) for name, s in sums.items()}
-
-
-def _single(parameters, function, utterance):
-    """What PerExampleGradients gives, for one utterance and parameters of any kind."""
-    value = function(utterance)
-    if value.numel() != 1:
-        raise ValueError(f"{value.numel()} values from one utterance; batches need `modules`")
-
-    def gradients():
-        found = torch.autograd.grad(value.sum(), list(parameters.values()), allow_unused=True)
-        yield from ((name, g[None]) for name, g in zip(parameters, found, strict=True) if g is not None)
-
-    return value.reshape(1), gradients()
 
 
 def save(path: str | Path, importance: Tensors, provenance: dict) -> None:

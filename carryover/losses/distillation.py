@@ -1,21 +1,8 @@
 """Distillation: what another model says of an utterance is a target, too (the old model, or a larger one)."""
 
-import copy
 import math
 
 import torch
-
-from carryover.config import settings
-
-
-def check(text: str, overrides: dict[str, str]) -> None:
-    """Raise ValueError where a YAML's LwF cannot be meant, before what costs time; arguments as ewc.check.
-
-    Nothing else is made: the teacher of soft targets may be what the needed run makes.
-    """
-    if settings.is_made(f"{__name__}.LwF", "distillation", text, overrides):
-        values = settings.load_only(text, overrides, ("distillation", "from_scratch", "model"))
-        values["distillation"].check(values)
 
 
 def divergence(teacher: torch.Tensor, student: torch.Tensor, frames: torch.Tensor, temperature: float) -> torch.Tensor:
@@ -48,15 +35,11 @@ class NoDistillation:
     def begin(self, model: torch.nn.Module) -> None:
         """Called once the old weights are loaded, before the first update or the resume."""
 
-    def require(self, symbols: list[int]) -> None:
-        """Raise ValueError where `symbols`, units that the carried-over model has, leave nothing to learn from."""
-
     def terms(
         self,
         inputs: tuple[torch.Tensor, torch.Tensor],
         logits: torch.Tensor,
         frames: torch.Tensor,
-        symbols: list[int],
         ids: list[str] | None,
     ) -> dict[str, torch.Tensor]:
         """-> {} or {"kd": scalar}.
@@ -69,57 +52,10 @@ class NoDistillation:
             (B, T, V) of the student.
         frames : torch.Tensor
             (B,) frames of each utterance.
-        symbols : list of int
-            Units that the carried-over model has.
         ids : list of str or None
             Names of the utterances where `inputs` are what these always are; None where they were augmented.
         """
         return {}
-
-
-class LwF:
-    """Learning without forgetting (Li and Hoiem 2016) on frame posteriors; its weight is `loss_weights: {kd: ...}`.
-
-    The teacher is the model as it was before the first update. Units that it did not have take no part.
-
-    Parameters
-    ----------
-    temperature : float
-        As `divergence`.
-    """
-
-    def __init__(self, temperature: float = 1.0):
-        self.temperature = _checked(temperature)
-
-    def check(self, values: dict) -> None:
-        """Raise ValueError where the YAML's from_scratch and model (`values`) say that the old weights are random."""
-        for key, random in (
-            ("from_scratch", bool(values.get("from_scratch"))),
-            ("model", values.get("model", "") is None),
-        ):
-            if random:
-                raise ValueError(
-                    f"distillation: LwF would keep what random weights say ({key}: {values[key]}); carry a model over "
-                    "(from_scratch: False, model: a trained one), or take NoDistillation"
-                )
-
-    def require(self, symbols):
-        """Raise ValueError where the carried-over model has none of the units: nothing would be compared."""
-        if not symbols:
-            raise ValueError(
-                "distillation: LwF has nothing to compare, the model that is carried over has no head; expected one "
-                "with a CTC head: pre-train it on the old language first (hparams/dutch_pretrain.yaml), or take "
-                "another method (--preset l2sp, replay)"
-            )
-
-    def begin(self, model):
-        self.teacher = copy.deepcopy(model).eval().requires_grad_(False)
-
-    def terms(self, inputs, logits, frames, symbols, ids):
-        """{"kd": `divergence` of the old model's posteriors}; arguments as NoDistillation's."""
-        with torch.no_grad():
-            old, _ = self.teacher(*inputs)  # (B, T, V)
-        return {"kd": divergence(old[..., symbols], logits[..., symbols], frames, self.temperature)}
 
 
 class SoftTargets:
@@ -149,7 +85,7 @@ class SoftTargets:
     """
 
     def __init__(self, teacher: torch.nn.Module, temperature: float = 2.0, keep: bool = True):
-        self.temperature, self.keep = _checked(temperature), keep
+        self.temperature, self.keep = checked_temperature(temperature), keep
         self.teacher = teacher.eval()
         self._kept: dict[str, torch.Tensor] = {}  # (T, V) on the CPU
 
@@ -157,9 +93,6 @@ class SoftTargets:
     def memory(self) -> int:
         """Bytes that the kept log-probabilities take."""
         return sum(log_probs.nbytes for log_probs in self._kept.values())
-
-    def require(self, symbols):
-        """All units are compared, whatever the student was before."""
 
     def begin(self, model):
         parameters = list(model.parameters())
@@ -171,7 +104,7 @@ class SoftTargets:
             )
         self.teacher.requires_grad_(False).to(parameters[0].device)
 
-    def terms(self, inputs, logits, frames, symbols, ids):
+    def terms(self, inputs, logits, frames, ids):
         """{"kd": `divergence` of the teacher's posteriors, over all units}; arguments as NoDistillation's."""
         if self.keep and ids is not None:
             every = zip(ids, *inputs, inputs[1].tolist(), strict=True)
@@ -207,7 +140,7 @@ class SoftTargets:
         return [one[:n] for one, n in zip(log_probs, frames.tolist(), strict=True)]
 
 
-def _checked(temperature: float) -> float:
+def checked_temperature(temperature: float) -> float:
     if not 0 < temperature < math.inf:
         raise ValueError(f"temperature: {temperature}; give a number above 0, e.g. 1 or 2")
     return float(temperature)

@@ -13,7 +13,6 @@ import time
 from pathlib import Path
 
 import torch
-from hyperpyyaml import resolve_references
 
 from carryover.config import settings
 from carryover.data import manifest
@@ -51,7 +50,7 @@ def create(folder: str | Path, path: str, overrides: dict[str, str], brain: type
     folder.mkdir(parents=True, exist_ok=True)
     (folder / AS_WRITTEN).write_text(text, encoding="utf-8")
     (folder / OVERRIDES).write_text(asked, encoding="utf-8")
-    (folder / RESOLVED).write_text(resolve_references(settings.override(text, overrides)).getvalue(), encoding="utf-8")
+    (folder / RESOLVED).write_text(settings.resolved_text(text, overrides), encoding="utf-8")
     shutil.copy(inspect.getsourcefile(brain), folder)
     info = {
         "command": clean(shlex.join(["python", *argv])),

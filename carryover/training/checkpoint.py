@@ -66,6 +66,26 @@ class Checkpointer(sb_checkpoints.Checkpointer):
         """The checkpoint with the most updates; None where there is none."""
         return self.find_checkpoint(importance_key=lambda c: (c.meta["update"], c.meta["unixtime"]))
 
+    def save_best_and_last(self, meta: dict, end_of_epoch: bool, limit: int | None) -> None:
+        """Save a checkpoint; of those there are the best by `meta["WER"]` and the newest are kept.
+
+        Parameters
+        ----------
+        limit : int or None
+            How many are kept, 2 at least: the best may be older than the last, which a resume needs. None: all.
+        """
+        best = None
+
+        def importance(ckpt):  # the best one first, then the newest
+            nonlocal best
+            best = best or self.best("WER")
+            return (best is not None and ckpt.path == best.path, ckpt.meta["update"])
+
+        self.save_and_keep_only(
+            meta=meta, end_of_epoch=end_of_epoch, num_to_keep=max(2, limit or 10**9), keep_recent=False,
+            importance_keys=[importance], verbosity=10,
+        )  # fmt: skip
+
     @staticmethod
     def _construct_checkpoint_objects(checkpoint_dirs):
         found = sb_checkpoints.Checkpointer._construct_checkpoint_objects(checkpoint_dirs)

@@ -1,27 +1,46 @@
-"""What the CTC recipes share of their Brain: targets, decoding, likelihood, blanks in the log; the model is theirs."""
+"""What the CTC recipes share of their Brain: loss, targets, decoding, likelihood, blanks in the log."""
 
 from carryover.data.batching import with_lengths
 from carryover.decoding import Greedy
 from carryover.losses import ctc
 from carryover.training.brain import RecipeBrain, Stage
+from carryover.training.output import Output
 
 # Shapes: B batch, T output frames, L symbols of a target, V symbols in all
 
 
 class CTCRecipeBrain(RecipeBrain):
-    """A recipe whose loss is a mean over utterances of -log p, and whose `compute_forward` keeps `self.frames` (B,).
+    """A recipe whose loss is a mean over utterances of -log p, by a model (inputs, lengths) -> logits, frames.
 
-    Read from `hparams` besides RecipeBrain's: tokenizer, target_text, decoder.
+    A recipe gives `features` (batch, stage -> inputs, lengths, augmented) and `model`, one of its modules. Read from
+    `hparams` besides RecipeBrain's: tokenizer, target_text, decoder.
     """
 
-    def old_log_probs(self, batch):
-        """-> log-probabilities (B, T, V) without augmentation; `self.frames` (B,) of them are heard or signed."""
+    @property
+    def model(self):
+        """What makes logits (B, T, V) and their numbers (B,) of inputs and their lengths."""
         raise NotImplementedError
 
-    def transcribe(self, batch, stage, predictions):
+    def forward(self, inputs):
+        logits, frames = self.model(*inputs)
+        return Output(logits.float().log_softmax(dim=-1), frames, inputs)
+
+    def compute_forward(self, batch, stage):
+        """-> Output with log-probabilities (B, T, V)."""
+        *inputs, augmented = self.features(batch, stage)
+        output = self.forward(tuple(inputs))
+        output.augmented = augmented
+        return output
+
+    def compute_objectives(self, output, batch, stage):
+        """-> {"ctc": mean over utterances of -log p(y|x)}."""
+        log_p = ctc.log_likelihood(output.log_probs, output.lengths, *self.targets(batch), self.hparams.tokenizer.blank)
+        return {"ctc": -log_p.mean()}
+
+    def transcribe(self, output, batch, stage):
         """-> list of B strings: greedy in validation, the YAML's decoder in test."""
         decoder = self.hparams.decoder if stage == Stage.TEST else Greedy(self.hparams.tokenizer)
-        return decoder(predictions, self.frames)
+        return decoder(output.log_probs, output.lengths)
 
     def target(self):
         return ctc.targets(self.hparams.tokenizer, self.hparams.target_text)
@@ -33,13 +52,22 @@ class CTCRecipeBrain(RecipeBrain):
     def units(self, batch):
         return len(batch.id)
 
-    def log_likelihood(self, batch, labels, generator):
-        log_probs, blank = self.old_log_probs(batch), self.hparams.tokenizer.blank
-        return ctc.label_likelihood(log_probs, self.frames, *self.targets(batch), blank, labels, generator)
+    def old_output(self, batch):
+        """-> Output of what the old model can write, without augmentation."""
+        return self.compute_forward(batch, Stage.TEST)
 
-    def batch_statistics(self, batch):
-        blanks, frames = batch.blanks
-        return super().batch_statistics(batch) | {"blanks": blanks, "output_frames": frames}
+    def log_likelihood(self, batch, labels, generator):
+        output, blank = self.old_output(batch), self.hparams.tokenizer.blank
+        targets = self.targets(batch)
+        return ctc.label_likelihood(output.log_probs, output.lengths, *targets, blank, labels, generator)
+
+    def batch_statistics(self, output, batch):
+        blanks, frames = ctc.blank_ratio(output.log_probs.detach(), output.lengths, self.hparams.tokenizer.blank)
+        return super().batch_statistics(output, batch) | {"blanks": blanks, "output_frames": frames}
 
     def summary(self, window):
         return super().summary(window) | {"blank_ratio": window["blanks"] / window["output_frames"]}
+
+    def describe(self):
+        return {"loss": ["The loss is connectionist temporal classification @[graves2006connectionist], a mean over "
+                         "utterances."]}  # fmt: skip

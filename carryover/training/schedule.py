@@ -101,8 +101,9 @@ class Schedule:
         return self._noam(self._dummy)[1]
 
     def apply(self, optimizer: torch.optim.Optimizer, n: int) -> float:
-        """Set the rate of update n in all parameter groups, before that update; returns it."""
+        """Set the rate of update n before that update, in each parameter group at its own `peak`; returns `lr`'s."""
         rate = self.rate(n)
         for group in optimizer.param_groups:
-            group["lr"] = rate
+            peak = group.get("peak", self.lr)
+            group["lr"] = rate if peak == self.lr else peak * rate / self.lr
         return rate

@@ -23,6 +23,7 @@ def make_brain(overrides, yaml: str = "whisper_ft", saves: bool = False, splits=
     os.chdir(ROOT)
     text = (ROOT / "hparams" / f"{yaml}.yaml").read_text(encoding="utf-8")
     hparams = settings.load(text, overrides)
+    hparams["forgetting"] = hparams["forgetting"] or []
     folder = Path(hparams["output_folder"])
     manifests = folder / "manifests" / hparams["language"]
     hparams["prepare"](hparams["data_folder"], manifests, hparams["language"], splits, hparams["check"])
@@ -43,7 +44,7 @@ def small(yaml: str, folder: Path) -> dict[str, str]:
     overrides = {}
     if "\nteacher: " in text:
         overrides |= {"teacher": random_teacher(folder / "teacher")}
-    elif "\nneeds: " in text:
+    elif "\nrun_first: " in text:
         kind = "encoder" if "\nencoder: " in text else "model"
         overrides |= {kind: "assets/ctc_small", "from_scratch" if kind == "model" else "encoder_from_scratch": "True"}
     if "\nold_data_folder: data" in text:
@@ -57,12 +58,12 @@ def first_ten_losses(yaml: str, folder: Path) -> list[float]:
     brain, hparams, manifests = make_brain(overrides, yaml=yaml, splits=("train",))
     kwargs = {"batch_size": hparams["batch_size"], "shuffle": True}
     old = None
-    if "train" in hparams["old_splits"]:
+    if "train" in hparams["old_splits"] or any(method.reads for method in hparams["forgetting"]):
         old = manifests.parent / hparams["old_language"]
         hparams["prepare"](hparams["old_data_folder"], old, old.name, ("train",), hparams["check"])
         old = brain.read(old / "train.csv")
     brain.fit(range(1, 2), brain.read(manifests / "train.csv"), None, train_loader_kwargs=kwargs, old_set=old)
-    return [e["loss"] for e in brain.metrics.events() if e["event"] == "train"]
+    return [e["loss"] for e in brain.run_log.metrics.events() if e["event"] == "train"]
 
 
 def random_teacher(folder: Path) -> str:

@@ -1,0 +1,269 @@
+"""One experiment, from a command line to its table: parsed once, checked, prepared, trained, tested."""
+
+import csv
+import subprocess
+import sys
+import time
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from carryover import forgetting
+from carryover.config import overfit, presets, profiles, run_first, settings
+from carryover.data import manifest
+from carryover.runs import run_folder
+from carryover.runs.flags import overlap
+from carryover.stats import error_rates
+from carryover.training.brain import Stage
+from carryover.training.checkpoint import Checkpointer
+from carryover.training.run_log import peak_memory_bytes
+
+FLAGS = ("deterministic", "run_first_only")
+CORPUS = ("data_folder", "language", "glosses", "layout", "fps", "differences")  # keys that say what is learned from
+NEW_SPLITS = ("train", "valid", "test")
+
+
+class Experiment:
+    """A YAML, what was asked of it, and its values.
+
+    Parameters
+    ----------
+    path : str
+        The YAML.
+    text : str
+        Its text.
+    overrides : dict
+        YAML text by key: of presets, profile, gate and command line together.
+    asked : dict
+        Those of the command line alone.
+    run_options : dict
+        SpeechBrain's (device, noprogressbar, ...).
+
+    Attributes
+    ----------
+    values : dict
+        Plain values, references resolved.
+    methods : list of carryover.forgetting.Method
+    hparams : dict
+        All values and objects; made when it is first asked for.
+    """
+
+    def __init__(self, path: str, text: str, overrides: dict[str, str], asked: dict[str, str], run_options: dict):
+        self.path, self.text, self.overrides, self.asked, self.run_options = path, text, overrides, asked, run_options
+        settings.require_present_keys(text)
+        self.values = settings.resolved(text, overrides)
+        self.methods = settings.make("forgetting", text, overrides) or []
+
+    @classmethod
+    def parse(cls, argv: list[str]) -> tuple["Experiment", set[str]]:
+        """-> the experiment of train.py's arguments, and those of `FLAGS` that are given.
+
+        A machine's profile wins over a preset's batch, an explicit --key over both; the gate (`--overfit N`) switches
+        off what a preset switched on.
+
+        Raises
+        ------
+        carryover.config.settings.SettingsError
+            For what cannot be understood, naming the nearest key.
+        """
+        names, rest = presets.take(argv)
+        profile, rest = profiles.take(rest)
+        path, asked, run_options, flags = settings.parse(rest, FLAGS)
+        text = Path(path).read_text(encoding="utf-8")
+        written = presets.scalars(text)
+        overrides = presets.apply(names, written) | profiles.overrides(profile) | asked
+        gate = overfit.overrides(asked.get("overfit"), written, settings.resolved(text, overrides))
+        return cls(path, text, overrides | gate | asked, asked, run_options), flags
+
+    @cached_property
+    def hparams(self) -> dict:
+        return settings.load(self.text, self.overrides, {"forgetting": self.methods})
+
+    # ---- before anything costs time ----
+
+    def check(self) -> None:
+        """Raise ValueError for settings that contradict each other."""
+        used = ", ".join(type(method).__name__ for method in self.methods) or "none"
+        for key, given in (
+            ("lambda", "lambda" in self.overrides and self.values["lambda"]),
+            ("fisher_samples", "fisher_samples" in self.overrides),
+        ):
+            if given and not settings.is_read(key, self.text, self.overrides):
+                raise ValueError(
+                    f"{key}: {self.values[key]}, but nothing reads it (forgetting: {used}); take a method that does "
+                    "(--preset ewc, mas or l2sp), or leave it out"
+                )
+        forgetting.check(self.methods, self.values)
+        if self.values.get("old_language") == self.values["language"]:
+            raise ValueError(
+                f"old_language: '{self.values['language']}' is the new language, too; give another, or null"
+            )
+
+    def run_first(self) -> None:
+        """Make the run whose result this one starts from (the YAML's `run_first`), where it is not there.
+
+        It gets this run's seed for it (`pretrain_seed`) and output root, and what the command line says of
+        max_updates, of SpeechBrain's options, and of the corpus: the old language's, or its own without an old one.
+        """
+        values, model = self.values, run_first.missing(self.values)
+        if model is None:
+            return
+        print(f"{model} is not there; running {values['run_first']} first, which makes it", flush=True)
+        argv = [values["run_first"], "--seed", values["pretrain_seed"], "--output_root", values["output_root"]]
+        corpus = (
+            {"old_data_folder": "data_folder"} if values["old_language"] else dict(zip(CORPUS, CORPUS, strict=True))
+        )
+        for mine, its in ({"max_updates": "max_updates", "prepare": "prepare"} | corpus).items():
+            argv += [f"--{its}", self.asked[mine]] if mine in self.asked else []
+        for key, value in self.run_options.items():
+            argv += [f"--{key}", value]
+        subprocess.run([sys.executable, "train.py", *map(str, argv)], check=True)
+        if not Path(model).exists():
+            raise FileNotFoundError(f"run_first: {values['run_first']} has been run and made no {model}")
+
+    # ---- the run ----
+
+    def run(self, command: list[str]) -> int:
+        """Prepare, train and test; prints the table and returns the exit status."""
+        hparams = self.hparams
+        folder = run_folder.create(hparams["output_folder"], self.path, self.overrides, hparams["brain"], command)
+        new, old = self.prepare(folder / "manifests")
+        about = {"data": run_folder.data_digests(folder / "manifests"), "normaliser": hparams["normaliser"].name}
+        run_folder.write_info(folder, about)
+        brain = hparams["brain"](
+            modules=hparams["modules"],
+            opt_class=hparams["optimizer"],
+            hparams=hparams,
+            run_opts=self.run_options,
+            checkpointer=Checkpointer(folder / "save"),
+        )
+        trainable, parameters = brain.parameter_counts()
+        about = {"parameters": parameters, "trainable": trainable, "device": str(brain.device)}
+        run_folder.write_info(folder, about | {"methods": self.describe(brain)})
+        results = self.train_and_test(brain, folder, new, old)
+        table = error_rates.before_after(results)
+        (folder / "results.md").write_text(table + "\n", encoding="utf-8")
+        seconds = time.strftime("%H:%M:%S", time.gmtime(brain.progress.now()["time"]))
+        memory = peak_memory_bytes(brain.device_type) / 2**30
+        print(f"\n{table}\n\nRun folder: {folder}; total time {seconds}; peak memory {memory:.2f} GiB")
+        return self.gate(brain, results) if hparams["overfit"] else 0
+
+    def prepare(self, manifests: Path) -> tuple[dict[str, Path], dict[str, Path]]:
+        """Make the manifests of the new language (all splits) and of the old one; {split: path} of each.
+
+        Of the old language those splits are made that `old_splits` names and that the methods against forgetting read.
+        """
+        hparams = self.hparams
+
+        def make(data_folder, language: str, splits: tuple[str, ...]) -> dict[str, Path]:
+            hparams["prepare"](data_folder, manifests / language, language, splits, hparams["check"])
+            return {split: manifests / language / f"{split}.csv" for split in splits}
+
+        new = make(hparams["data_folder"], hparams["language"], NEW_SPLITS)
+        if hparams["overfit"]:
+            new = overfit.subset(new["train"], hparams["overfit"])
+        if not hparams["old_language"]:
+            return new, {}
+        read = {*hparams["old_splits"], *(split for method in self.methods for split in method.reads)}
+        old = make(hparams["old_data_folder"], hparams["old_language"], tuple(s for s in NEW_SPLITS if s in read))
+        return new | {"train": self.mixed(new["train"], old.get("train"))}, old
+
+    def mixed(self, new: Path, old: Path | None) -> Path:
+        """The training manifest after the methods' `mix`: itself, or train_mixed.csv beside it."""
+        if old is None:
+            return new
+        columns, rows = _read(new)
+        _, old_rows = _read(old)
+        mixed = rows
+        for method in self.methods:
+            mixed = method.mix(mixed, old_rows)
+        if mixed is rows:
+            return new
+        path = new.with_name("train_mixed.csv")
+        with open(path, "w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, columns)
+            writer.writeheader()
+            writer.writerows(mixed)
+        return path
+
+    def train_and_test(self, brain, folder: Path, new: dict[str, Path], old: dict[str, Path]) -> list[dict]:
+        """Train from where the run stands; -> what was found in each test, before and after."""
+        hparams, log = self.hparams, brain.run_log
+        loader = {"num_workers": hparams["num_workers"], "batch_size": hparams["eval_batch_size"]}
+        language, old_language = hparams["language"], hparams["old_language"]
+        tests, valid = (
+            {language: brain.read(new[split])} | ({old_language: brain.read(old[split])} if split in old else {})
+            for split in ("test", "valid")
+        )
+        results = []
+
+        def test(weights: str) -> None:
+            for language, dataset in tests.items():
+                name = f"{'overfit' if hparams['overfit'] else 'test'}_{language}"
+                found, _ = brain.evaluate(dataset, test_loader_kwargs=loader, name=name, weights=weights)
+                log.scores("test", found, set=name, language=language, weights=weights)
+                results.append(found | {"language": language, "weights": weights})
+
+        fresh = brain.checkpointer.last() is None
+        if fresh:
+            log.metrics.truncate(0)  # a run that ended before its first checkpoint begins anew
+            if not hparams["overfit"]:  # which tests what it has learned, and is meant to
+                train_rows, test_rows = (manifest.load(new[split]).values() for split in ("train", "test"))
+                log.flag(overlap(train_rows, test_rows, f"test_{language}"))
+        if hparams["test_before"] and fresh:
+            test("before")
+        elif hparams["test_before"]:
+            results += [e for e in log.metrics.events() if e["event"] == "test" and e["weights"] == "before"]
+        brain.fit(
+            range(1, hparams["epochs"] + 1),
+            brain.read(new["train"]),
+            valid[language],
+            train_loader_kwargs=loader | {"batch_size": hparams["batch_size"], "shuffle": True},
+            valid_loader_kwargs=loader,
+            old_set=brain.read(old["train"]) if "train" in old else None,
+            old_valid_sets={name: dataset for name, dataset in valid.items() if name != language},
+        )
+        test("best")
+        brain.export(folder / "model")
+        for weights in brain.evaluation.variants(self.methods):
+            for name, dataset in valid.items():
+                data = brain.make_dataloader(dataset, Stage.VALID, ckpt_prefix=None, **loader)
+                brain.evaluation.validate(data, name, weights=weights)
+            test(weights)
+        return results
+
+    def gate(self, brain, results: list[dict]) -> int:
+        """Say whether the overfit gate was passed; -> the exit status."""
+        language = self.hparams["language"]
+        by_heart = next(r for r in results if r["weights"] == "best" and r["language"] == language)
+        said = overfit.verdict(by_heart, brain.run_log.metrics.events())
+        brain.run_log.text.log_stats(brain.progress.now() | {"overfit": said})
+        print(said)
+        return int(by_heart["WER"] > 0)
+
+    def describe(self, brain) -> dict[str, list[str]]:
+        """Sentences of a methods paragraph by section, citations as @[key]: what each object says of itself."""
+        found = {"model": [], "loss": [], "optimisation": []} | brain.describe()
+        found["forgetting"] = [method.describe() for method in self.methods]
+        return found
+
+
+def train(argv: list[str]) -> int:
+    """What `python train.py ...` does; returns the exit status."""
+    experiment, flags = Experiment.parse(argv)
+    if "deterministic" in flags:
+        torch.use_deterministic_algorithms(True)
+    experiment.check()
+    experiment.run_first()
+    if "run_first_only" in flags:  # a sweep makes what its runs share before it starts them
+        return 0
+    return experiment.run(["train.py", *argv])
+
+
+def _read(path: Path) -> tuple[list[str], list[dict]]:
+    """Columns and rows of a manifest, as they stand."""
+    with open(path, newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        rows = list(reader)
+        return reader.fieldnames, rows

@@ -1,0 +1,62 @@
+"""How far a run is: the counters that a checkpoint keeps and a resume puts back."""
+
+import dataclasses
+import time
+from dataclasses import dataclass, field
+
+
+def new_window() -> dict:
+    """Sums since the last train event; part of a checkpoint, so JSON-serialisable."""
+    return {"units": 0, "updates": 0, "terms": {}, "grad_norm": 0.0, "data_wait_seconds": 0.0}
+
+
+@dataclass
+class Progress:
+    """Counters of a run.
+
+    Attributes
+    ----------
+    update, epoch, groups_done : int
+        Optimizer updates; the epoch (from 1); groups of micro-batches done in it.
+    skipped, nonfinite_count : int
+        Updates that were skipped; those of them for a loss or gradient that was not finite.
+    halvings : int
+        How often micro-batches are cut in two, because memory ran out.
+    best_WER : float or None
+        Lowest validation WER of the new language, in percent.
+    bad_validations : int
+        Validations since then.
+    stopped : str
+        Why training ended, "" while it goes on.
+    window : dict
+        `new_window`.
+    """
+
+    update: int = 0
+    epoch: int = 0
+    groups_done: int = 0
+    skipped: int = 0
+    nonfinite_count: int = 0
+    halvings: int = 0
+    best_WER: float | None = None
+    bad_validations: int = 0
+    stopped: str = ""
+    window: dict = field(default_factory=new_window)
+
+    def __post_init__(self):
+        self.started, self.seconds_before = time.time(), 0.0
+
+    def now(self) -> dict:
+        """The keys that every event has: update, epoch, time (seconds since the run began)."""
+        seconds = round(self.seconds_before + time.time() - self.started, 3)
+        return {"update": self.update, "epoch": self.epoch, "time": seconds}
+
+    def state_dict(self) -> dict:
+        """What a checkpoint keeps."""
+        return dataclasses.asdict(self) | {"time": self.now()["time"]}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Go on from `state_dict`."""
+        for known in dataclasses.fields(self):
+            setattr(self, known.name, state[known.name])
+        self.started, self.seconds_before = time.time(), state["time"]

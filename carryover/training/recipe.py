@@ -1,0 +1,193 @@
+"""What a recipe gives to the training loop, and the reading pipeline around it; the loop itself is brain.py."""
+
+from pathlib import Path
+
+import speechbrain as sb
+import torch
+from speechbrain.dataio.batch import PaddedBatch
+from speechbrain.dataio.dataset import DynamicItemDataset
+from speechbrain.utils.data_pipeline import DynamicItem
+
+from carryover.data import audio, manifest
+from carryover.data.batching import LengthGrouped
+from carryover.training.output import Output
+
+Stage = sb.Stage
+
+
+class Recipe:
+    """The hooks of a recipe; `RecipeBrain` adds the loop.
+
+    A recipe has to give `forward`, `compute_forward`, `compute_objectives`, `transcribe`, `units` and `target`, and
+    for the methods against forgetting `log_likelihood` and `outputs`.
+    """
+
+    endings = audio.ENDINGS  # of files that hold a recording
+
+    def forward(self, inputs) -> Output:
+        """The model's output for `inputs` (`Output.inputs`), whatever the weights are at this moment."""
+        raise NotImplementedError
+
+    def compute_forward(self, batch, stage) -> Output:
+        """`forward` of a batch's features, augmented in training."""
+        raise NotImplementedError
+
+    def compute_objectives(self, output: Output, batch, stage) -> dict[str, torch.Tensor]:
+        """-> {term: mean over the batch's units}."""
+        raise NotImplementedError
+
+    def transcribe(self, output: Output, batch, stage) -> list[str]:
+        """-> the B hypotheses of a batch."""
+        raise NotImplementedError
+
+    def hear(self, batch) -> list[str]:
+        """Hypotheses of a batch of recordings without targets."""
+        return self.transcribe(self.compute_forward(batch, Stage.TEST), batch, Stage.TEST)
+
+    def units(self, batch) -> int:
+        """Number of units (target tokens, utterances) over which `compute_objectives` takes its mean."""
+        raise NotImplementedError
+
+    def target(self) -> DynamicItem:
+        """Item of the reading pipeline that makes targets: "text" and what else it needs -> "target", "tokens", ..."""
+        raise NotImplementedError
+
+    def recording(self) -> DynamicItem:
+        """Item of the reading pipeline that opens a clip: "audio" (its path) -> "wav" (samples,) at 16 kHz."""
+        return DynamicItem(["audio"], audio.read, ["wav"])
+
+    def inspect(self, path: str) -> tuple[float, str, str]:
+        """Seconds, form and digest of a recording, or ValueError; see carryover.data.manifest.inspect."""
+        return manifest.inspect(path)
+
+    def rows(self, path) -> dict[str, dict]:
+        """Rows of a manifest (path of a CSV of carryover.data.manifest) that are used, by ID."""
+        return manifest.load(path)
+
+    def export(self, folder: Path) -> None:
+        """Write the loaded weights in transformers' format, where it knows the model."""
+        raise NotImplementedError
+
+    def made_for(self) -> dict:
+        """What its weights are worth nothing without and no checkpoint holds, e.g. hashes of frozen models.
+
+        It is written into each checkpoint, and compared before one is loaded.
+        """
+        return {}
+
+    def describe(self) -> dict[str, list[str]]:
+        """Sentences of a methods paragraph about the model and the loss: {"model": [...], "loss": [...]}."""
+        return {}
+
+    # ---- moments of a run ----
+
+    def begin(self) -> None:
+        """Called once the old weights are loaded, before the first update or the resume."""
+
+    def begin_set(self) -> None:
+        """Called before a set is scored."""
+
+    def of_set(self, rows: list[dict]) -> dict:
+        """What else a valid or test event says of a set's scored rows."""
+        return {}
+
+    # ---- what the methods against forgetting ask ----
+
+    def new_parameters(self) -> dict[str, torch.Tensor | None]:
+        """What the old model does not have: {parameter's name: its new rows, or None for all of it}."""
+        return {}
+
+    def old_units(self) -> list[int] | None:
+        """Output units that the old model has; None for all."""
+        return None
+
+    def known(self, old_set):
+        """Those utterances of the old language that the old model can write: of them it has something to lose."""
+        return old_set
+
+    def log_likelihood(self, batch, labels: str, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        """log p(y|x) with its graph and the tokens of y, each (B,); y is the transcript ("gold") or "sampled"."""
+        raise NotImplementedError
+
+    def outputs(self, batch) -> torch.Tensor:
+        """Outputs whose squared norm tells how sensitive the model is to a weight; with their graph, padding zero."""
+        raise NotImplementedError
+
+    @property
+    def target_text_name(self) -> str:
+        """Name of what makes targets of transcripts."""
+        return self.hparams.target_text.name
+
+    def module_of(self, name: str) -> set[str]:
+        """Words of `lr_of` for a parameter's name: its module of the Brain."""
+        return {name.split(".")[0]}
+
+    # ---- statistics ----
+
+    def batch_statistics(self, output: Output, batch) -> dict[str, float]:
+        """Sums over a batch that are logged: `audio_seconds`, `frames` and `padded_frames` (of any one unit), ...
+
+        Here for utterances that are padded to the longest of their batch, in seconds.
+        """
+        seconds = [row["duration"] for row in batch.row]
+        every = len(seconds) * max(seconds)
+        return {"audio_seconds": sum(seconds), "frames": every, "padded_frames": every - sum(seconds)}
+
+    def summary(self, window: dict) -> dict[str, float]:
+        """What a train event says of the sums of `batch_statistics` since the last one."""
+        frames = window.get("frames", 0)
+        return {
+            "audio_seconds": round(window.get("audio_seconds", 0.0), 3),
+            "padding": window.get("padded_frames", 0) / frames if frames else 0.0,
+        }
+
+    def parameter_counts(self) -> tuple[int, int]:
+        """Trainable and all parameters, tied weights counted once."""
+        parameters = list(self.modules.parameters())
+        return sum(p.numel() for p in parameters if p.requires_grad), sum(p.numel() for p in parameters)
+
+    def note(self, event: str, **values) -> None:
+        """Write an event into metrics.jsonl."""
+        self.run_log.note(event, **values)
+
+    def flag_settings(self) -> dict:
+        """What `carryover.runs.flags.told` takes."""
+        hparams, schedule = self.hparams, self.schedule
+        return {
+            "language": hparams.language, "lr_schedule": schedule.name, "warmup": schedule.warmup,
+            "max_updates": schedule.total_updates, "precision": self.precision, "overfit": hparams.overfit,
+        }  # fmt: skip
+
+    def train_mode(self) -> None:
+        """Training mode for what is trained; frozen parts stay in eval mode, or their dropout would go on."""
+        self.modules.train()
+        for module in self.modules.modules():
+            parameters = list(module.parameters())
+            if parameters and not any(p.requires_grad for p in parameters):
+                module.eval()
+
+    # ---- data ----
+
+    def read(self, path) -> DynamicItemDataset:
+        """Dataset of a manifest: recordings and targets."""
+        return self.dataset(self.rows(path), [self.recording(), self.target()])
+
+    def dataset(self, rows: dict[str, dict], items: list) -> DynamicItemDataset:
+        """Dataset of rows as carryover.data.manifest.load gives them, with what items of the pipeline provide."""
+        keys = ["id", "row", "language", *(key for item in items for key in item.provides)]
+        return DynamicItemDataset(rows, dynamic_items=items, output_keys=keys)
+
+    def batches(self, dataset, indices: list[int], batch_size: int = 1):
+        """Batches, on the device, of a dataset's utterances at `indices`."""
+        for start in range(0, len(indices), batch_size):
+            yield PaddedBatch([dataset[i] for i in indices[start : start + batch_size]]).to(self.device)
+
+    def train_loader(self, dataset, kwargs: dict):
+        """Loader of a training set: shuffled as `kwargs` say, or batches of similar length (`group_by_length`)."""
+        kwargs = {"collate_fn": self.hparams.collate} | kwargs  # training alone: clips may share a window there
+        if self.hparams.group_by_length:
+            lengths = [row["duration"] for row in dataset.data.values()]
+            sampler = LengthGrouped(lengths, kwargs.get("batch_size", 1), seed=self.hparams.seed)
+            kwargs = {key: value for key, value in kwargs.items() if key != "shuffle"} | {"sampler": sampler}
+            self.train_sampler = sampler
+        return self.make_dataloader(dataset, Stage.TRAIN, **kwargs)
