@@ -13,7 +13,7 @@ import torch
 import transformers
 
 from carryover.config import needs, overfit, presets, profiles, settings
-from carryover.data import manifest
+from carryover.data import manifest, preparation
 from carryover.forgetting import ewc, replay
 from carryover.losses import distillation
 from carryover.runs import run_folder
@@ -124,8 +124,11 @@ def main(argv: list[str]) -> int:
 def prepare(hparams: dict, manifests: Path) -> tuple[dict[str, Path], dict[str, Path]]:
     """Make the manifests of the new language (all splits) and of the old one (`old_splits`); {split: path} of each."""
 
+    settings = {key: hparams[key] for key in ("sample", "sample_seed", "workers", "metadata_limits")}
+
     def make(data_folder, language: str, splits: tuple[str, ...]) -> dict[str, Path]:
-        hparams["prepare"](data_folder, manifests / language, language, splits, hparams["check"])
+        folder = manifests / language
+        preparation.prepare(hparams["corpus"], data_folder, folder, language, splits, hparams["limits"], **settings)
         return {split: manifests / language / f"{split}.csv" for split in splits}
 
     new = make(hparams["data_folder"], hparams["language"], ("train", "valid", "test"))
@@ -148,7 +151,8 @@ def run_what_it_needs(values: dict, asked: dict[str, str], run_options: dict) ->
     print(f"{model} is not there; running {values['needs']} first, which makes it", flush=True)
     argv = [values["needs"], "--seed", values["pretrain_seed"], "--output_root", values["output_root"]]
     corpus = {"old_data_folder": "data_folder"} if values["old_language"] else dict(zip(CORPUS, CORPUS, strict=True))
-    for mine, its in ({"max_updates": "max_updates", "prepare": "prepare"} | corpus).items():
+    same = ("max_updates", "corpus", "sample", "sample_seed", "workers", "metadata_limits")
+    for mine, its in (dict(zip(same, same, strict=True)) | corpus).items():
         argv += [f"--{its}", asked[mine]] if mine in asked else []
     for key, value in run_options.items():
         argv += [f"--{key}", value]

@@ -19,7 +19,7 @@ from speechbrain.utils.data_pipeline import DynamicItem
 from speechbrain.utils.train_logger import FileTrainLogger
 from tqdm import tqdm
 
-from carryover.data import audio, manifest
+from carryover.data import audio, audio_check, manifest
 from carryover.data.batching import LengthGrouped
 from carryover.models.weights import differences, load_weights
 from carryover.runs import energy, flags
@@ -93,8 +93,8 @@ class RecipeBrain(sb.Brain):
         raise NotImplementedError
 
     def inspect(self, path: str) -> tuple[float, str, str]:
-        """Seconds, form and digest of a recording, or ValueError; see carryover.data.manifest.inspect."""
-        return manifest.inspect(path)
+        """Seconds, form and digest of a recording, or ValueError; see carryover.data.audio_check.inspect."""
+        return audio_check.inspect(path)
 
     def recording(self) -> DynamicItem:
         """Item of the reading pipeline that opens a clip: "audio" (its path) -> "wav" (samples,) at 16 kHz."""
