@@ -11,7 +11,7 @@ import torch
 
 from carryover import forgetting
 from carryover.config import overfit, presets, profiles, run_first, settings
-from carryover.data import manifest
+from carryover.data import manifest, preparation
 from carryover.runs import run_folder
 from carryover.runs.flags import overlap
 from carryover.stats import error_rates
@@ -21,6 +21,7 @@ from carryover.training.run_log import peak_memory_bytes
 
 FLAGS = ("deterministic", "run_first_only")
 CORPUS = ("data_folder", "language", "glosses", "layout", "fps", "differences")  # keys that say what is learned from
+SAME = ("max_updates", "corpus", "sample", "sample_seed", "workers", "metadata_limits")  # of the run that is needed
 NEW_SPLITS = ("train", "valid", "test")
 
 
@@ -114,7 +115,7 @@ class Experiment:
         corpus = (
             {"old_data_folder": "data_folder"} if values["old_language"] else dict(zip(CORPUS, CORPUS, strict=True))
         )
-        for mine, its in ({"max_updates": "max_updates", "prepare": "prepare"} | corpus).items():
+        for mine, its in (dict(zip(SAME, SAME, strict=True)) | corpus).items():
             argv += [f"--{its}", self.asked[mine]] if mine in self.asked else []
         for key, value in self.run_options.items():
             argv += [f"--{key}", value]
@@ -155,9 +156,11 @@ class Experiment:
         Of the old language those splits are made that `old_splits` names and that the methods against forgetting read.
         """
         hparams = self.hparams
+        sampling = {key: hparams[key] for key in ("sample", "sample_seed", "workers", "metadata_limits")}
 
         def make(data_folder, language: str, splits: tuple[str, ...]) -> dict[str, Path]:
-            hparams["prepare"](data_folder, manifests / language, language, splits, hparams["check"])
+            folder = manifests / language
+            preparation.prepare(hparams["corpus"], data_folder, folder, language, splits, hparams["limits"], **sampling)
             return {split: manifests / language / f"{split}.csv" for split in splits}
 
         new = make(hparams["data_folder"], hparams["language"], NEW_SPLITS)

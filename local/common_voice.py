@@ -1,33 +1,21 @@
-"""Mozilla Common Voice: the extracted tarball of one language -> validated manifests.
+"""Mozilla Common Voice: the extracted tarball of one language -> utterances.
 
 The tarball (https://commonvoice.mozilla.org/datasets) is extracted with `tar -xzf`. It holds `<release>/<language>/`
 with clips/*.mp3, train.tsv, dev.tsv and test.tsv.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from carryover.data import manifest
-from carryover.data.manifest import Utterance
+from carryover.data.table import found_at, read_table, votes
+from carryover.data.utterance import Utterance
 
 COLUMNS = ("client_id", "path", "sentence", "locale")  # of some dozen, those the manifests need; votes can be absent
 
 
-def prepare(
-    data_folder: str | Path,
-    folder: str | Path,
-    language: str,
-    splits: Sequence[str],
-    check: Callable[[Utterance], str | None],
-    seed: int = 1234,
-    workers: int = 2,
-    *,
-    sample: Mapping[str, int] | int | None = None,
-    sample_seed: int = 42,
-    metadata_check: Callable[[Utterance], str | None] | None = None,
-) -> dict[str, int]:
-    """Write the manifests of a Common Voice language.
+def utterances(data_folder: str | Path, language: str, splits: Sequence[str]) -> Iterator[Utterance]:
+    """The clips of a Common Voice language.
 
     The official splits are kept: their speakers do not overlap. Speaker is `client_id`, ID the clip's name without
     .mp3. Clips are mp3 at 32 or 48 kHz and stay as they are; they are resampled when read.
@@ -36,27 +24,10 @@ def prepare(
     ----------
     data_folder : path
         `.../cv-corpus-21.0-2025-03-14/de`, or the folder above it.
-    folder : path
-        Gets the manifests; see `carryover.data.manifest.build`.
     language : str
         Common Voice's own code, as in the column `locale`: "de", "nl", "sv-SE".
     splits : sequence of str
         "train", "valid" (dev.tsv) and "test"; any other name is read from `<name>.tsv`, e.g. "other".
-    check : callable
-        Returns the reason to refuse an Utterance, or None.
-    seed : int
-        Not used, for `sample_seed` decides a sample. train.py calls every `prepare` alike.
-    workers : int
-        Threads that decode audio.
-    sample, sample_seed, metadata_check
-        Utterances to draw of what passes the metadata, before audio is opened: a number for train, or a dict by split;
-        see `carryover.data.manifest.build`. In a YAML:
-        `prepare: !name:local.common_voice.prepare {sample: 150000, sample_seed: 42}`.
-
-    Returns
-    -------
-    counts : dict
-        {"train": kept, ..., "rejected": refused}, with a sample also "not_sampled".
 
     Raises
     ------
@@ -64,10 +35,8 @@ def prepare(
         Where the folder is not an extracted Common Voice language, or not that of `language`.
     """
     root = _language_folder(Path(data_folder).expanduser(), language, splits)
-    settings = {"corpus": "common_voice", "data_folder": root, "language": language, "splits": list(splits)}
-    utterances = [u for split in splits for u in _read(root, split, language)]
-    drawn = {"sample": sample, "sample_seed": sample_seed, "metadata_check": metadata_check}
-    return manifest.build(utterances, folder, check, settings, workers, **drawn)
+    for split in splits:
+        yield from _read(root, split, language)
 
 
 def _tsv(split: str) -> str:
@@ -81,7 +50,7 @@ def _language_folder(data_folder: Path, language: str, splits: Sequence[str]) ->
     lacking = [name for name in (*map(_tsv, splits), "clips") if not (root / name).exists()]
     if not lacking:
         return root
-    holds = manifest.found_at(root)
+    holds = found_at(root)
     if root.name.endswith((".tar.gz", ".tar")) or ".tar.gz" in holds:
         advice = (
             f"the archive is still packed; extract it first (tar -xzf) and set data_folder to the folder '{language}'"
@@ -100,12 +69,12 @@ def _language_folder(data_folder: Path, language: str, splits: Sequence[str]) ->
 
 def _read(root: Path, split: str, language: str) -> Iterator[Utterance]:
     path, locales = root / _tsv(split), Counter()
-    for _, row in manifest.read_table(path):
+    for _, row in read_table(path):
         lacking = [column for column in COLUMNS if column not in row]
         if lacking:
             raise ValueError(
                 f"data_folder: {path} has no column {', '.join(map(repr, lacking))}; found {', '.join(row)}; expected "
-                f"Common Voice's {', '.join(COLUMNS)}; a table of your own is read by local.manifest.prepare"
+                f"Common Voice's {', '.join(COLUMNS)}; a table of your own is read by local.table.utterances"
             )
         locales[row["locale"]] += 1
         yield Utterance(
@@ -115,7 +84,7 @@ def _read(root: Path, split: str, language: str) -> Iterator[Utterance]:
             speaker=row["client_id"],
             text=row["sentence"].strip(),
             split=split,
-            votes=manifest.votes(row),
+            votes=votes(row),
         )
     if not locales:
         raise ValueError(f"data_folder: {path} lists no clip; take '{split}' out of splits, or a larger release")

@@ -12,7 +12,7 @@ import hashlib
 import random
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,9 +20,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from carryover.data import landmarks, manifest
+from carryover.data import landmarks
 from carryover.data.landmarks import Layout
-from local.landmarks import make_once, vocabulary
+from carryover.data.table import found_at, read_table
+from carryover.data.utterance import Utterance
+from local.landmarks import vocabulary
+from local.made_once import make_once
 
 VERSION = 1  # of the joining: raise it when the same plan would be joined differently
 FPS = 25.0
@@ -59,23 +62,20 @@ class Spelling:
     sign_language: str
 
 
-def prepare(
+def utterances(
     data_folder: str | Path,
-    folder: str | Path,
     language: str,
     splits: Sequence[str],
-    check: Callable[[manifest.Utterance], str | None],
-    seed: int = 1234,
-    workers: int = 2,
     *,
+    seed: int = 1234,
     cache: str | Path = "data/fingerspelling",
     words: Sequence[str] = tuple(WORDS),
     train: int = 600,
     valid: int = 50,
     test: int = 100,
     fewest_languages: int = 12,
-) -> dict[str, int]:
-    """Join what is missing of the words, then write their manifests.
+) -> Iterator[Utterance]:
+    """The joined words, of which what is missing is made first. `audio` is the landmark file, `speaker` the language.
 
     Sequences go to `cache/<split>/<ID>.npy` (float16, (F, 144), 25 frames a second; letters of other rates are
     interpolated). A folder gets its name and its `.done` only when complete, and is kept until an argument, a word or a
@@ -85,18 +85,12 @@ def prepare(
     ----------
     data_folder : path
         The lexicon: manifest.tsv and its files. Nothing is written there.
-    folder : path
-        Where the manifests go (see `carryover.data.manifest.build`). Column `speaker` holds the sign language.
     language : str
         What the manifests call it.
     splits : sequence of str
         Any of "train", "valid", "test".
-    check : callable
-        Takes an Utterance; returns the reason to refuse it, or None.
     seed : int
         Decides which languages and words are whose, and the ways between letters.
-    workers : int
-        Threads that read landmarks.
     cache : path
         Where joined sequences are kept, for all runs.
     words : sequence of str
@@ -106,11 +100,6 @@ def prepare(
     fewest_languages : int
         A letter is used when so many sign languages have it. A language is used when it has two thirds of these.
 
-    Returns
-    -------
-    counts : dict
-        Utterances by split, and "rejected".
-
     Raises
     ------
     ValueError
@@ -119,7 +108,6 @@ def prepare(
     sizes = {"train": train, "valid": valid, "test": test}
     letters = _letters(Path(data_folder).expanduser(), fewest_languages)
     plans = {split: plan(letters, split, sizes, words, seed) for split in splits}
-    home, made = Path(cache), {}
     for split, planned in plans.items():
         used = sorted({(s.sign_language, letter) for s in planned for letter in s.word})
         sha = hashlib.sha256(repr(planned).encode())
@@ -127,29 +115,11 @@ def prepare(
             sample = letters[sign_language][letter]
             sha.update(f"{sign_language} {letter} {sample.fps}".encode() + Path(sample.path).read_bytes())
         settings = {"version": VERSION, "seed": seed, "letters": sha.hexdigest()}
-        made[split] = make_once(home / split, settings, partial(_write, planned, letters, seed))
-    utterances = [
-        manifest.Utterance(
-            ID=s.ID,
-            audio=(home / split / f"{s.ID}.npy").as_posix(),
-            language=language,
-            speaker=s.sign_language,
-            text=" ".join(s.word),
-            split=split,
-        )
-        for split in splits
-        for s in plans[split]
-    ]
-    settings = {
-        "corpus": "fingerspelling",
-        "data_folder": str(data_folder),
-        "language": language,
-        "splits": list(splits),
-        "seed": seed,
-        "landmarks": made,
-    }
-    inspect = partial(landmarks.inspect, layout=LAYOUT, fps=FPS)
-    return manifest.build(utterances, folder, check, settings, workers, inspect=inspect)
+        home = Path(cache) / split
+        make_once(home, settings, partial(_write, planned, letters, seed))
+        for s in planned:
+            audio, text = (home / f"{s.ID}.npy").as_posix(), " ".join(s.word)
+            yield Utterance(s.ID, audio, language, s.sign_language, text, split, fps=FPS)
 
 
 def glosses(
@@ -159,7 +129,7 @@ def glosses(
     target_text: Callable[[str], str] = str,
     fewest_languages: int = 12,
 ) -> list[str]:
-    """The letters that enough sign languages have, sorted; arguments as `prepare`."""
+    """The letters that enough sign languages have, sorted; arguments as `utterances`."""
     letters = _letters(Path(data_folder).expanduser(), fewest_languages)
     return vocabulary(target_text(letter) for found in letters.values() for letter in found)
 
@@ -206,11 +176,11 @@ def _letters(data_folder: Path, fewest_languages: int) -> dict[str, dict[str, Le
     path = data_folder / "manifest.tsv"
     if not path.is_file():
         raise ValueError(
-            f"data_folder: '{data_folder}' {manifest.found_at(data_folder)}; expected the finger-spelling lexicon with "
+            f"data_folder: '{data_folder}' {found_at(data_folder)}; expected the finger-spelling lexicon with "
             f"manifest.tsv ({', '.join(COLUMNS)}, ...)"
         )
     found: dict[str, dict[str, Letter]] = defaultdict(dict)
-    for line, row in manifest.read_table(path):
+    for line, row in read_table(path):
         if lacking := [column for column in COLUMNS if column not in row]:
             raise ValueError(f"{path}: no column {lacking[0]}; found {', '.join(row)}; expected {', '.join(COLUMNS)}")
         letter = unicodedata.normalize("NFC", row["gloss"])
@@ -247,7 +217,7 @@ def _write(planned: list[Spelling], letters: dict[str, dict[str, Letter]], seed:
 
 
 def _read(sample: Letter) -> torch.Tensor:
-    """One letter (F, 48, 3) at 25 frames a second, checked as `carryover.data.manifest.build` would check it."""
+    """One letter (F, 48, 3) at 25 frames a second, checked as preparation checks a file."""
     try:
         landmarks.inspect(sample.path, LAYOUT, sample.fps)
     except ValueError as error:

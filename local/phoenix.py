@@ -1,4 +1,4 @@
-"""RWTH-PHOENIX-Weather 2014: German Sign Language of televised weather forecasts -> validated manifests.
+"""RWTH-PHOENIX-Weather 2014: German Sign Language of televised weather forecasts -> utterances.
 
 The release (https://www-i6.informatik.rwth-aachen.de/~koller/RWTH-PHOENIX/) is read as it is extracted:
 
@@ -21,69 +21,41 @@ can be listed for local/landmarks.py.
 """
 
 import csv
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from carryover.data import landmarks as reading
-from carryover.data import manifest
-from carryover.data.landmarks import Layout
-from carryover.data.manifest import Utterance
-from local.landmarks import HOLISTIC, vocabulary
+from carryover.data.table import found_at
+from carryover.data.utterance import Utterance
+from local.landmarks import vocabulary
 
 COLUMNS = ("id", "folder", "signer", "annotation")
 NAMES = {"train": "train", "valid": "dev", "test": "test"}  # ours and theirs
 MULTISIGNER = Path("phoenix-2014-multisigner")
 
 
-def prepare(
+def utterances(
     data_folder: str | Path,
-    folder: str | Path,
     language: str,
     splits: Sequence[str],
-    check: Callable[[Utterance], str | None],
-    seed: int = 1234,
-    workers: int = 2,
     *,
     landmarks: str | Path = "landmarks",
-    layout: Layout = HOLISTIC,
     fps: float = 25.0,
-    sample: Mapping[str, int] | int | None = None,
-    sample_seed: int = 42,
-    metadata_check: Callable[[Utterance], str | None] | None = None,
-) -> dict[str, int]:
-    """Write the manifests of PHOENIX-2014; the official splits are kept.
+) -> Iterator[Utterance]:
+    """The sentences of PHOENIX-2014; the official splits are kept. `audio` is the landmark file's path.
 
     Parameters
     ----------
     data_folder : path
         `phoenix-2014-multisigner` or `phoenix-2014-signerindependent-SI5`; of the folders above, the multisigner set is
         taken.
-    folder : path
-        Gets the manifests; see `carryover.data.manifest.build`. Column `audio` holds the landmark file's path.
     language : str
         What the manifests call it, e.g. "gsg" (ISO 639-3 for German Sign Language).
     splits : sequence of str
         Of "train", "valid" (their dev) and "test".
-    check : callable
-        Returns the reason to refuse an Utterance, or None.
-    seed : int
-        Not used, for `sample_seed` decides a sample. train.py calls every `prepare` alike.
-    workers : int
-        Threads that read landmarks.
     landmarks : path
         Folder of the landmark files, absolute or relative to the corpus; holds train/, dev/ and test/.
-    layout : Layout
-        Points and coordinates of all files.
     fps : float
         Frames a second where the file does not tell; the corpus has 25.
-    sample, sample_seed, metadata_check
-        As in `local.manifest.prepare`.
-
-    Returns
-    -------
-    counts : dict
-        {"train": kept, ..., "rejected": refused}, with a sample also "not_sampled".
 
     Raises
     ------
@@ -94,33 +66,21 @@ def prepare(
     home = root / landmarks
     if lacking := [NAMES[split] for split in splits if not (home / NAMES[split]).is_dir()]:
         raise ValueError(
-            f"landmarks: '{home}' {manifest.found_at(home)}; expected folders {', '.join(lacking)} with a "
+            f"landmarks: '{home}' {found_at(home)}; expected folders {', '.join(lacking)} with a "
             "landmark file <id>.npz, .npy or .pose for each sentence; the release holds video frames alone: extract "
             "them first (local.landmarks.extract), or set landmarks to where they are"
         )
-    utterances = [
-        Utterance(
-            ID=row["id"],
-            audio=str(_file(home / NAMES[split], row["id"])),
-            language=language,
-            speaker=row["signer"],
-            text=row["annotation"].strip(),
-            split=split,
-        )
-        for split in splits
-        for row in _rows(root, split)
-    ]
-    settings = {
-        "corpus": "phoenix",
-        "data_folder": root,
-        "language": language,
-        "splits": list(splits),
-        "layout": repr(layout),
-        "fps": fps,
-    }
-    inspect = partial(reading.inspect, layout=layout, fps=fps)
-    drawn = {"sample": sample, "sample_seed": sample_seed, "metadata_check": metadata_check}
-    return manifest.build(utterances, folder, check, settings, workers, inspect=inspect, **drawn)
+    for split in splits:
+        for row in _rows(root, split):
+            yield Utterance(
+                ID=row["id"],
+                audio=str(_file(home / NAMES[split], row["id"])),
+                language=language,
+                speaker=row["signer"],
+                text=row["annotation"].strip(),
+                split=split,
+                fps=fps,
+            )
 
 
 def glosses(data_folder: str | Path, language: str, *, target_text: Callable[[str], str] = str) -> list[str]:
@@ -143,9 +103,9 @@ def _root(data_folder: Path, splits: Sequence[str]) -> Path:
         if all(_list(root, split).exists() for split in splits):
             return root
     raise ValueError(
-        f"data_folder: '{data_folder}' {manifest.found_at(data_folder)}; expected PHOENIX-2014's folder "
+        f"data_folder: '{data_folder}' {found_at(data_folder)}; expected PHOENIX-2014's folder "
         f"{MULTISIGNER} with annotations/manual/{NAMES[splits[0]]}.corpus.csv; correct data_folder, or extract the "
-        "release (PHOENIX-2014-T is another corpus: list its rows for local.landmarks.prepare)"
+        "release (PHOENIX-2014-T is another corpus: list its rows for local.landmarks.utterances)"
     )
 
 

@@ -1,11 +1,9 @@
 """The embedded corpus: Dutch and German sentences of a closed domain, spoken by espeak-ng in many voices.
 
 It lets every recipe run offline from a fresh clone. Sentences come from local/synthetic_sentences.py; test and
-validation share neither sentences nor voices with training. espeak-ng is GPL-3; it comes as a wheel, is called through
-ctypes, and is used only to make audio: none of it is part of this project.
+validation share neither sentences nor voices with training. local/espeak.py makes the sound.
 """
 
-import ctypes
 import hashlib
 import importlib.metadata
 import json
@@ -16,22 +14,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
-import soundfile
 from tqdm import tqdm
 
-from carryover.data import manifest
+from carryover.data.utterance import SPLITS, Utterance
+from local.espeak import WHEEL, Clip
 from local.synthetic_sentences import GRAMMARS, normalise, sentences
 
 VERSION = 1  # of the sound: raise it when the same plan would be spoken differently
-WHEEL = "espeakng-loader==0.2.4"
-RATE = 16_000
-SPLITS = ("train", "valid", "test")
 UTTERANCES = {"valid": 100, "test": 430}
 SECONDS = {"nl": 2.3, "de": 2.34}  # mean length of a clip, measured; turns hours of training into sentences
 # A shard is one fresh process, because espeak-ng's samples depend on its earlier calls. The number is fixed: with
@@ -53,23 +47,6 @@ VOICES = {
     "valid": (["f1"], ["m2", "norbert"]),
     "test": (["f2", "belinda", "linda"], ["m3", "sandro", "travis"]),
 }
-
-
-@dataclass(frozen=True)
-class Clip:
-    """How one sentence is spoken: words a minute, espeak-ng's pitch and pitch range (0 to 99), level in dBFS."""
-
-    ID: str
-    text: str
-    voice: str
-    rate: int
-    pitch: int
-    range: int
-    level: float  # of the highest peak
-    noise: float  # dBFS, rms of white noise: silence of a real microphone is never digital zero
-    lead: float  # seconds of silence before the speech
-    trail: float
-    noise_seed: int
 
 
 def plan(language: str, split: str, seed: int = 1234, hours: float = 2.4) -> list[Clip]:
@@ -126,17 +103,16 @@ def plan(language: str, split: str, seed: int = 1234, hours: float = 2.4) -> lis
     return clips
 
 
-def prepare(
+def utterances(
     data_folder: str | Path,
-    folder: str | Path,
     language: str,
     splits: Sequence[str],
-    check: Callable[[manifest.Utterance], str | None],
+    *,
     seed: int = 1234,
     hours: float = 2.4,
     workers: int | None = None,
-) -> dict[str, int]:
-    """Synthesise what is missing of the corpus, then write its manifests.
+) -> Iterator[Utterance]:
+    """The clips of the corpus, of which what is missing is synthesised first.
 
     Audio goes to `data_folder/<language>/<split>/<ID>.wav` (16 kHz, mono, 16 bit) beside a listing `<split>.tsv`. A
     folder gets its name and its `.done` only when complete, and is kept until seed, hours or the generator change.
@@ -146,25 +122,16 @@ def prepare(
     ----------
     data_folder : path
         Where audio is kept, for all runs.
-    folder : path
-        Where the manifests go (see `carryover.data.manifest.build`).
     language : str
         "nl" or "de".
     splits : sequence of str
         Any of "train", "valid", "test"; only these are synthesised.
-    check : callable
-        Takes an Utterance; returns the reason to refuse it, or None.
     seed : int
         Decides sentences, voices and sound.
     hours : float
         Approximate hours of training audio.
     workers : int, optional
         Shards synthesised at a time; the number of CPUs, at most 4, if not given.
-
-    Returns
-    -------
-    counts : dict
-        Utterances by split, and "rejected".
 
     Raises
     ------
@@ -179,44 +146,31 @@ def prepare(
         raise ValueError(f"splits: found '{min(unknown)}'; local.synthetic has {', '.join(SPLITS)}")
     if hours <= 0:
         raise ValueError(f"hours: found {hours}; expected hours of training audio above 0, e.g. 2.4")
-    workers = workers or min(4, os.cpu_count() or 1)
-
-    home, plans, wanted, done = Path(data_folder) / language, {}, {}, {}
+    home, plans, wanted, stale = Path(data_folder) / language, {}, {}, []
     for split in splits:
         plans[split] = plan(language, split, seed, hours)
         wanted[split] = {"version": VERSION, "seed": seed, "plan": _digest(plans[split])}
         if split == "train":
             wanted[split]["hours"] = hours
-        done[split] = _read_done(home / split)
-    stale = [split for split in splits if not _up_to_date(done[split], wanted[split])]
-    for split in stale:
-        if done[split]:
+        done = _read_done(home / split)
+        if _up_to_date(done, wanted[split]):
+            continue
+        stale.append(split)
+        if done:
             print(f"{home / split} was made with other settings; making it again with seed {seed}, hours {hours}")
     if stale:
+        workers = workers or min(4, os.cpu_count() or 1)
         _make(home, {s: plans[s] for s in stale}, {s: wanted[s] for s in stale}, workers)
-
-    utterances = [
-        manifest.Utterance(
-            ID=clip.ID,
-            audio=Path(os.path.join(data_folder, language, split, clip.ID + ".wav")).as_posix(),
-            language=language,
-            speaker=clip.voice,
-            text=clip.text,
-            split=split,
-        )
-        for split in splits
-        for clip in plans[split]
-    ]
-    settings = {
-        "corpus": "synthetic",
-        "data_folder": str(data_folder),
-        "language": language,
-        "splits": list(splits),
-        "seed": seed,
-        "hours": hours,
-        "audio": {s: _read_done(home / s)["sha256"] for s in splits},
-    }
-    return manifest.build(utterances, folder, check, settings, workers=workers)
+    for split in splits:
+        for clip in plans[split]:
+            yield Utterance(
+                ID=clip.ID,
+                audio=Path(os.path.join(data_folder, language, split, clip.ID + ".wav")).as_posix(),
+                language=language,
+                speaker=clip.voice,
+                text=clip.text,
+                split=split,
+            )
 
 
 def _digest(clips: list[Clip]) -> str:
@@ -300,7 +254,7 @@ def _run_shard(folder: Path, number: int, clips: list[Clip], bar: tqdm) -> list[
     job.write_text(json.dumps({"folder": str(folder.resolve()), "clips": [asdict(c) for c in clips]}), encoding="utf-8")
     made = []
     with subprocess.Popen(
-        [sys.executable, "-m", "local.synthetic", str(job)],  # multiprocessing's children import the caller's torch
+        [sys.executable, "-m", "local.espeak", str(job)],  # multiprocessing's children import the caller's torch
         cwd=root,
         env=os.environ | {"PYTHONPATH": path},
         stdin=subprocess.DEVNULL,
@@ -314,83 +268,3 @@ def _run_shard(folder: Path, number: int, clips: list[Clip], bar: tqdm) -> list[
     if process.returncode:
         raise RuntimeError(f"espeak-ng failed with status {process.returncode} in {folder}; its message stands above")
     return made
-
-
-class Espeak:
-    """espeak-ng through ctypes; one process holds one engine."""
-
-    SYNCHRONOUS, UTF8 = 2, 1  # AUDIO_OUTPUT_SYNCHRONOUS, espeakCHARS_UTF8
-    PARAMETERS = {"rate": 1, "pitch": 3, "range": 4}
-
-    def __init__(self) -> None:
-        import espeakng_loader  # here, because a corpus that is already made needs no engine
-
-        self.lib = ctypes.CDLL(espeakng_loader.get_library_path())
-        self.lib.espeak_Synth.argtypes = [
-            ctypes.c_char_p,
-            ctypes.c_size_t,
-            ctypes.c_uint,
-            ctypes.c_int,
-            ctypes.c_uint,
-            ctypes.c_uint,
-            ctypes.c_void_p,
-            ctypes.c_void_p,
-        ]
-        data = espeakng_loader.get_data_path()
-        self.rate = self.lib.espeak_Initialize(self.SYNCHRONOUS, 0, os.fsencode(data), 0)
-        if self.rate <= 0:
-            raise RuntimeError(f"espeak-ng does not start with the voices in {data}: pip install {WHEEL}")
-        self.chunks: list[bytes] = []
-        # espeak_Initialize seeds its own generator with the clock; breathy voices (f2, f3, sandro) draw noise from it.
-        self.lib.espeak_ng_SetRandSeed(ctypes.c_long(1))
-        form = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)
-        self.callback = form(self._collect)  # kept, or the garbage collector frees it under espeak-ng
-        self.lib.espeak_SetSynthCallback(self.callback)
-
-    def _collect(self, samples: int | None, count: int, events: int | None) -> int:
-        if samples and count > 0:
-            self.chunks.append(ctypes.string_at(samples, 2 * count))
-        return 0
-
-    def speak(self, text: str, voice: str, **parameters: int) -> np.ndarray:
-        """Samples as float64 in [-1, 1) at `self.rate`; parameters are rate (words a minute), pitch and range."""
-        if self.lib.espeak_SetVoiceByName(voice.encode()):
-            raise RuntimeError(f"espeak-ng has no voice '{voice}': pip install {WHEEL}")
-        for name, value in parameters.items():
-            self.lib.espeak_SetParameter(self.PARAMETERS[name], value, 0)
-        self.chunks.clear()
-        data = text.encode()
-        if self.lib.espeak_Synth(data, len(data) + 1, 0, 1, 0, self.UTF8, None, None):
-            raise RuntimeError(f"espeak-ng cannot speak '{text}' as {voice}")
-        self.lib.espeak_Synchronize()
-        return np.frombuffer(b"".join(self.chunks), np.int16) / 32768
-
-
-def finish(speech: np.ndarray, clip: Clip) -> np.ndarray:
-    """Trim to the clip's silences, set its level, add its noise; 16 kHz, float64 to int16."""
-    loud = np.flatnonzero(np.abs(speech) > 0.01 * np.abs(speech).max())
-    speech = speech[loud[0] : loud[-1] + 1]
-    speech = speech * (10 ** (clip.level / 20) / np.abs(speech).max())
-    speech = np.pad(speech, (round(clip.lead * RATE), round(clip.trail * RATE)))
-    noise = np.random.default_rng(clip.noise_seed).standard_normal(len(speech), dtype=np.float32)
-    return np.round((speech + 10 ** (clip.noise / 20) * noise) * 32767).astype(np.int16)
-
-
-def _speak_shard(job: dict) -> None:
-    """Write a shard's wav files and report each on stdout: ID, seconds, SHA-256."""
-    from scipy.signal import firwin, resample_poly  # here, because its import costs the caller a second
-
-    espeak = Espeak()
-    common = np.gcd(RATE, espeak.rate)
-    up, down = int(RATE // common), int(espeak.rate // common)
-    taps = firwin(20 * max(up, down) + 1, 1 / max(up, down), window=("kaiser", 5.0))  # resample_poly's own, made once
-    for clip in (Clip(**c) for c in job["clips"]):
-        speech = espeak.speak(clip.text, clip.voice, rate=clip.rate, pitch=clip.pitch, range=clip.range)
-        samples = finish(resample_poly(speech, up, down, window=taps), clip)
-        path = Path(job["folder"], clip.ID + ".wav")
-        soundfile.write(path, samples, RATE, subtype="PCM_16")
-        print(clip.ID, len(samples) / RATE, hashlib.sha256(path.read_bytes()).hexdigest(), flush=True)
-
-
-if __name__ == "__main__":
-    _speak_shard(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))

@@ -1,18 +1,15 @@
 """CTC fine-tuning of wav2vec2-type models: pre-training on one language, adaptation to the next without forgetting."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from carryover.data import manifest
 from carryover.data.batching import with_lengths
-from carryover.losses import ctc
+from carryover.models.limits import UNKNOWN
 from carryover.training.brain import Stage
 from carryover.training.ctc_brain import CTCRecipeBrain
 from carryover.training.output import Output
-
-UNKNOWN = "symbols that are not in the alphabet"
 
 # Shapes: B batch, S samples, T output frames, L symbols of a target, V symbols in all
 
@@ -38,7 +35,7 @@ class CTCBrain(CTCRecipeBrain):
         if stage == Stage.TRAIN:
             augmented, heard = with_lengths(*self.hparams.augmentation(*batch.wav))
             # sped-up speech can become too short for its transcript, which would then be impossible
-            if bool((self.hparams.check.frames(heard) >= batch.frames_needed.to(heard.device)).all()):
+            if bool((self.hparams.limits.frames(heard) >= batch.frames_needed.to(heard.device)).all()):
                 wavs, lengths = augmented, heard
         inputs = [self.hparams.features(wav[:n]) for wav, n in zip(wavs, lengths.tolist(), strict=True)]
         padded = torch.nn.utils.rnn.pad_sequence(inputs, batch_first=True)
@@ -108,64 +105,3 @@ def require_few(strange: int, utterances: int, what: str) -> None:
             f"old_language: {strange} of {utterances} utterances hold {what}; the old model cannot have learned them: "
             "check old_language and old_data_folder, or pre-train with these symbols in the alphabet"
         )
-
-
-@dataclass
-class Limits:
-    """What this model can take: `limits(utterance)` is the reason to refuse a clip at preparation, or None.
-
-    Attributes
-    ----------
-    acoustic : carryover.models.wav2vec2.CTCModel
-    features : callable
-        Waveform -> inputs of the model.
-    tokenizer : carryover.text.characters.Characters or Pieces
-    target_text : callable
-        Targets as they are learned; a transcript that it empties is refused.
-    seconds : float
-        Longest clip: attention grows with the square of it.
-    """
-
-    acoustic: object
-    features: object
-    tokenizer: object
-    target_text: object
-    seconds: float = 20.0
-
-    def __repr__(self):  # part of a manifest's settings: another alphabet or model makes it anew
-        return (
-            f"Limits({self.target_text.name}, {len(self.tokenizer.symbols)} symbols, "
-            f"{int(self.frames(torch.tensor([160_000])))} frames in 10 s, {self.seconds} s)"
-        )
-
-    def frames(self, samples: torch.Tensor) -> torch.Tensor:
-        """Output frames (B,) of waveforms of `samples` (B,)."""
-        return self.acoustic.frames(self.features.lengths(samples))
-
-    def metadata(self, utterance: manifest.Utterance) -> str | None:
-        """What can be said before the audio is opened."""
-        text = self.target_text(utterance.text)
-        if not text:
-            return f"transcript is empty after normalisation: {utterance.text!r}"
-        unknown = self.tokenizer.unknown(text)
-        if unknown:
-            return f"{UNKNOWN}: {' '.join(sorted(unknown))} in {text!r}"
-        return None
-
-    def recording(self, utterance: manifest.Utterance) -> str | None:
-        """What can be said of a clip without its transcript."""
-        samples = round(utterance.duration * 16_000)
-        if samples < self.features.shortest:
-            return f"audio is shorter than {self.features.shortest} samples, which make one frame: {samples}"
-        if utterance.duration > self.seconds:
-            return f"audio is longer than max_seconds {self.seconds:g} s: {utterance.duration:.2f} s"
-        return None
-
-    def __call__(self, utterance: manifest.Utterance) -> str | None:
-        if reason := self.metadata(utterance) or self.recording(utterance):
-            return reason
-        needed = ctc.frames_needed(self.tokenizer.encode(self.target_text(utterance.text)))
-        frames = int(self.frames(torch.tensor([round(utterance.duration * 16_000)])))
-        if needed > frames:
-            return f"target needs more frames than the audio has: {needed} (symbols and repeats) of {frames}"
-        return None

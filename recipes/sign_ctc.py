@@ -1,13 +1,10 @@
 """CTC over landmark sequences of signers: the overfit gate, a teacher, and a student distilled from it."""
 
-from dataclasses import dataclass
-
 import torch
 from speechbrain.utils.data_pipeline import provides, takes
 
-from carryover.data import landmarks, manifest
+from carryover.data import landmarks
 from carryover.data.batching import with_lengths
-from carryover.losses import ctc
 from carryover.models.sequence_model import SequenceCTC, load
 from carryover.text.glosses import Glosses
 from carryover.training.brain import Stage
@@ -108,60 +105,3 @@ def _require_same_glosses(key: str, folder: str, tokenizer: Glosses) -> None:
             + (f"only one of them has {', '.join(differ[:6])}" if differ else "they stand in another order")
             + f": train the {key} on the same corpus, or give its glosses.txt as this run's glosses"
         )
-
-
-@dataclass
-class Limits:
-    """What this model can take: `limits(utterance)` is the reason to refuse a sequence at preparation, or None.
-
-    Attributes
-    ----------
-    recogniser : carryover.models.sequence_model.SequenceCTC
-    tokenizer : carryover.text.glosses.Glosses
-    target_text : callable
-        Targets as they are learned; a transcript that it empties is refused.
-    layout : carryover.data.landmarks.Layout
-        Points of a frame.
-    seconds : float
-        Longest sequence: attention grows with the square of it.
-    """
-
-    recogniser: object
-    tokenizer: object
-    target_text: object
-    layout: landmarks.Layout
-    seconds: float = 30.0
-
-    def __repr__(self):  # part of a manifest's settings: another vocabulary, layout or stride makes it anew
-        return (
-            f"Limits({self.target_text.name}, {len(self.tokenizer.symbols)} units, {self.layout.name}, "
-            f"{int(self.recogniser.frames(torch.tensor([1000])))} frames of 1000, {self.seconds} s)"
-        )
-
-    def metadata(self, utterance: manifest.Utterance) -> str | None:
-        """What can be said before the landmarks are opened."""
-        text = self.target_text(utterance.text)
-        if not text:
-            return f"no gloss is left after normalisation: {utterance.text!r}"
-        if unknown := self.tokenizer.unknown(text):
-            return f"glosses that are not in the vocabulary: {' '.join(sorted(unknown))}"
-        return None
-
-    def recording(self, utterance: manifest.Utterance) -> str | None:
-        """What can be said of a sequence without its transcript."""
-        if utterance.duration > self.seconds:
-            return f"sequence is longer than max_seconds {self.seconds:g} s: {utterance.duration:.2f} s"
-        return None
-
-    def __call__(self, utterance: manifest.Utterance) -> str | None:
-        if reason := self.metadata(utterance) or self.recording(utterance):
-            return reason
-        needed = ctc.frames_needed(self.tokenizer.encode(self.target_text(utterance.text)))
-        inputs = len(landmarks.read(utterance.audio, self.layout).array)
-        frames = int(self.recogniser.frames(torch.tensor([inputs])))
-        if needed > frames:
-            return (
-                f"target needs more frames than the sequence has: {needed} (glosses and repeats) of {frames}, made of "
-                f"{inputs} input frames"
-            )
-        return None

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +11,11 @@ from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.utils.data_pipeline import provides, takes
 
 from carryover import losses
-from carryover.data import manifest
 from carryover.data.batching import with_lengths
+from carryover.data.utterance import COLUMNS
 from carryover.models import projector
 from carryover.models.language_model import Chat, echoes
+from carryover.models.limits import answer_limit
 from carryover.training.brain import RecipeBrain, Stage
 from carryover.training.output import Output
 
@@ -198,11 +198,6 @@ def sample(rows: dict[str, dict], n: int | None) -> dict[str, dict]:
     return {ID: row for ID, row in rows.items() if ID in drawn}
 
 
-def answer_limit(seconds: float, tokens_per_second: float) -> int:
-    """Most tokens of an answer, its end among them: one clip alone or in a batch, the same."""
-    return math.ceil(seconds * tokens_per_second) + 1
-
-
 class MadeFor:
     """What a projector is made for, `made_for()`: sources, revisions and hashes of the frozen models, the prompts.
 
@@ -246,10 +241,9 @@ class Answers:
     answers: dict[str, str]
 
     def __post_init__(self):
-        if self.column not in manifest.COLUMNS:
+        if self.column not in COLUMNS:
             raise ValueError(
-                f"tasks: '{self.name}' asks for the column '{self.column}', but a manifest has "
-                f"{', '.join(manifest.COLUMNS)}"
+                f"tasks: '{self.name}' asks for the column '{self.column}', but a manifest has {', '.join(COLUMNS)}"
             )
 
     def target(self, row: dict) -> str:
@@ -258,7 +252,7 @@ class Answers:
         Raises
         ------
         ValueError
-            For a value that has no answer; `Limits` refuses such clips at preparation.
+            For a value that has no answer; `SpeechLLMLimits` refuses such clips at preparation.
         """
         value = row[self.column]
         if value not in self.answers:
@@ -337,94 +331,3 @@ class Tasks:
     def _asked(self, example: dict, at: int) -> dict:
         target = self.others[at - 1].target(example["row"])
         return example | {"target": target, "tokens": torch.tensor(self.chat.encode(target)), "task": at}
-
-
-@dataclass
-class Limits:
-    """What these models can take: `limits(utterance)` is the reason to refuse a clip at preparation, or None.
-
-    Attributes
-    ----------
-    encoder : torch.nn.Module
-    bridge : carryover.models.projector.Projector
-    language_model : carryover.models.language_model.LanguageModel
-    tasks : Tasks
-    target_text : callable
-        Targets as they are learned; a transcript that it empties is refused.
-    tokens_per_second : float
-        Bound of an answer: what is longer could not be written.
-    seconds : float
-        Longest clip, where the encoder has no shorter window.
-
-    Raises
-    ------
-    ValueError
-        For a prompt that is longer than the language model's context.
-    """
-
-    encoder: object
-    bridge: projector.Projector
-    language_model: object
-    tasks: Tasks
-    target_text: object
-    tokens_per_second: float
-    seconds: float = 30.0
-
-    def __post_init__(self):
-        self.language_model.require_context(self.prompt, 1)
-
-    def __repr__(self):  # part of a manifest's settings: another model or prompt makes it anew
-        return (
-            f"Limits({self.target_text.name}, tasks {self.tasks.digest}, {self.window} s, "
-            f"{self.tokens_per_second} tokens/s, {self.room} positions, {self.vectors(10.0)} vectors in 10 s)"
-        )
-
-    @property
-    def window(self) -> float:
-        """Seconds of the longest clip."""
-        return min(self.seconds, self.encoder.longest / 16_000)
-
-    @property
-    def prompt(self) -> int:
-        """Tokens of the longest prompt without its audio."""
-        return max(map(self.tasks.prompt_length, range(len(self.tasks))))
-
-    @property
-    def room(self) -> int:
-        """Positions that audio and answer may take."""
-        return self.language_model.context - self.prompt
-
-    def vectors(self, seconds: float) -> int:
-        """Vectors that the language model reads of a clip."""
-        return int(self.bridge.lengths(self.encoder.frames(torch.tensor(round(seconds * 16_000)))))
-
-    def metadata(self, utterance: manifest.Utterance) -> str | None:
-        """What can be said before the audio is opened."""
-        if not self.target_text(utterance.text):
-            return f"transcript is empty after normalisation: {utterance.text!r}"
-        for task in self.tasks.others:
-            if (value := getattr(utterance, task.column)) not in task.answers:
-                return f"task '{task.name}' has no answer for this {task.column}: {value!r}"
-        return None
-
-    def recording(self, utterance: manifest.Utterance) -> str | None:
-        """What can be said of a clip without its transcript."""
-        seconds, most = utterance.duration, answer_limit(utterance.duration, self.tokens_per_second)
-        if round(seconds * 16_000) < self.encoder.shortest:
-            return f"audio is shorter than {self.encoder.shortest} samples, which make one frame"
-        if seconds > self.window:
-            return f"audio is longer than the window of {self.window:g} s: {seconds:.2f} s"
-        if self.vectors(seconds) + most > self.room:
-            return f"audio and answer do not fit into the context: {self.vectors(seconds)} + {most} of {self.room}"
-        return None
-
-    def __call__(self, utterance: manifest.Utterance) -> str | None:
-        if reason := self.metadata(utterance) or self.recording(utterance):
-            return reason
-        most = answer_limit(utterance.duration, self.tokens_per_second)
-        answers = {"transcript": self.target_text(utterance.text)}
-        answers |= {f"answer to task '{t.name}'": t.answers[getattr(utterance, t.column)] for t in self.tasks.others}
-        for what, text in answers.items():
-            if (tokens := len(self.tasks.chat.encode(text))) > most:
-                return f"{what} has more tokens than tokens_per_second allows: {tokens} of {most}"
-        return None

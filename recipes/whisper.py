@@ -1,12 +1,9 @@
 """Whisper fine-tuning: encoder-decoder, NLL with label smoothing, the prompt pinned wherever the model is used."""
 
-from dataclasses import dataclass
-
 import torch
 from speechbrain.utils.data_pipeline import provides, takes
 
 from carryover import losses
-from carryover.data import manifest
 from carryover.data.batching import with_lengths
 from carryover.data.packing import Packing
 from carryover.models import whisper
@@ -171,52 +168,3 @@ class WhisperBrain(RecipeBrain):
 def packing(tokenizer: whisper.Tokenizer, model) -> Packing:
     """Training clips share the model's window; see carryover.data.packing."""
     return Packing(tokenizer.encode, whisper.LogMel.of(model).samples, model.config.max_target_positions)
-
-
-@dataclass
-class Limits:
-    """What this model can take: `limits(utterance)` is the reason to refuse a clip at preparation, or None.
-
-    Attributes
-    ----------
-    tokenizer : carryover.models.whisper.Tokenizer
-    target_text : callable
-        Targets as they are learned; a transcript that it empties is refused.
-    seconds : float
-        Window of the encoder: longer audio would be cut while its whole transcript stays.
-    tokens : int
-        Decoder positions (448): the prompt, text and end have to fit.
-    """
-
-    tokenizer: whisper.Tokenizer
-    target_text: object
-    seconds: float
-    tokens: int
-
-    @classmethod
-    def of(cls, model, tokenizer, target_text):
-        """The limits of a model."""
-        return cls(tokenizer, target_text, whisper.LogMel.of(model).seconds, model.config.max_target_positions)
-
-    def __repr__(self):  # part of a manifest's settings: another window or tokenizer makes it anew
-        vocabulary = len(self.tokenizer.vocabulary)
-        return f"Limits({self.target_text.name}, vocabulary {vocabulary}, {self.seconds} s, {self.tokens} tokens)"
-
-    def metadata(self, utterance: manifest.Utterance) -> str | None:
-        """What can be said before the audio is opened."""
-        text = self.target_text(utterance.text)
-        if not text:
-            return f"transcript is empty after normalisation: {utterance.text!r}"
-        length = len(self.tokenizer.encode(text, utterance.language))
-        if length > self.tokens:
-            return f"label is longer than {self.tokens} tokens with prompt and end: {length}"
-        return None
-
-    def recording(self, utterance: manifest.Utterance) -> str | None:
-        """What can be said of a clip without its transcript."""
-        if utterance.duration > self.seconds:
-            return f"audio is longer than the window of {self.seconds:g} s: {utterance.duration:.2f} s"
-        return None
-
-    def __call__(self, utterance: manifest.Utterance) -> str | None:
-        return self.recording(utterance) or self.metadata(utterance)

@@ -100,7 +100,7 @@ def ctc_run(tiny_ctc, two_languages, tmp_path):
     """Overrides that make hparams/dutch_pretrain.yaml a run of seconds: {key: YAML text}."""
     return {
         "model": str(tiny_ctc),
-        "prepare": "!name:local.manifest.prepare",
+        "corpus": "!name:local.table.utterances",
         "data_folder": str(two_languages / "nl"),
         "output_root": str(tmp_path / "results"),
         "batch_size": "4",
@@ -127,7 +127,7 @@ def whisper_run(tiny_whisper, small_corpus, tmp_path):
     """Overrides that make hparams/whisper_ft.yaml a run of seconds: {key: YAML text}."""
     return {
         "model": str(tiny_whisper),
-        "prepare": "!name:local.manifest.prepare",
+        "corpus": "!name:local.table.utterances",
         "data_folder": str(small_corpus),
         "language": "nl",
         "old_language": "null",

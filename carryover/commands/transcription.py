@@ -9,7 +9,9 @@ from speechbrain import Stage
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from carryover.data.manifest import Utterance, found_at
+from carryover.data.limits import Limits
+from carryover.data.table import found_at
+from carryover.data.utterance import Utterance
 
 COLUMNS = ("audio", "duration", "text")
 
@@ -34,7 +36,7 @@ def find(paths: Iterable[str | Path], endings: Sequence[str]) -> list[Path]:
 
 
 def transcribe(
-    brain, check, files: Sequence[Path], language: str, batch_size: int, workers: int = 0
+    brain, limits: Limits, files: Sequence[Path], language: str, batch_size: int, workers: int = 0
 ) -> tuple[list[dict], dict[Path, str]]:
     """What a model hears in each recording.
 
@@ -42,8 +44,8 @@ def transcribe(
     ----------
     brain : carryover.training.brain.RecipeBrain
         With the weights to be used loaded.
-    check : object
-        The recipe's limits; `check.recording(utterance)` is the reason to refuse a recording, or None.
+    limits : Limits
+        The recipe's; `limits.recording(utterance)` is the reason to refuse a recording, or None.
     files : sequence of path
     language : str
         What is spoken, for a model whose prompt says so.
@@ -67,7 +69,7 @@ def transcribe(
             refused[path] = str(error)
             continue
         utterance = Utterance(str(path), str(path), language, "", "", "", seconds)
-        if reason := check.recording(utterance):
+        if reason := limits.recording(utterance):
             refused[path] = reason
         else:
             utterances.append(utterance)

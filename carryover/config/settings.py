@@ -35,6 +35,9 @@ GONE = {
     "replay": "forgetting: [!new:carryover.forgetting.Replay {share: 0.1}] (or --preset replay)",
     "averaging": "forgetting: [!new:carryover.forgetting.Averaging {shares: [0.5]}] (or --preset averaging)",
     "needs": "run_first",
+    "prepare": "corpus: !name:local.X.utterances, with the same options; sample, sample_seed and metadata_check of it "
+    "are the keys sample, sample_seed and metadata_limits",
+    "check": "limits",
 }
 
 

@@ -16,6 +16,7 @@ import torch
 
 from carryover.config import settings
 from carryover.data import manifest
+from carryover.data.table import found_at
 from carryover.runs.privacy import clean
 
 PACKAGES = (
@@ -130,7 +131,7 @@ def load(folder: str | Path) -> dict:
     missing = [name for name in (AS_WRITTEN, OVERRIDES, "save") if not (folder / name).exists()]
     if missing:
         raise FileNotFoundError(
-            f"{folder} is no run folder: {', '.join(missing)} missing, it {manifest.found_at(folder)}; "
+            f"{folder} is no run folder: {', '.join(missing)} missing, it {found_at(folder)}; "
             "expected a folder that train.py made, e.g. results/whisper_ft/1234"
         )
     text = (folder / AS_WRITTEN).read_text(encoding="utf-8")

@@ -8,7 +8,7 @@ from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain.utils.data_pipeline import DynamicItem
 
-from carryover.data import audio, manifest
+from carryover.data import audio, audio_check, manifest
 from carryover.data.batching import LengthGrouped
 from carryover.training.output import Output
 
@@ -57,8 +57,8 @@ class Recipe:
         return DynamicItem(["audio"], audio.read, ["wav"])
 
     def inspect(self, path: str) -> tuple[float, str, str]:
-        """Seconds, form and digest of a recording, or ValueError; see carryover.data.manifest.inspect."""
-        return manifest.inspect(path)
+        """Seconds, form and digest of a recording, or ValueError; see carryover.data.audio_check.inspect."""
+        return audio_check.inspect(path)
 
     def rows(self, path) -> dict[str, dict]:
         """Rows of a manifest (path of a CSV of carryover.data.manifest) that are used, by ID."""

@@ -12,6 +12,7 @@ import torch
 from speechbrain import Stage
 
 from carryover.config import settings
+from carryover.data.preparation import prepare
 from carryover.training.checkpoint import Checkpointer
 
 ROOT = Path(__file__).parents[2]
@@ -25,22 +26,35 @@ def make_brain(overrides, yaml: str = "whisper_ft", saves: bool = False, splits=
     hparams = settings.load(text, overrides)
     hparams["forgetting"] = hparams["forgetting"] or []
     folder = Path(hparams["output_folder"])
-    manifests = folder / "manifests" / hparams["language"]
-    hparams["prepare"](hparams["data_folder"], manifests, hparams["language"], splits, hparams["check"])
+    manifests = prepare_new(hparams, splits)
     checkpointer = Checkpointer(folder / "save") if saves else None
     run_options = {"device": "cpu", "noprogressbar": True}
     brain = hparams["brain"](hparams["modules"], hparams["optimizer"], hparams, run_options, checkpointer)
     return brain, hparams, manifests
 
 
+def prepare_new(hparams, splits) -> Path:
+    """Make manifests of the new language in the run's folder; -> theirs."""
+    folder = Path(hparams["output_folder"]) / "manifests" / hparams["language"]
+    prepare(hparams["corpus"], hparams["data_folder"], folder, folder.name, splits, hparams["limits"])
+    return folder
+
+
+def prepare_old(hparams, splits=("train",)) -> Path:
+    """The same of the old language."""
+    folder = Path(hparams["output_folder"]) / "manifests" / hparams["old_language"]
+    prepare(hparams["corpus"], hparams["old_data_folder"], folder, folder.name, splits, hparams["limits"])
+    return folder
+
+
 def small(yaml: str, folder: Path) -> dict[str, str]:
     """Overrides that run a YAML on 0.05 h of its corpus; one that needs another's result gets the embedded model's
     shape with random weights instead."""
     text = (ROOT / "hparams" / f"{yaml}.yaml").read_text(encoding="utf-8")
-    corpus = {"prepare": "!name:local.synthetic.prepare {hours: 0.05}", "data_folder": str(folder / "synthetic")}
+    corpus = {"corpus": "!name:local.synthetic.utterances {hours: 0.05}", "data_folder": str(folder / "synthetic")}
     if "local.synthetic_sign" in text:
-        prepare = "!name:local.synthetic_sign.prepare {train: 160, valid: 4, test: 4}"
-        corpus = {"prepare": prepare, "data_folder": str(folder / "signs")}
+        signs = "!name:local.synthetic_sign.utterances {train: 160, valid: 4, test: 4}"
+        corpus = {"corpus": signs, "data_folder": str(folder / "signs")}
     overrides = {}
     if "\nteacher: " in text:
         overrides |= {"teacher": random_teacher(folder / "teacher")}
@@ -59,9 +73,7 @@ def first_ten_losses(yaml: str, folder: Path) -> list[float]:
     kwargs = {"batch_size": hparams["batch_size"], "shuffle": True}
     old = None
     if "train" in hparams["old_splits"] or any(method.reads for method in hparams["forgetting"]):
-        old = manifests.parent / hparams["old_language"]
-        hparams["prepare"](hparams["old_data_folder"], old, old.name, ("train",), hparams["check"])
-        old = brain.read(old / "train.csv")
+        old = brain.read(prepare_old(hparams) / "train.csv")
     brain.fit(range(1, 2), brain.read(manifests / "train.csv"), None, train_loader_kwargs=kwargs, old_set=old)
     return [e["loss"] for e in brain.run_log.metrics.events() if e["event"] == "train"]
 

@@ -20,7 +20,7 @@ from carryover.data import manifest
 from carryover.text import Normaliser
 from carryover.text.characters import Pieces
 
-from .helpers import ROOT, Stage, batches, events, kill_at, make_brain, train
+from .helpers import ROOT, Stage, batches, events, kill_at, make_brain, prepare_old, train
 
 GERMAN = "hparams/german_adaptation.yaml"
 DUTCH = "hparams/dutch_pretrain.yaml"
@@ -33,7 +33,7 @@ def dutch(tiny_ctc, two_languages, tmp_path_factory):
     root = tmp_path_factory.mktemp("dutch")
     done = train(
         {
-            "model": str(tiny_ctc), "prepare": "!name:local.manifest.prepare", "data_folder": str(two_languages / "nl"),
+            "model": str(tiny_ctc), "corpus": "!name:local.table.utterances", "data_folder": str(two_languages / "nl"),
             "output_root": str(root), "batch_size": "4", "eval_batch_size": "4", "max_updates": "40", "warmup": "3",
             "log_every": "5", "valid_every": "20", "save_every": "20",
         },
@@ -154,7 +154,7 @@ def test_a_large_lambda_keeps_the_old_weights_and_new_units_stay_free(german, tm
             | {"output_folder": str(tmp_path / f"{kind}{lambda_}"), "lr_schedule": "constant", "warmup": "0"},
             yaml="german_adaptation",
         )
-        old = brain.read(prepared_old(hparams, manifests.parent))
+        old = brain.read(prepare_old(hparams) / "train.csv")
         start = {n: p.detach().clone() for n, p in brain.modules.named_parameters()}
         brain.fit(range(1, 2), brain.read(manifests / "train.csv"), train_loader_kwargs={"batch_size": 4}, old_set=old)
         new = brain.modules.acoustic.new_units
@@ -170,13 +170,6 @@ def test_a_large_lambda_keeps_the_old_weights_and_new_units_stay_free(german, tm
         assert new_held > 0.2 * new_free, kind
 
 
-def prepared_old(hparams, manifests: Path) -> Path:
-    """The old language's training manifest."""
-    folder = manifests / hparams["old_language"]
-    hparams["prepare"](hparams["old_data_folder"], folder, hparams["old_language"], ("train",), hparams["check"])
-    return folder / "train.csv"
-
-
 def test_importance_is_estimated_once_and_the_training_does_not_tell(german, tmp_path):
     """Estimated and reused give the same losses; new units (drawn by each seed anew) have no part in it."""
 
@@ -185,7 +178,7 @@ def test_importance_is_estimated_once_and_the_training_does_not_tell(german, tmp
             german | penalty("EWC", tmp_path / "importance") | {"output_folder": str(tmp_path / name), "seed": seed},
             yaml="german_adaptation",
         )
-        old = brain.read(prepared_old(hparams, manifests.parent))
+        old = brain.read(prepare_old(hparams) / "train.csv")
         size = {"batch_size": 4, "shuffle": True}
         brain.fit(range(1, 2), brain.read(manifests / "train.csv"), train_loader_kwargs=size, old_set=old)
         log = brain.run_log.metrics.events()
@@ -204,7 +197,7 @@ def test_importance_is_estimated_once_and_the_training_does_not_tell(german, tmp
 def test_log_likelihood_is_minus_the_loss_and_sampled_labels_are_as_likely(german):
     brain, hparams, manifests = make_brain(german, yaml="german_adaptation")
     brain.modules.eval()
-    dutch = prepared_old(hparams, manifests.parent)
+    dutch = prepare_old(hparams) / "train.csv"
     [batch] = batches(brain, dutch, 28)
     with torch.no_grad():
         log_p, tokens = brain.log_likelihood(batch, "gold", torch.Generator())
@@ -317,7 +310,7 @@ def test_an_old_corpus_of_another_alphabet_is_an_error(german, two_languages, tm
 
 def test_old_utterances_with_new_symbols_have_no_part_in_the_importance(german, capsys):
     brain, hparams, manifests = make_brain(german, yaml="german_adaptation")
-    [row, *_] = manifest.load(prepared_old(hparams, manifests.parent)).values()
+    [row, *_] = manifest.load(prepare_old(hparams) / "train.csv").values()
 
     def old(n, strange):
         rows = {f"u{i}": row | {"ID": f"u{i}", "text": "ä twee" if i < strange else row["text"]} for i in range(n)}
@@ -348,7 +341,7 @@ def test_a_model_without_a_head_can_be_trained_and_has_nothing_to_remember(headl
     size = len(hparams["tokenizer"].symbols)
     assert brain.modules.acoustic.new_units == list(range(size)) and brain.modules.acoustic.hf.config.vocab_size == size
     fit = {"train_set": brain.read(manifests / "train.csv"), "train_loader_kwargs": {"batch_size": 4}}
-    old = brain.read(prepared_old(hparams, manifests.parent))
+    old = brain.read(prepare_old(hparams) / "train.csv")
     for kind in ("EWC", "MAS"):
         brain, *_ = make_brain(headless | penalty(kind, tmp_path), yaml="german_adaptation")
         with pytest.raises(ValueError, match="has no head, so it knows nothing of the old language"):
@@ -368,11 +361,11 @@ def test_lwf_from_a_model_without_a_head_is_an_error_before_anything_is_tested(h
 
 def test_impossible_and_unknown_targets_are_rejected_with_a_reason(ctc_run, two_languages):
     brain, hparams, manifests = make_brain(ctc_run | {"alphabet": '"abcdefghijklmnoprstuvwxyz"'}, yaml="dutch_pretrain")
-    check = hparams["check"]
-    from carryover.data.manifest import Utterance
+    limits = hparams["limits"]
+    from carryover.data.utterance import Utterance
 
     def reason(text, duration):
-        return check(Utterance("x", "x.wav", "nl", "s", text, "train", duration))
+        return limits(Utterance("x", "x.wav", "nl", "s", text, "train", duration))
 
     assert "symbols that are not in the alphabet: q" in reason("quiz", 1.0)
     assert "target needs more frames than the audio has: 9 (symbols and repeats) of" in reason("aabbcc", 0.13)

@@ -20,7 +20,7 @@ OVERFIT, TEACHER, STUDENT = (f"hparams/sign_{name}.yaml" for name in ("overfit",
 def sign_run(tmp_path):
     """Overrides that make hparams/sign_teacher.yaml a run of seconds: {key: YAML text}."""
     return {
-        "prepare": "!name:local.synthetic_sign.prepare {train: 24, valid: 4, test: 6}",
+        "corpus": "!name:local.synthetic_sign.utterances {train: 24, valid: 4, test: 6}",
         "data_folder": str(tmp_path / "signs"), "output_root": str(tmp_path / "results"),
         "d_model": "16", "layers": "1", "heads": "2", "d_ffn": "32", "batch_size": "4", "epochs": "3",
         "grad_accumulation_factor": "1",
@@ -28,7 +28,7 @@ def sign_run(tmp_path):
 
 
 def test_gate_passes_on_the_embedded_default(sign_run):
-    own = {key: sign_run[key] for key in ("prepare", "data_folder", "output_root")}
+    own = {key: sign_run[key] for key in ("corpus", "data_folder", "output_root")}
     done = train(own | {"d_model": "64", "layers": "1", "d_ffn": "128"}, OVERFIT)
     assert done.returncode == 0, done.stdout[-1500:] + done.stderr[-1500:]
     assert "Training on 5 utterances" in done.stdout and "Overfit gate passed: WER 0 and loss" in done.stdout
@@ -136,7 +136,7 @@ def holistic(tmp_path):
 def test_full_size_makes_an_update_and_impossible_targets_are_refused(holistic, tmp_path):
     done = train(
         {
-            "prepare": "!name:local.landmarks.prepare {fps: 25}", "data_folder": str(holistic), "language": "gsg",
+            "corpus": "!name:local.landmarks.utterances {fps: 25}", "data_folder": str(holistic), "language": "gsg",
             "glosses": "!apply:local.landmarks.glosses [!ref <data_folder>, !ref <language>]",
             "layout": "!apply:carryover.data.landmarks.Layout.holistic", "output_folder": str(tmp_path / "run"),
             "d_model": "512", "layers": "14", "heads": "8", "d_ffn": "2048", "batch_size": "2", "epochs": "1",

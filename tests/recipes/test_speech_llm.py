@@ -23,7 +23,7 @@ from transformers import (
     WhisperModel,
 )  # fmt: skip
 
-from carryover.data import manifest
+from carryover.data import Utterance
 from carryover.models import audio_encoder, projector
 from carryover.models.language_model import Chat, LanguageModel
 from recipes.speech_llm import Answers, Tasks, sample
@@ -60,7 +60,7 @@ def run(tiny_whisper, tiny_lm, small_corpus, tmp_path):
     """Overrides that make hparams/speech_llm_whisper.yaml a run of seconds: {key: YAML text}."""
     return {
         "encoder": str(tiny_whisper), "language_model": tiny_lm, "hidden": "16",
-        "prepare": "!name:local.manifest.prepare", "data_folder": str(small_corpus),
+        "corpus": "!name:local.table.utterances", "data_folder": str(small_corpus),
         "output_folder": str(tmp_path / "run"), "batch_size": "4", "eval_batch_size": "4", "max_updates": "6",
         "warmup": "2", "log_every": "1", "valid_every": "3", "save_every": "2", "tokens_per_second": "40",
     }  # fmt: skip
@@ -282,12 +282,12 @@ def test_tasks_are_drawn_by_their_shares_and_scored(run):
         right.target({"language": "fr", "id": "1"})
     with pytest.raises(ValueError, match="asks for the column 'accent', but a manifest has ID, audio"):
         Answers("accent", "{audio}which", 0.5, "accent", {})
-    check, clip = hparams["check"], manifest.Utterance("1", "1.wav", "nl", "", "een", "train", duration=1.0)
-    assert check(clip) is None is check.metadata(clip)
+    limits, clip = hparams["limits"], Utterance("1", "1.wav", "nl", "", "een", "train", duration=1.0)
+    assert limits(clip) is None is limits.metadata(clip)
     strange, short = replace(clip, language="fr"), replace(clip, duration=0.1)
-    assert check(strange) == check.metadata(strange) == "task 'language' has no answer for this language: 'fr'"
+    assert limits(strange) == limits.metadata(strange) == "task 'language' has no answer for this language: 'fr'"
     too_long = "answer to task 'language' has more tokens than tokens_per_second allows: 6 of 5"
-    assert check(short) == too_long and len(brain.tasks.chat.encode("een")) == 4
+    assert limits(short) == too_long and len(brain.tasks.chat.encode("een")) == 4
     with pytest.raises(ValueError, match="below 1 together"):
         Tasks(brain.tasks.chat, "{audio}", [right, right])
 
@@ -300,7 +300,7 @@ def test_another_vocabulary_of_the_same_size_makes_the_manifests_anew(run, tmp_p
     vocabulary["a"], vocabulary["b"] = vocabulary["b"], vocabulary["a"]
     file.write_text(json.dumps(written))
     asked = [make_brain(run | {"language_model": lm}, yaml=YAML)[1] for lm in (run["language_model"], moved, other)]
-    here, there, swapped = (repr(hparams["check"]) for hparams in asked)
+    here, there, swapped = (hparams["limits"].settings() for hparams in asked)
     assert here == there != swapped
 
 

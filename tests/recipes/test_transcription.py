@@ -21,7 +21,7 @@ def test_a_transcript_is_that_of_the_test(tmp_path, yaml):
     expected = {row["audio"]: row["hypothesis"] for row in rows}
     assert len(expected) > 2 and any(expected.values())
     files = transcription.find(expected, brain.endings)
-    heard, refused = transcription.transcribe(brain, hparams["check"], files, hparams["language"], batch_size=3)
+    heard, refused = transcription.transcribe(brain, hparams["limits"], files, hparams["language"], batch_size=3)
     assert not refused
     assert [row["audio"] for row in heard] == [str(path) for path in files]
     assert {row["audio"]: row["text"] for row in heard} == expected

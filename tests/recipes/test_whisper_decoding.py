@@ -25,12 +25,11 @@ STARTER = str(ROOT / "assets" / "whisper_starter")
 def clips(tmp_path_factory):
     """50 clips of the embedded corpus' Dutch validation set, as a manifest in a user's form."""
     folder = tmp_path_factory.mktemp("clips")
-    synthetic.prepare(folder / "corpus", folder / "manifests", "nl", ("valid",), lambda u: None)
-    rows = list(manifest.load(folder / "manifests" / "valid.csv").values())[:50]
+    rows = list(synthetic.utterances(folder / "corpus", "nl", ("valid",)))[:50]
     assert len(rows) == 50
     lines = ["path\tlanguage\tspeaker\ttext\tsplit"]
     for split, chosen in (("train", rows[:12]), ("valid", rows), ("test", rows[:6])):
-        lines += [f"{os.path.abspath(r['audio'])}\tnl\t{r['speaker']}\t{r['text']}\t{split}" for r in chosen]
+        lines += [f"{os.path.abspath(u.audio)}\tnl\t{u.speaker}\t{u.text}\t{split}" for u in chosen]
     (folder / "manifest.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return folder / "manifest.tsv"
 

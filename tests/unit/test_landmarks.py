@@ -4,7 +4,6 @@ import csv
 import hashlib
 import math
 import sys
-from functools import partial
 
 import numpy as np
 import pytest
@@ -416,17 +415,3 @@ def test_the_layouts_can_be_named_in_a_yaml():
     )
     assert found["features"].width == 4344 and found["augmentation"].layout.name == "holistic"
     assert found["own"].width == 81 and found["own"].slices["hand"] == slice(6, 27)
-
-
-def test_partial_inspect_serves_manifest_build(tmp_path):
-    from carryover.data.manifest import Utterance, build
-
-    paths = [saved(tmp_path / f"{i}.npy", made(25 * (i + 1))) for i in range(2)] + [saved(tmp_path / "2.npy", made(0))]
-    utterances = [Utterance(str(i), str(path), "gsg", "s", "REGEN", "train") for i, path in enumerate(paths)]
-    counts = build(
-        utterances, tmp_path / "m", lambda u: None, {"corpus": "x"}, inspect=partial(inspect, layout=ARMS, fps=25.0)
-    )
-    assert counts == {"train": 2, "rejected": 1}
-    with open(tmp_path / "m" / "train.csv", newline="", encoding="utf-8") as file:
-        assert [float(row["duration"]) for row in csv.DictReader(file)] == [1.0, 2.0]
-    assert "landmarks are empty (0 frames)" in (tmp_path / "m" / "rejected.csv").read_text()

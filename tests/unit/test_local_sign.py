@@ -10,15 +10,35 @@ import numpy as np
 import pytest
 import torch
 
-from carryover.data.landmarks import Layout, missing, read
-from local import fingerspelling, landmarks, phoenix
+from carryover.data import Limits, preparation
+from carryover.data.landmarks import Layout, inspect, missing, read
+from local import fingerspelling, landmarks, made_once, phoenix
 
 ARMS = Layout.hands_and_arms()
 SPLITS = ("train", "valid", "test")
 
 
-def accept(utterance):
-    return None
+class Signed(Limits):
+    """Landmarks of a layout; one gloss is refused."""
+
+    def __init__(self, layout=ARMS):
+        self.layout = layout
+
+    def inspect(self, utterance):
+        return inspect(utterance.audio, self.layout, utterance.fps)
+
+    def metadata(self, utterance):
+        return "unknown gloss: HAGEL" if "HAGEL" in utterance.text else None
+
+
+def prepare(corpus, data_folder, folder, language, splits, limits=None, **options):
+    """The manifests of a corpus with options of its own."""
+    corpus = functools.partial(corpus, **options)
+    return preparation.prepare(corpus, data_folder, folder, language, splits, limits or Signed())
+
+
+def in_phoenix(data_folder, folder, splits, **options):
+    return prepare(phoenix.utterances, data_folder, folder, "gsg", splits, Signed(Layout.holistic()), **options)
 
 
 def signer(frames, layout=ARMS, seed=5):
@@ -66,8 +86,8 @@ def corpus(tmp_path):
 
 
 def test_a_list_of_landmarks_becomes_manifests(corpus, tmp_path, capsys):
-    prepare = functools.partial(landmarks.prepare, corpus, tmp_path / "m", "gsg", SPLITS, accept, layout=ARMS)
-    assert prepare(fps=12.5) == {"train": 2, "valid": 1, "test": 1, "rejected": 0}
+    run = functools.partial(prepare, landmarks.utterances, corpus, tmp_path / "m", "gsg", SPLITS)
+    assert run(fps=12.5) == {"train": 2, "valid": 1, "test": 1, "rejected": 0}
     train = rows_of(tmp_path / "m" / "train.csv")
     assert [(r["ID"], r["duration"], r["speaker"], r["text"], r["language"]) for r in train] == [
         ("a", "1.0000", "anna", "MORGEN REGEN", "gsg"),
@@ -76,9 +96,9 @@ def test_a_list_of_landmarks_becomes_manifests(corpus, tmp_path, capsys):
     assert rows_of(tmp_path / "m" / "valid.csv")[0]["duration"] == "6.0000"  # 75 frames at the rate given
     assert len(read(train[0]["audio"], ARMS).array) == 25
     capsys.readouterr()
-    prepare(fps=12.5)
+    run(fps=12.5)
     assert "up to date" in capsys.readouterr().out
-    prepare(fps=25.0)  # nothing but the rate of c.npy has changed
+    run(fps=25.0)  # nothing but the rate of c.npy has changed
     assert rows_of(tmp_path / "m" / "valid.csv")[0]["duration"] == "3.0000"
 
 
@@ -104,8 +124,7 @@ def test_what_cannot_be_used_is_refused_with_its_reason(corpus, tmp_path):
         ("d.npy", " ", "train", "25"),
         ("gone.npz", "REGEN", "train", "25"),
     )
-    check = lambda u: "unknown gloss: HAGEL" if "HAGEL" in u.text else None  # noqa: E731
-    counts = landmarks.prepare(corpus, tmp_path / "m", "gsg", ["train"], check, layout=ARMS)
+    counts = prepare(landmarks.utterances, corpus, tmp_path / "m", "gsg", ["train"])
     assert counts == {"train": 1, "rejected": 6}
     assert reasons(tmp_path / "m") == {
         "wide": "landmarks do not fit the layout: 543 x 4 values a frame, expected 48 x 3 = 144 of layout "
@@ -119,14 +138,16 @@ def test_what_cannot_be_used_is_refused_with_its_reason(corpus, tmp_path):
 
 
 def test_a_broken_list_is_named(corpus, tmp_path):
-    prepare = functools.partial(landmarks.prepare, folder=tmp_path / "m", language="x", splits=["train"], check=accept)
+    def of(path):
+        return list(landmarks.utterances(path, "x", ["train"]))
+
     rows = ("path", "gloss", "split", "fps"), ("a.npy", "REGEN", "train", "fast")
     with pytest.raises(ValueError, match="fps of a.npy is 'fast'; expected frames a second, e.g. 25"):
-        prepare(table(corpus / "l.tsv", *rows))
+        of(table(corpus / "l.tsv", *rows))
     with pytest.raises(ValueError, match="no column for text; found 'path', 'split'; expected one of .*gloss, glosses"):
-        prepare(table(corpus / "l.tsv", ("path", "split"), ("a.npy", "train")))
+        of(table(corpus / "l.tsv", ("path", "split"), ("a.npy", "train")))
     with pytest.raises(ValueError, match="lists no row of split 'train'"):
-        prepare(table(corpus / "l.tsv", rows[0], ("a.npy", "REGEN", "test", "25")))
+        of(table(corpus / "l.tsv", rows[0], ("a.npy", "REGEN", "test", "25")))
 
 
 def test_a_folder_is_made_once_and_again_for_other_settings(tmp_path, capsys):
@@ -137,8 +158,8 @@ def test_a_folder_is_made_once_and_again_for_other_settings(tmp_path, capsys):
         (folder / "a.txt").write_text(text)
 
     target = tmp_path / "home" / "train"
-    first = landmarks.make_once(target, {"seed": 1}, functools.partial(make, "one"))
-    assert landmarks.make_once(target, {"seed": 1}, functools.partial(make, "two")) == first and calls == ["one"]
+    first = made_once.make_once(target, {"seed": 1}, functools.partial(make, "one"))
+    assert made_once.make_once(target, {"seed": 1}, functools.partial(make, "two")) == first and calls == ["one"]
     named = f"a.txt {hashlib.sha256(b'one').hexdigest()}\n"
     assert first == hashlib.sha256(named.encode()).hexdigest()
 
@@ -147,9 +168,9 @@ def test_a_folder_is_made_once_and_again_for_other_settings(tmp_path, capsys):
         raise RuntimeError("killed")
 
     with pytest.raises(RuntimeError, match="killed"):
-        landmarks.make_once(target, {"seed": 2}, dies)
+        made_once.make_once(target, {"seed": 2}, dies)
     assert (target / "a.txt").read_text() == "one" and [p.name for p in target.parent.iterdir()] == ["train"]
-    landmarks.make_once(target, {"seed": 2}, functools.partial(make, "three"))
+    made_once.make_once(target, {"seed": 2}, functools.partial(make, "three"))
     assert (target / "a.txt").read_text() == "three" and [p.name for p in target.parent.iterdir()] == ["train"]
     assert "made with other settings" in capsys.readouterr().out
 
@@ -187,7 +208,7 @@ def release(tmp_path):
 
 def test_phoenix_is_read_as_it_is_extracted(release, tmp_path):
     for place in (release, release.parent, release.parents[1]):
-        counts = phoenix.prepare(place, tmp_path / "m", "gsg", SPLITS, accept)
+        counts = in_phoenix(place, tmp_path / "m", SPLITS)
         assert counts == {"train": 2, "valid": 1, "test": 1, "rejected": 0}
     train = rows_of(tmp_path / "m" / "train.csv")
     assert [(r["ID"], r["duration"], r["speaker"], r["text"]) for r in train] == [
@@ -200,32 +221,34 @@ def test_phoenix_is_read_as_it_is_extracted(release, tmp_path):
 def test_the_signer_independent_set_has_other_names(release, tmp_path):
     for path in (release / "annotations" / "manual").glob("*.corpus.csv"):
         path.rename(path.with_name(path.name.replace(".corpus", ".SI5.corpus")))
-    assert phoenix.prepare(release, tmp_path / "m", "gsg", ["valid"], accept) == {"valid": 1, "rejected": 0}
+    assert in_phoenix(release, tmp_path / "m", ["valid"]) == {"valid": 1, "rejected": 0}
 
 
 def test_a_sentence_without_landmarks_is_refused_and_a_corpus_without_them_an_error(release, tmp_path):
     (release / "landmarks" / "train" / "01April_default-0.npz").unlink()
-    assert phoenix.prepare(release, tmp_path / "m", "gsg", ["train"], accept) == {"train": 1, "rejected": 1}
+    assert in_phoenix(release, tmp_path / "m", ["train"]) == {"train": 1, "rejected": 1}
     assert reasons(tmp_path / "m") == {"01April_default-0": "landmarks cannot be opened: No such file or directory"}
     with pytest.raises(ValueError, match="features' does not exist.*expected folders train, dev.*extract them first"):
-        phoenix.prepare(release, tmp_path / "m", "gsg", ["train", "valid"], accept, landmarks="features")
+        in_phoenix(release, tmp_path / "m", ["train", "valid"], landmarks="features")
 
 
 def test_what_is_not_phoenix_is_named(release, tmp_path):
-    prepare = functools.partial(phoenix.prepare, folder=tmp_path / "m", language="gsg", check=accept)
+    def of(folder, splits):
+        return list(phoenix.utterances(folder, "gsg", splits))
+
     with pytest.raises(ValueError, match="expected PHOENIX-2014's folder phoenix-2014-multisigner with annotations"):
-        prepare(tmp_path / "nothing", splits=["train"])
+        of(tmp_path / "nothing", splits=["train"])
     with pytest.raises(ValueError, match="found 'dev'; PHOENIX-2014 has train, valid, test"):
-        prepare(release, splits=["dev"])
+        of(release, splits=["dev"])
     path = release / "annotations" / "manual" / "train.corpus.csv"
     table(path, phoenix.COLUMNS, ("a", "b", "c"), separator="|")
     with pytest.raises(
         ValueError, match=r"train.corpus.csv:2: 3 fields; expected 4 \(id\|folder\|signer\|annotation\)"
     ):
-        prepare(release, splits=["train"])
+        of(release, splits=["train"])
     table(path, ("name", "video", "start", "end", "speaker", "orth", "translation"), separator="|")
     with pytest.raises(ValueError, match="columns name.video.*expected id.folder"):
-        prepare(release, splits=["train"])
+        of(release, splits=["train"])
 
 
 # ---- finger-spelling ----
@@ -252,7 +275,7 @@ WORDS = ["AB", "BA", "CAB", "BAD", "DAB", "ADD", "ABBA", "DADA", "CD", "DC"]
 
 def spell(lexicon, tmp_path, splits=SPLITS, **changes):
     sizes = {"train": 8, "valid": 3, "test": 4, "fewest_languages": 6, "words": WORDS, "cache": tmp_path / "cache"}
-    return fingerspelling.prepare(lexicon, tmp_path / "m", "spelled", splits, accept, **(sizes | changes))
+    return prepare(fingerspelling.utterances, lexicon, tmp_path / "m", "spelled", splits, **(sizes | changes))
 
 
 def test_words_are_joined_letters_and_splits_share_neither_language_nor_word(lexicon, tmp_path):
@@ -340,5 +363,6 @@ def test_real_letters_spell_words_in_languages_of_their_own(shared, tmp_path):
     assert {split: len(planned) for split, planned in plans.items()} == sizes
     assert [len({s.sign_language for s in plans[split]}) for split in SPLITS] == [10, 2, 3]
     assert {letter for s in plans["train"] for letter in s.word} == set("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
-    counts = fingerspelling.prepare(lexicon, tmp_path / "m", "x", ["test"], accept, cache=tmp_path / "cache", test=12)
+    options = {"cache": tmp_path / "cache", "test": 12}
+    counts = prepare(fingerspelling.utterances, lexicon, tmp_path / "m", "x", ["test"], **options)
     assert counts == {"test": 12, "rejected": 0}

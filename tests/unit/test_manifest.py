@@ -1,4 +1,4 @@
-"""manifest.py and local/manifest.py: what is kept, what is refused and why, and what a broken list says."""
+"""Preparation and local/table.py: what is kept, what is refused and why, and what a broken list says."""
 
 import csv
 import functools
@@ -10,18 +10,30 @@ import numpy as np
 import pytest
 import soundfile
 
-from carryover.data.manifest import Utterance, build, inspect, read_done
-from local.manifest import prepare
+from carryover.data import Limits, Utterance, preparation
+from carryover.data.audio_check import inspect
+from carryover.data.manifest import read_done
+from local import table as corpus_of_rows
 
 SPLITS = ["train", "valid", "test"]
 
 
-def accept(utterance):
-    return None
+prepare = functools.partial(preparation.prepare, corpus_of_rows.utterances)
+accept = Limits()
 
 
-def at_most(utterance, seconds):
-    return f"too long: {utterance.duration:.1f} s" if utterance.duration > seconds else None
+class AtMost(Limits):
+    """Limits that remember what they were asked."""
+
+    def __init__(self, seconds=9.0):
+        self.seconds, self.asked = seconds, []
+
+    def recording(self, utterance):
+        self.asked.append(utterance.ID)
+        return f"too long: {utterance.duration:.1f} s" if utterance.duration > self.seconds else None
+
+    def settings(self):
+        return {"seconds": self.seconds}
 
 
 def wav(path, seconds=0.1, rate=16000, channels=1, **how):
@@ -75,7 +87,7 @@ def test_every_refusal_has_its_row_and_the_counts_add_up(tmp_path, capsys):
     wav(root / "v.wav")
     table(root / "dev.tsv", ("audio", "transcript"), ("v.wav", "Twee."))
 
-    counts = prepare(root, tmp_path / "out", "nl", ["train", "valid"], functools.partial(at_most, seconds=1))
+    counts = prepare(root, tmp_path / "out", "nl", ["train", "valid"], AtMost(1))
     assert counts == {"train": 3, "valid": 1, "rejected": 6}
     assert [(row["ID"], float(row["duration"])) for row in read(tmp_path / "out/train.csv")] == [
         ("good", 0.5),
@@ -142,18 +154,19 @@ def test_all_of_a_split_refused(corpus, tmp_path):
 def test_same_id_twice(tmp_path):
     twice = [Utterance("a", f"{folder}/a.wav", "nl", "", "Ja.", "train") for folder in ("x", "y")]
     with pytest.raises(ValueError, match=r"ID 'a' occurs 2 times in split 'train' \(x/a.wav, y/a.wav\)"):
-        build(twice, tmp_path, accept, {})
+        preparation.prepare(lambda *_: twice, "x", tmp_path, "nl", ["train"], accept)
 
 
 # ---- the marker ----
 
 
 def test_up_to_date_is_not_redone_and_a_change_is(corpus, tmp_path, capsys):
-    out, asked = tmp_path / "out", []
+    out, limits = tmp_path / "out", AtMost()
+    asked = limits.asked
 
-    def run(check=asked.append, splits=SPLITS):
+    def run(splits=SPLITS):
         asked.clear()
-        return prepare(corpus, out, "nl", splits, check)
+        return prepare(corpus, out, "nl", splits, limits)
 
     counts = run()
     assert len(asked) == 3 and read_done(out)["counts"] == counts
@@ -170,6 +183,9 @@ def test_up_to_date_is_not_redone_and_a_change_is(corpus, tmp_path, capsys):
     wav(corpus / "clips/train.wav", 0.3)
     run()
     assert len(asked) == 3 and read(out / "train.csv")[0]["duration"] == "0.3000"
+    wav(corpus / "clips/train.wav", 0.3)  # written anew, and as long
+    run()
+    assert len(asked) == 3
     run(splits=["train"])
     assert len(asked) == 1
     (out / "train.csv").unlink()
@@ -182,7 +198,7 @@ def test_a_changed_limit_is_asked_again(corpus, tmp_path):
     with open(corpus / "manifest.tsv", "a", encoding="utf-8") as file:
         file.write("clips/train2.wav\tTwee.\ttrain\tanna\tnl\n")
     for seconds, kept in ((1.0, 2), (0.3, 1), (1.0, 2)):
-        counts = prepare(corpus, tmp_path / "out", "nl", SPLITS, functools.partial(at_most, seconds=seconds))
+        counts = prepare(corpus, tmp_path / "out", "nl", SPLITS, AtMost(seconds))
         assert counts["train"] == kept
 
 

@@ -1,4 +1,4 @@
-"""Sampling in carryover/data/manifest.py: metadata first, a sample that a seed fixes, then audio; and all counts."""
+"""Sampling: metadata first, a sample that a seed fixes, then audio; and all counts."""
 
 import csv
 import functools
@@ -12,16 +12,40 @@ import pytest
 import soundfile
 
 from carryover.config import settings
-from carryover.data import manifest
-from carryover.data.manifest import MetadataLimits, Utterance, build, draw, read_done
-from local import common_voice
-from local.manifest import prepare
+from carryover.data import Limits, MetadataLimits, Utterance
+from carryover.data.manifest import read_done
+from carryover.data.preparation import prepare
+from carryover.data.sampling import draw
+from carryover.data.utterance import SPLITS
+from local import common_voice, table
 
 SECONDS = 0.02
 
 
-def accept(utterance):
-    return None
+class Asked(Limits):
+    """Limits that remember what they were asked and what was opened; one text is refused, and a second of audio."""
+
+    def __init__(self):
+        self.metadata_of, self.recording_of, self.opened = [], [], []
+
+    def inspect(self, utterance):
+        self.opened.append(utterance.audio)
+        return super().inspect(utterance)
+
+    def metadata(self, utterance):
+        if not utterance.duration:
+            self.metadata_of.append(utterance)
+        return "label is too long: 9" if utterance.text == "Zin 20." else None
+
+    def recording(self, utterance):
+        self.recording_of.append(utterance)
+        return "audio is too long" if utterance.duration > 1 else None
+
+
+def build(utterances, folder, limits=None, **how):
+    """The manifests of a corpus that lists these utterances."""
+    splits = list(dict.fromkeys(u.split for u in utterances))
+    return prepare(lambda *_: utterances, "x", folder, "nl", splits, limits or Limits(), **how)
 
 
 @functools.cache
@@ -108,10 +132,7 @@ def test_every_utterance_is_as_likely():
 
 
 def test_counts_of_every_step(utterances, tmp_path, capsys):
-    opened = []
-    counts = build(
-        utterances, tmp_path / "out", lambda u: opened.append(u.ID), {}, sample=12, metadata_check=letters
-    )  # fmt: skip
+    counts = build(utterances, tmp_path / "out", sample=12, metadata_limits=letters)
     done, kept = read_done(tmp_path / "out"), read(tmp_path / "out/train.csv")
     drawn = {u.ID for u in draw([u for u in utterances[15:40]], {"train": 12}, 42)}
     valid = [ID for ID in sorted(drawn) if int(ID[-3:]) % 3]
@@ -125,7 +146,6 @@ def test_counts_of_every_step(utterances, tmp_path, capsys):
     assert [row["ID"] for row in kept] == valid
     assert counts == {"train": len(valid), "valid": 6, "rejected": 15 + 12 - len(valid), "not_sampled": 13}
     assert sum(counts.values()) == 46
-    assert len(opened) == len(valid) + 6  # the check sees what has audio, and nothing that was not drawn
     assert (tmp_path / "out/counts.md").read_text().splitlines() == [
         "| step | train | valid |",
         "| --- | ---: | ---: |",
@@ -141,7 +161,7 @@ def test_counts_of_every_step(utterances, tmp_path, capsys):
 
 
 def test_rejected_has_the_metadata_reasons_and_not_the_rest_of_the_corpus(utterances, tmp_path):
-    build(utterances, tmp_path / "out", accept, {}, sample=12, metadata_check=letters)
+    build(utterances, tmp_path / "out", sample=12, metadata_limits=letters)
     reasons = {row["ID"]: row["reason"] for row in read(tmp_path / "out/rejected.csv")}
     assert all(reasons[f"train{i:03d}"] == "transcript is empty" for i in range(10))
     assert all(reasons[f"train{i:03d}"] == "transcript has letters outside the alphabet: ñ" for i in range(10, 15))
@@ -152,16 +172,12 @@ def test_rejected_has_the_metadata_reasons_and_not_the_rest_of_the_corpus(uttera
 
 
 def test_audio_outside_the_sample_is_never_opened(utterances, tmp_path):
-    opened = []
-
-    def inspect(path):
-        opened.append(path)
-        return manifest.inspect(path)
-
-    drawn = {"sample": {"train": 7, "valid": 2}, "metadata_check": letters}
-    build(utterances, tmp_path / "out", accept, {}, inspect=inspect, **drawn)
-    expected = draw(utterances[15:], {"train": 7, "valid": 2}, 42)
-    assert sorted(opened) == sorted(u.audio for u in expected) and len(opened) == 9
+    limits, sample = Asked(), {"train": 7, "valid": 2}
+    build(utterances, tmp_path / "out", limits, sample=sample, metadata_limits=letters)
+    expected = draw([u for u in utterances[15:] if u.text != "Zin 20."], sample, 42)
+    assert sorted(limits.opened) == sorted(u.audio for u in expected) and len(expected) == 9
+    valid = [u.ID for u in expected if u.split == "valid" or int(u.ID[-3:]) % 3]
+    assert [u.ID for u in limits.recording_of] == valid  # asked of what has audio, and of nothing that was not drawn
 
 
 def test_nothing_changes_without_sample_and_metadata(utterances, tmp_path):
@@ -169,59 +185,34 @@ def test_nothing_changes_without_sample_and_metadata(utterances, tmp_path):
         wav(tmp_path / "clips" / f"{u.ID}.wav")
     good = [u for u in utterances if u.text.strip()]
     out = tmp_path / "out"
-    counts = build(good, out, accept, {"corpus": "x"})
+    counts = build(good, out)
     done = read_done(out)
     assert counts == done["counts"] == {"train": 30, "valid": 6, "rejected": 0}
     rows = ((u.split, u.ID, hashlib.sha256(Path(u.audio).read_bytes()).hexdigest(), u.text) for u in good)
     assert done["digest"] == hashlib.sha256("".join("\t".join(row) + "\n" for row in rows).encode()).hexdigest()
-    assert done["settings"] == {"corpus": "x"} and done["check"] == repr(accept).split(" at ")[0] + ">"
+    assert "sample" not in done["settings"] and done["settings"]["limits"] == [{"limits": "Limits"}]
     steps = list(done["steps"].values())
     assert steps == [{"train": 30, "valid": 6}] * 4
     assert "No sample was asked for." in (out / "counts.md").read_text()
 
 
 def test_all_are_used_where_there_are_fewer(utterances, tmp_path):
-    counts = build(utterances, tmp_path / "out", accept, {}, sample=10**6)
+    counts = build(utterances, tmp_path / "out", sample=10**6)
     assert counts["not_sampled"] == 0 and read_done(tmp_path / "out")["steps"]["sampled"]["train"] == 30
 
 
 # ---- checks that need no audio ----
 
 
-class WithMetadata:
-    """As a recipe's limits: text before audio, length after it."""
-
-    def __init__(self):
-        self.asked, self.asked_metadata = [], []
-
-    def __repr__(self):
-        return "WithMetadata()"
-
-    def metadata(self, utterance):
-        self.asked_metadata.append(utterance)
-        return "label is too long: 9" if utterance.text == "Zin 20." else None
-
-    def __call__(self, utterance):
-        self.asked.append(utterance)
-        return "audio is too long" if utterance.duration > 1 else None
-
-
-def test_a_check_with_metadata_is_asked_before_audio_is_opened(utterances, tmp_path):
-    check = WithMetadata()
-    build(utterances, tmp_path / "out", check, {}, sample=20, metadata_check=letters)
-    # only what the other metadata check let pass, and nothing measured yet
-    assert [u.ID for u in check.asked_metadata] == [u.ID for u in utterances[15:]]
-    assert {u.duration for u in check.asked_metadata} == {0.0} and {u.duration for u in check.asked} == {SECONDS}
+def test_limits_are_asked_of_the_metadata_before_audio_is_opened(utterances, tmp_path):
+    limits = Asked()
+    build(utterances, tmp_path / "out", limits, sample=20, metadata_limits=letters)
+    # only what the other limits let pass, and nothing measured yet
+    assert [u.ID for u in limits.metadata_of] == [u.ID for u in utterances[15:]]
+    assert {u.duration for u in limits.metadata_of} == {0.0} and {u.duration for u in limits.recording_of} == {SECONDS}
     assert read_done(tmp_path / "out")["steps"]["passed the metadata"]["train"] == 24
     rows = {row["ID"]: row["reason"] for row in read(tmp_path / "out/rejected.csv")}
     assert rows["train020"] == "label is too long: 9"
-
-
-@pytest.mark.parametrize(
-    "check", [accept, functools.partial(accept), MetadataLimits()], ids=lambda check: type(check).__name__
-)
-def test_plain_checks_go_on_working(utterances, tmp_path, check):
-    assert build(utterances[15:], tmp_path / "out", check, {}) == {"train": 16, "valid": 6, "rejected": 9}
 
 
 @pytest.mark.parametrize(
@@ -254,16 +245,17 @@ def test_another_sample_seed_or_limit_is_made_anew(utterances, tmp_path, capsys)
     out = tmp_path / "out"
 
     def run(**how):
-        build(utterances, out, accept, {}, **how)
+        build(utterances, out, **how)
         return "up to date" not in capsys.readouterr().out
 
     assert run(sample=12)
     assert not run(sample=12) and not run(sample={"train": 12})
-    assert run(sample=13) and run(sample=13, sample_seed=1) and run(sample=13, sample_seed=1, metadata_check=letters)
+    assert run(sample=13) and run(sample=13, sample_seed=1) and run(sample=13, sample_seed=1, metadata_limits=letters)
     limits = MetadataLimits(alphabet="abcdefghijklmnopqrstuvwxyz")  # equal, but another object
-    assert not run(sample=13, sample_seed=1, metadata_check=limits)
-    assert run(sample=13, sample_seed=1, metadata_check=MetadataLimits(max_characters=7))
-    assert read_done(out)["settings"] == {"sample": {"train": 13}, "sample_seed": 1}
+    assert not run(sample=13, sample_seed=1, metadata_limits=limits)
+    assert run(sample=13, sample_seed=1, metadata_limits=MetadataLimits(max_characters=7))
+    settings = read_done(out)["settings"]
+    assert (settings["sample"], settings["sample_seed"]) == ({"train": 13}, 1)
     assert run() and not run(sample_seed=99)  # without a sample its seed decides nothing
 
 
@@ -280,7 +272,7 @@ def test_another_sample_seed_or_limit_is_made_anew(utterances, tmp_path, capsys)
 )
 def test_a_sample_that_cannot_be_meant(tmp_path, sample, message):
     with pytest.raises(ValueError, match=message):
-        build(listed(2) + listed(2, "valid"), tmp_path / "out", accept, {}, sample=sample)
+        build(listed(2) + listed(2, "valid"), tmp_path / "out", sample=sample)
     assert not (tmp_path / "out").exists()
 
 
@@ -301,26 +293,27 @@ def common_voice_folder(tmp_path):
 
 
 def test_common_voice_from_a_yaml(common_voice_folder, tmp_path):
-    text = """prepare: !name:local.common_voice.prepare
-    sample: 5
-    sample_seed: 7
-    metadata_check: !new:carryover.data.manifest.MetadataLimits
-        max_down_votes: 0
-"""
-    found = settings.load(text, {})["prepare"](common_voice_folder, tmp_path / "a", "nl", manifest.SPLITS, accept)
-    assert found == {"train": 5, "valid": 3, "test": 3, "rejected": 3, "not_sampled": 4}
+    found = settings.load(
+        "corpus: !name:local.common_voice.utterances\nsample: 5\nsample_seed: 7\n"
+        "metadata_limits: !new:carryover.data.MetadataLimits {max_down_votes: 0}\n",
+        {},
+    )
+    keys = {key: found[key] for key in ("sample", "sample_seed", "metadata_limits")}
+
+    def make(name, splits):
+        return prepare(found["corpus"], common_voice_folder, tmp_path / name, "nl", splits, Limits(), **keys)
+
+    assert make("a", SPLITS) == {"train": 5, "valid": 3, "test": 3, "rejected": 3, "not_sampled": 4}
     assert {row["reason"] for row in read(tmp_path / "a/rejected.csv")} == {"more than 0 down-votes: 1"}
-    # as train.py asks for the old language: the test set alone, for which no sample was asked
-    old = settings.load("prepare: x", {"prepare": "!name:local.common_voice.prepare {sample: 5}"})["prepare"]
-    assert old(common_voice_folder, tmp_path / "b", "nl", ["test"], accept) == {"test": 3, "rejected": 0}
+    # as for the old language: the test set alone, for which no sample was asked
+    assert make("b", ["test"]) == {"test": 3, "rejected": 0}
 
 
-def test_a_vote_that_changed_is_seen(common_voice_folder, tmp_path, capsys):
+def test_a_vote_that_changed_is_seen(common_voice_folder, tmp_path):
     def run():
-        limits = MetadataLimits(max_down_votes=0)
-        return common_voice.prepare(
-            common_voice_folder, tmp_path / "out", "nl", ["train"], accept, metadata_check=limits
-        )
+        limits = {"metadata_limits": MetadataLimits(max_down_votes=0)}
+        where = common_voice_folder, tmp_path / "out"
+        return prepare(common_voice.utterances, *where, "nl", ["train"], Limits(), **limits)
 
     assert run() == {"train": 9, "rejected": 3}
     path = common_voice_folder / "train.tsv"
@@ -329,10 +322,9 @@ def test_a_vote_that_changed_is_seen(common_voice_folder, tmp_path, capsys):
 
 
 def test_a_list_of_ones_own(common_voice_folder, tmp_path):
-    table = (common_voice_folder / "train.tsv").read_text().replace("train", "clips/train")
-    (common_voice_folder / "train.tsv").write_text(table)
-    limits = MetadataLimits(max_down_votes=0)
-    counts = prepare(
-        common_voice_folder / ".", tmp_path / "out", "nl", ["train"], accept, sample={"train": 4}, metadata_check=limits
-    )
+    rows = (common_voice_folder / "train.tsv").read_text().replace("train", "clips/train")
+    (common_voice_folder / "train.tsv").write_text(rows)
+    drawn = {"sample": {"train": 4}, "metadata_limits": MetadataLimits(max_down_votes=0)}
+    where = common_voice_folder, tmp_path / "out"
+    counts = prepare(table.utterances, *where, "nl", ["train"], Limits(), **drawn)
     assert counts == {"train": 4, "rejected": 3, "not_sampled": 5}

@@ -1,6 +1,7 @@
 """The embedded corpus: what its text promises, and that its audio is the same bytes for a seed."""
 
 import csv
+import functools
 import hashlib
 import random
 import sys
@@ -9,15 +10,13 @@ from collections import Counter
 import pytest
 import soundfile
 
-from carryover.data import manifest
+from carryover.data import Limits
+from carryover.data.preparation import prepare
 from local import synthetic
-from local.synthetic_sentences import GRAMMARS, dutch, german, german_ordinal, normalise, sentence_case, sentences
+from local.synthetic_numbers import dutch, german, german_ordinal
+from local.synthetic_sentences import GRAMMARS, normalise, sentence_case, sentences
 
 LANGUAGES = sorted(GRAMMARS)
-
-
-def accept(utterance: manifest.Utterance) -> None:
-    return None
 
 
 def bytes_of(folder, language) -> dict[str, str]:
@@ -45,7 +44,8 @@ def corpus(tmp_path_factory):
     """German training and validation made by one worker."""
     pytest.importorskip("espeakng_loader")
     folder = tmp_path_factory.mktemp("one")
-    synthetic.prepare(folder, folder / "manifests", "de", ("train", "valid"), accept, hours=0.01, workers=1)
+    made = functools.partial(synthetic.utterances, hours=0.01, workers=1)
+    prepare(made, folder, folder / "manifests", "de", ("train", "valid"), Limits())
     return folder
 
 
@@ -130,9 +130,9 @@ def test_grammar_that_runs_out_says_so(monkeypatch):
 def test_bytes_depend_on_seed_and_not_on_workers(corpus, tmp_path):
     made = bytes_of(corpus, "de")
     assert len(made) == len(synthetic.plan("de", "train", hours=0.01)) + 100
-    synthetic.prepare(tmp_path / "two", tmp_path / "m", "de", ("train", "valid"), accept, hours=0.01, workers=2)
+    list(synthetic.utterances(tmp_path / "two", "de", ("train", "valid"), hours=0.01, workers=2))
     assert bytes_of(tmp_path / "two", "de") == made
-    synthetic.prepare(tmp_path / "seed", tmp_path / "n", "de", ("valid",), accept, seed=7, workers=2)
+    list(synthetic.utterances(tmp_path / "seed", "de", ("valid",), seed=7, workers=2))
     other = bytes_of(tmp_path / "seed", "de")
     assert other and not set(other.values()) & set(made.values())
 
@@ -153,19 +153,23 @@ def test_audio_is_what_the_manifest_says(corpus):
 
 def test_second_call_makes_nothing_and_another_seed_makes_it_again(corpus, capsys, monkeypatch):
     before = {p: p.stat().st_mtime_ns for p in corpus.rglob("*") if p.is_file()}
-    call = (corpus, corpus / "manifests", "de", ("train", "valid"), accept)
-    assert synthetic.prepare(*call, hours=0.01) == {"train": 15, "valid": 100, "rejected": 0}
+
+    def run(**options):
+        made = functools.partial(synthetic.utterances, **options)
+        return prepare(made, corpus, corpus / "manifests", "de", ("train", "valid"), Limits())
+
+    assert run(hours=0.01, workers=1) == {"train": 15, "valid": 100, "rejected": 0}
     assert {p: p.stat().st_mtime_ns for p in corpus.rglob("*") if p.is_file()} == before
     assert "up to date" in capsys.readouterr().out
 
     with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="espeak-ng failed"):
         patch.setattr(sys, "executable", "false")  # a synthesis that dies leaves the old corpus as it was
-        synthetic.prepare(*call, seed=7, hours=0.01)
+        run(seed=7, hours=0.01)
     assert not list((corpus / "de").glob(".making-*"))
     assert {p: p.stat().st_mtime_ns for p in corpus.rglob("*") if p.is_file()} == before
 
     capsys.readouterr()
-    synthetic.prepare(*call, hours=0.02)
+    run(hours=0.02)
     assert "train was made with other settings" in capsys.readouterr().out
     after = {p: p.stat().st_mtime_ns for p in corpus.rglob("*.wav")}
     assert {p: t for p, t in after.items() if p.parent.name == "valid"} == {
@@ -183,9 +187,9 @@ def test_second_call_makes_nothing_and_another_seed_makes_it_again(corpus, capsy
     ],
 )
 def test_impossible_settings_are_named(tmp_path, changed, message):
-    arguments = {"language": "nl", "splits": ("test",), "check": accept} | changed
+    arguments = {"language": "nl", "splits": ("test",)} | changed
     with pytest.raises(ValueError, match=message):
-        synthetic.prepare(tmp_path, tmp_path / "m", **arguments)
+        list(synthetic.utterances(tmp_path, **arguments))
 
 
 def test_missing_wheel_is_named(tmp_path, monkeypatch):
@@ -194,4 +198,4 @@ def test_missing_wheel_is_named(tmp_path, monkeypatch):
 
     monkeypatch.setattr(synthetic.importlib.metadata, "version", missing)
     with pytest.raises(ModuleNotFoundError, match="pip install espeakng-loader==0.2.4"):
-        synthetic.prepare(tmp_path, tmp_path / "m", "nl", ("test",), accept)
+        list(synthetic.utterances(tmp_path, "nl", ("test",)))

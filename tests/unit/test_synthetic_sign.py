@@ -1,6 +1,7 @@
 """The embedded corpus of signing: sentences and signers of each split, bytes by seed, and movements that tell signs."""
 
 import csv
+import functools
 import hashlib
 import random
 
@@ -8,17 +9,26 @@ import numpy as np
 import pytest
 import torch
 
-from carryover.data.landmarks import Landmarks, Layout, missing, read
-from local import synthetic_sign
-from local.synthetic_sign import SIGN_OF, SIGNERS, SIGNS, TEMPLATES, Signer, plan, prepare, sentences
+from carryover.data import Limits
+from carryover.data.landmarks import Landmarks, Layout, inspect, missing, read
+from carryover.data.preparation import prepare
+from local import synthetic_sign, synthetic_signer
+from local.synthetic_sign import SIGN_OF, SIGNERS, SIGNS, TEMPLATES, Signer, plan, sentences, utterances
 
 ARMS = Layout.hands_and_arms()
 SPLITS = ("train", "valid", "test")
 SIZES = {"train": 800, "valid": 100, "test": 200}
 
 
-def accept(utterance):
-    return None
+class Signed(Limits):
+    def inspect(self, utterance):
+        return inspect(utterance.audio, ARMS, utterance.fps)
+
+
+def run(folder, train=48):
+    """Manifests of a small corpus."""
+    corpus = functools.partial(utterances, train=train, valid=10, test=16)
+    return prepare(corpus, folder, folder / "m", "signs", SPLITS, Signed())
 
 
 def bytes_of(folder):
@@ -37,7 +47,7 @@ def plans():
 def corpus(tmp_path_factory):
     """48 sentences of training, 10 of validation, 16 of test."""
     folder = tmp_path_factory.mktemp("sign")
-    counts = prepare(folder, folder / "m", "signs", SPLITS, accept, train=48, valid=10, test=16)
+    counts = run(folder)
     assert counts == {"train": 48, "valid": 10, "test": 16, "rejected": 0}
     return folder
 
@@ -83,24 +93,23 @@ def test_a_grammar_that_runs_out_says_so(monkeypatch):
 def test_bytes_depend_on_the_seed_alone(corpus, tmp_path):
     made = bytes_of(corpus)
     assert len(made) == 74
-    prepare(tmp_path / "a", tmp_path / "m", "signs", ("test", "train"), accept, train=48, valid=10, test=16)
+    list(utterances(tmp_path / "a", "signs", ("test", "train"), train=48, valid=10, test=16))
     again = bytes_of(tmp_path / "a")
     assert again == {name: digest for name, digest in made.items() if not name.startswith("valid")}
-    prepare(tmp_path / "b", tmp_path / "n", "signs", ("test",), accept, seed=7, train=48, valid=10, test=16)
+    list(utterances(tmp_path / "b", "signs", ("test",), seed=7, train=48, valid=10, test=16))
     assert not set(bytes_of(tmp_path / "b").values()) & set(made.values())
 
 
 def test_a_second_call_makes_nothing_and_another_size_makes_it_again(corpus, capsys):
     before = {p: p.stat().st_mtime_ns for p in corpus.rglob("*") if p.is_file()}
-    call = (corpus, corpus / "m", "signs", SPLITS, accept)
-    prepare(*call, train=48, valid=10, test=16)
+    run(corpus)
     assert {p: p.stat().st_mtime_ns for p in corpus.rglob("*") if p.is_file()} == before
     assert "up to date" in capsys.readouterr().out
-    prepare(*call, train=50, valid=10, test=16)
+    run(corpus, train=50)
     assert "train was made with other settings" in capsys.readouterr().out
     assert len(list((corpus / "train").glob("*.npy"))) == 50
     assert all(p.stat().st_mtime_ns == before[p] for p in before if p.parent.name in ("valid", "test"))
-    prepare(*call, train=48, valid=10, test=16)
+    run(corpus)
 
 
 def test_what_is_written_is_what_the_manifest_says(corpus):
@@ -129,8 +138,8 @@ def still(**changes) -> Signer:
     """A signer as in the book: no habits, no noise, nothing lost, straight before the camera."""
     book = {
         "width": 200.0, "centre": np.array([250.0, 250.0]), "yaw": 0.0, "roll": 0.0, "reach": 1.0, "hand": 0.45,
-        "tempo": 1.0, "extent": 1.0, "places": {name: np.zeros(3) for name in synthetic_sign.PLACES},
-        "shapes": {name: np.zeros(6) for name in synthetic_sign.SHAPES}, "turn": np.zeros(3), "noise": 0.0,
+        "tempo": 1.0, "extent": 1.0, "places": {name: np.zeros(3) for name in synthetic_signer.PLACES},
+        "shapes": {name: np.zeros(6) for name in synthetic_signer.SHAPES}, "turn": np.zeros(3), "noise": 0.0,
         "habits": {gloss: np.zeros(12) for gloss in SIGN_OF},
         "losses": 0.0,
     }  # fmt: skip
@@ -141,9 +150,9 @@ def test_a_hand_has_the_shape_it_is_given():
     """Seen from the front and straight: an open hand reaches up by its length, a fist less than half of it."""
 
     def track(shape):
-        return np.array([[0.0, 0.0, 0.0, *synthetic_sign.SHAPES[shape], 0.0, 0.0, 0.0]])
+        return np.array([[0.0, 0.0, 0.0, *synthetic_signer.SHAPES[shape], 0.0, 0.0, 0.0]])
 
-    flat, fist, index = (synthetic_sign._hand(track(shape), 0.5)[0] for shape in ("flat", "fist", "index"))
+    flat, fist, index = (synthetic_signer._hand(track(shape), 0.5)[0] for shape in ("flat", "fist", "index"))
     tips = [4, 8, 12, 16, 20]
     assert flat[12, 1] == pytest.approx(-0.5 * (0.52 + 0.24 + 0.14 + 0.10)) and (flat[0] == 0).all()
     assert (fist[tips[1:], 1] > -0.35).all()
@@ -155,7 +164,7 @@ def test_movements_go_where_their_names_say(monkeypatch):
     """The right wrist's way through NORD, SUED, OST and WEST, which differ in it alone."""
     ways = {}
     for gloss in ("NORD", "SUED", "OST", "WEST"):
-        track, left = synthetic_sign._stroke(gloss, still(), np.random.default_rng(3))
+        track, left = synthetic_signer._stroke(gloss, still(), np.random.default_rng(3))
         assert left is None
         ways[gloss] = track[-1, :3] - track[0, :3]
     assert ways["NORD"][1] < -0.3 and ways["SUED"][1] > 0.3 and ways["OST"][0] > 0.3 and ways["WEST"][0] < -0.3
@@ -164,14 +173,14 @@ def test_movements_go_where_their_names_say(monkeypatch):
 
 
 def test_both_hands_of_a_two_handed_sign_mirror_each_other():
-    array = synthetic_sign.sign("SCHNEE", still(), np.random.default_rng(5)).astype(float)
+    array = synthetic_signer.sign("SCHNEE", still(), np.random.default_rng(5)).astype(float)
     both = array[(array[:, 0, 0] != 0) & (array[:, 21, 0] != 0)]
     assert len(both) > 8
     middle = (both[:, 42, :2] + both[:, 43, :2]) / 2  # mid-shoulder
     right, left = both[:, :21, :2] - middle[:, None], both[:, 21:42, :2] - middle[:, None]
     # each hand's place is off by 0.05 shoulder widths of 200 on its own
     assert np.abs(right * [-1, 1] - left).max() < 200 * 0.05 * 6
-    one = synthetic_sign.sign("NORD", still(), np.random.default_rng(5))
+    one = synthetic_signer.sign("NORD", still(), np.random.default_rng(5))
     assert (one[:, 21:42] == 0).all()
 
 
@@ -181,4 +190,4 @@ def test_both_hands_of_a_two_handed_sign_mirror_each_other():
 )
 def test_impossible_settings_are_named(tmp_path, changed, words):
     with pytest.raises(ValueError, match=words):
-        prepare(tmp_path, tmp_path / "m", **({"language": "x", "splits": ("test",), "check": accept} | changed))
+        list(utterances(tmp_path, **({"language": "x", "splits": ("test",)} | changed)))

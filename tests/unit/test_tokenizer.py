@@ -1,14 +1,14 @@
-"""carryover.models.whisper.Tokenizer with the embedded and the published tokenizer, and recipes.whisper.Limits."""
+"""carryover.models.whisper.Tokenizer with the embedded and the published tokenizer, and the limits of a Whisper."""
 
 from pathlib import Path
 
 import pytest
 import torch
 
-from carryover.data.manifest import Utterance
+from carryover.data import Utterance
+from carryover.models.limits import WhisperLimits
 from carryover.models.whisper import Tokenizer
 from carryover.text import Normaliser, Verbatim
-from recipes.whisper import Limits
 
 ROOT = Path(__file__).parents[2]
 STARTER = ROOT / "assets" / "whisper_starter"
@@ -83,7 +83,11 @@ def test_encoding_does_not_depend_on_what_was_encoded_before(tokenizer):
     assert tokenizer.encode("één huis", "nl") == first
 
 
-# ---- Limits ----
+# ---- limits ----
+
+
+def limits_of(tokenizer, target_text, seconds, tokens):
+    return WhisperLimits(tokenizer=tokenizer, target_text=target_text, seconds=seconds, tokens=tokens)
 
 
 def utterance(text, duration=2.0, language="nl"):
@@ -101,7 +105,7 @@ def with_length(tokenizer, length):
 
 
 def test_a_label_of_448_tokens_fits_and_449_are_refused(tokenizer):
-    limits = Limits(tokenizer, Normaliser(), 30.0, 448)
+    limits = limits_of(tokenizer, Normaliser(), 30.0, 448)
     assert limits(utterance(with_length(tokenizer, 448))) is None
     reason = limits(utterance(with_length(tokenizer, 449)))
     assert reason == "label is longer than 448 tokens with prompt and end: 449"
@@ -110,19 +114,19 @@ def test_a_label_of_448_tokens_fits_and_449_are_refused(tokenizer):
 def test_the_label_is_counted_as_it_is_learned(starter):
     """A transcript that fits only without its punctuation is kept by the normaliser and refused verbatim."""
     text = with_length(starter, 100) + "!" * 5
-    assert Limits(starter, Normaliser(), 10.0, 100)(utterance(text)) is None
-    assert "105" in Limits(starter, Verbatim(), 10.0, 100)(utterance(text))
+    assert limits_of(starter, Normaliser(), 10.0, 100)(utterance(text)) is None
+    assert "105" in limits_of(starter, Verbatim(), 10.0, 100)(utterance(text))
 
 
 def test_audio_longer_than_the_window_is_refused(starter):
-    limits = Limits(starter, Normaliser(), 10.0, 224)
+    limits = limits_of(starter, Normaliser(), 10.0, 224)
     assert limits(utterance("ja", duration=10.0)) is None
     assert limits(utterance("ja", duration=10.25)) == "audio is longer than the window of 10 s: 10.25 s"
 
 
 @pytest.mark.parametrize("text", ["", "...", " „“ – ?"])
 def test_a_transcript_that_normalising_empties_is_refused(starter, text):
-    reason = Limits(starter, Normaliser(), 10.0, 224)(utterance(text))
+    reason = limits_of(starter, Normaliser(), 10.0, 224)(utterance(text))
     assert reason == f"transcript is empty after normalisation: {text!r}"
 
 
@@ -131,7 +135,9 @@ def test_limits_of_a_model(starter):
 
     with torch.device("meta"):
         model = WhisperForConditionalGeneration(WhisperConfig.from_pretrained(STARTER))
-    limits = Limits.of(model, starter, Normaliser())
+    limits = WhisperLimits.of(model, starter, Normaliser())
     assert (limits.seconds, limits.tokens) == (10.0, 224)
-    assert repr(limits) == "Limits(carryover-1, vocabulary 320, 10.0 s, 224 tokens)"
-    assert repr(limits) != repr(Limits(starter, Verbatim(), 10.0, 224))
+    assert limits.settings() == {
+        "limits": "WhisperLimits", "target_text": "carryover-1", "seconds": 10.0, "tokens": 224, "vocabulary": 320,
+    }  # fmt: skip
+    assert limits.settings() != limits_of(starter, Verbatim(), 10.0, 224).settings()

@@ -1,4 +1,4 @@
-"""A corpus of your own: a CSV, TSV or JSONL list of audio files and transcripts -> validated manifests.
+"""A corpus of your own: a CSV, TSV or JSONL list of audio files and transcripts -> utterances.
 
 The list is either one file `manifest.tsv` (or .csv, .jsonl) with a column `split`, or one file a split: `train.tsv`,
 `valid.tsv` (or `dev.tsv`), `test.tsv`. Names of columns, in upper or lower case:
@@ -9,7 +9,7 @@ The list is either one file `manifest.tsv` (or .csv, .jsonl) with a column `spli
     language  language, locale or lang                          (optional; rows of other languages are left out)
     speaker   speaker, client_id or speaker_id                  (optional)
     ID        ID or utt_id                                      (optional; else the audio file's name)
-    votes     up_votes, down_votes                              (optional; for a metadata_check)
+    votes     up_votes, down_votes                              (optional; for metadata_limits)
 
 A duration in the list is not believed but measured. TSV has no quoting (a quotation mark is part of the text), CSV has
 the usual one, JSONL has one object a line; all are UTF-8.
@@ -17,11 +17,11 @@ the usual one, JSONL has one object a line; all are UTF-8.
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from carryover.data import manifest
-from carryover.data.manifest import Utterance
+from carryover.data.table import found_at, read_table, votes
+from carryover.data.utterance import Utterance
 
 ALIASES = {
     "audio": ("audio", "path", "wav", "file", "audio_filepath", "file_name"),
@@ -38,57 +38,25 @@ SPLIT_OF = {name: split for split, names in SPLITS.items() for name in names}
 ENDINGS = (".tsv", ".csv", ".jsonl")
 
 
-def prepare(
-    data_folder: str | Path,
-    folder: str | Path,
-    language: str,
-    splits: Sequence[str],
-    check: Callable[[Utterance], str | None],
-    seed: int = 1234,
-    workers: int = 2,
-    *,
-    sample: Mapping[str, int] | int | None = None,
-    sample_seed: int = 42,
-    metadata_check: Callable[[Utterance], str | None] | None = None,
-) -> dict[str, int]:
-    """Write the manifests of a corpus that is listed in a CSV, TSV or JSONL file.
+def utterances(data_folder: str | Path, language: str, splits: Sequence[str]) -> Iterator[Utterance]:
+    """What a CSV, TSV or JSONL list of one's own holds.
 
     Parameters
     ----------
     data_folder : path
         The list itself, or the folder that holds it.
-    folder : path
-        Gets the manifests; see `carryover.data.manifest.build`.
     language : str
         Code as the list's column `language` has it, e.g. "nl"; without that column, the language of all rows.
     splits : sequence of str
         Of "train", "valid" and "test", those to read; rows of others are left out, and counted.
-    check : callable
-        Returns the reason to refuse an Utterance, or None.
-    seed : int
-        Not used, for `sample_seed` decides a sample. train.py calls every `prepare` alike.
-    workers : int
-        Threads that decode audio.
-    sample, sample_seed, metadata_check
-        Utterances to draw of what passes the metadata, before audio is opened: a number for train, or a dict by split;
-        see `carryover.data.manifest.build`. In a YAML:
-        `prepare: !name:local.manifest.prepare {sample: 150000, sample_seed: 42}`.
-
-    Returns
-    -------
-    counts : dict
-        {"train": kept, ..., "rejected": refused}, with a sample also "not_sampled".
 
     Raises
     ------
     ValueError
         Where the list, a column, a split or the language is not there, or a line of it is broken.
     """
-    data_folder = Path(data_folder).expanduser()
-    used = rows(data_folder, language, splits)
-    settings = {"corpus": "manifest", "data_folder": data_folder, "language": language, "splits": list(splits)}
-    drawn = {"sample": sample, "sample_seed": sample_seed, "metadata_check": metadata_check}
-    return manifest.build(utterances(used, language), folder, check, settings, workers, **drawn)
+    for _, utterance in of_rows(rows(data_folder, language, splits), language):
+        yield utterance
 
 
 def rows(
@@ -102,7 +70,7 @@ def rows(
     Parameters
     ----------
     data_folder, language, splits
-        As `prepare`.
+        As `utterances`.
     aliases : dict
         Names of columns by field; a corpus that is no audio has more of them (local/landmarks.py).
 
@@ -114,7 +82,7 @@ def rows(
     Raises
     ------
     ValueError
-        As `prepare`.
+        As `utterances`.
     """
     data_folder = Path(data_folder).expanduser()
     listed = [row for path, split in _lists(data_folder, splits) for row in _rows(path, split, aliases)]
@@ -151,7 +119,7 @@ def _values(split: str) -> str:
 
 def _lists(data_folder: Path, splits: Sequence[str]) -> list[tuple[Path, str | None]]:
     """The files to read, each with the split that its name says, None where a column says it."""
-    holds = manifest.found_at(data_folder)
+    holds = found_at(data_folder)
     expected = (
         "expected a .tsv, .csv or .jsonl file, or a folder with manifest.tsv or train.tsv, valid.tsv and test.tsv"
     )
@@ -195,7 +163,7 @@ def _rows(path: Path, split: str | None, aliases: Mapping[str, tuple[str, ...]])
     """Rows by field instead of by column; `file` is the audio's path as it can be opened."""
     lines = path.suffix.lower() == ".jsonl"
     keys, columns = None, {}
-    for number, row in _read_jsonl(path, aliases) if lines else manifest.read_table(path):
+    for number, row in _read_jsonl(path, aliases) if lines else read_table(path):
         if keys != row.keys():  # once for a table; a JSON line may differ from the one above it
             keys = row.keys()
             columns = _columns(f"{path}:{number}" if lines else str(path), tuple(keys), split, aliases)
@@ -258,20 +226,23 @@ def _columns(
     return columns
 
 
-def utterances(rows: Sequence[dict[str, str]], language: str) -> Iterator[Utterance]:
-    """Rows as `carryover.data.manifest.build` takes them."""
+def of_rows(rows: Sequence[dict[str, str]], language: str) -> Iterator[tuple[dict[str, str], Utterance]]:
+    """Rows, each with its utterance."""
     # the file's name is the ID people recognise; where folders repeat it (spk1/001, spk2/001) the folder is needed too
     stems = Counter((row["split"], Path(row["audio"]).stem) for row in rows)
     for row in rows:
         path = Path(row["audio"])
         parts = [part for part in path.with_suffix("").parts if part not in ("/", "..")]
         own = path.stem if stems[row["split"], path.stem] == 1 else "-".join(parts)
-        yield Utterance(
-            ID=row.get("ID") or own,
-            audio=row["file"],
-            language=language,
-            speaker=row.get("speaker", ""),
-            text=row["text"],
-            split=row["split"],
-            votes=manifest.votes(row),
+        yield (
+            row,
+            Utterance(
+                ID=row.get("ID") or own,
+                audio=row["file"],
+                language=language,
+                speaker=row.get("speaker", ""),
+                text=row["text"],
+                split=row["split"],
+                votes=votes(row),
+            ),
         )
