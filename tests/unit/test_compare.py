@@ -127,7 +127,7 @@ def test_settings_that_differ(two_runs):
     assert compare(b, c, resamples=50).settings == [
         ("seed", "1", '"1"'),
         ("penalty.lambda_", "!ref <lambda>", "1"),
-        ("penalty.samples", "5000", "10"),
+        ("penalty.samples", "5000", "(not there)"),
         ("optimizer.betas", "[0.9, 0.98]", "[0.9, 0.99]"),
         ("extra", "(not there)", "[a, True]"),
         ("commit", "abc", "def"),
