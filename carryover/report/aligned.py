@@ -5,14 +5,17 @@ errors in them as jiwer counted for the run. Of alignments with as many edits it
 """
 
 import csv
+import math
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import kaldialign
 
-from carryover.report.summary import Summary
+from carryover.report.summary import Summary, number
 from carryover.runs.privacy import clean
+from carryover.stats import error_rates
 
 WEIGHTS = "best"  # whose errors are looked at
 
@@ -31,6 +34,7 @@ class Utterance(NamedTuple):
     characters: int
     character_errors: int
     raw: str
+    language: str = ""
 
 
 def read(path: Path) -> list[Utterance]:
@@ -50,7 +54,7 @@ def read(path: Path) -> list[Utterance]:
                         row["id"], row["audio"], row["speaker"], float(row["duration"]),
                         row["reference_normalised"], row["hypothesis_normalised"],
                         *(int(row[c]) for c in ("words", "word_errors", "characters", "character_errors")),
-                        row["reference"],
+                        row["reference"], row["language"],
                     )
                 )  # fmt: skip
         except (KeyError, TypeError, ValueError, csv.Error) as error:
@@ -74,6 +78,41 @@ def tests(run: Summary) -> dict[str, list[Utterance]]:
         except ValueError as error:
             tell(run, error)
     return found
+
+
+def intervals(runs: Sequence[Summary]) -> dict[tuple[str, str, str], tuple[float, float]]:
+    """95 % intervals of the WERs that runs logged, by (run, set, weights).
+
+    They are computed from the predictions, so that all tables, and runs of all versions, agree. Where these are not
+    there, cannot be read or are not those of the logged test, the logged interval is taken, and `run.problems` tells.
+    """
+    found, sets = {}, {}
+    for run in runs:
+        for key, event in {(e.get("set", ""), e.get("weights", "")): e for e in run.tests}.items():
+            found[run.name, *key] = tuple(map(number, event.get("interval", (math.nan, math.nan))))
+            path = run.predictions.get(key)
+            if path is None:
+                continue
+            try:
+                rows = read(path)
+                counted, logged = (sum(u.errors for u in rows), sum(u.words for u in rows)), _counts(event)
+                if counted != logged:
+                    raise ValueError(
+                        f"{path}: {counted[0]} errors in {counted[1]} words, but metrics.jsonl says {logged[0]} in "
+                        f"{logged[1]}: the two are not of one test. Its logged interval is shown"
+                    )
+            except ValueError as error:
+                tell(run, error)
+            else:
+                names = ("id", "language", "words", "word_errors")
+                sets[run.name, *key] = [
+                    dict(zip(names, (u.id, u.language, u.words, u.errors), strict=True)) for u in rows
+                ]
+    return found | dict(zip(sets, error_rates.intervals(list(sets.values())), strict=True))
+
+
+def _counts(event: Mapping) -> tuple:
+    return event.get("errors"), event.get("words")
 
 
 def tell(run: Summary, error: Exception) -> str:

@@ -9,29 +9,18 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from carryover.report import table as report_table
 from carryover.report.run_folder import Run, same_normaliser
-from carryover.stats import bootstrap
-from carryover.stats.significance import Spread, over_seeds
+from carryover.stats import bootstrap, error_rates
+from carryover.stats.significance import Spread
+from carryover.stats.systems import NONE, Estimate, Systems
 
 BASELINE, FROM_SCRATCH = "plain", "new_only"
 
 
-class Estimate(NamedTuple):
-    """A number with its 95 % interval; p-value of a difference, and the p-value corrected for the table's rows."""
-
-    value: float = math.nan
-    low: float = math.nan
-    high: float = math.nan
-    p: float = math.nan
-    p_holm: float = math.nan
-
-
-NONE = Estimate()
 NO_SPREAD = Spread("", math.nan, math.nan, 0)
 
 
@@ -164,8 +153,8 @@ def points(e: Estimate) -> str:
     return f"{e.value:+.2f} [{e.low:+.2f}, {e.high:+.2f}]{text}"
 
 
-class Scores:
-    """WER of several systems on one test set: as observed, and under the same resamples for all of them.
+class Scores(Systems):
+    """WER of several systems on one test set, from the predictions of their runs.
 
     Parameters
     ----------
@@ -183,56 +172,34 @@ class Scores:
     """
 
     def __init__(self, language: str, systems: Mapping[tuple[str, str], Sequence[Run]], resamples: int, seed: int):
-        self.keys, columns, known = list(systems), [], None
+        errors, first, references = {}, None, {}
         self.CER, self.speakers = {}, set()
         for key, runs in systems.items():
-            characters = np.zeros(2)
+            characters, columns = np.zeros(2), []
             for run in runs:
                 found = run.predictions(language, key[1])
-                if known:
-                    same_normaliser(known[0], run)
-                if known is None:
-                    known = run, {name: p.words for name, p in sorted(found.items())}
-                elif known[1] != (words := {name: p.words for name, p in found.items()}):
-                    other = sum(known[1].get(name) != n for name, n in words.items())
-                    raise ValueError(
-                        f"{run.folder}: its {language} test set is not that of {known[0].folder}: {len(words)} "
-                        f"utterances against {len(known[1])}, {other} of them unknown there or with other references; "
-                        "systems are compared on one test set only"
+                words = {name: p.words for name, p in found.items()}
+                if first is None:
+                    first, references, spoken = (
+                        run,
+                        dict(sorted(words.items())),
+                        error_rates.language_of([p._asdict() for p in found.values()]),
                     )
-                columns.append([found[name].errors for name in known[1]])
+                same_normaliser(first, run)
+                if references != words:
+                    other = sum(references.get(name) != n for name, n in words.items())
+                    raise ValueError(
+                        f"{run.folder}: its {language} test set is not that of {first.folder}: {len(words)} "
+                        f"utterances against {len(references)}, {other} of them unknown there or with other "
+                        "references; systems are compared on one test set only"
+                    )
+                columns.append([found[name].errors for name in references])
                 characters += np.sum([(p.character_errors, p.characters) for p in found.values()], axis=0)
                 self.speakers |= {p.speaker for p in found.values()}
+            errors[key] = np.array(columns).T
             self.CER[key] = 100 * characters[0] / characters[1]
-        self.utterances = len(known[1])
-        counts = np.array([list(known[1].values()), *columns], dtype=float).T  # (U, 1 + all runs)
-        sums = bootstrap.resampled_sums(counts, resamples, bootstrap.generator(seed, language))
-        self.observed, self.samples, self.seeds, start = {}, {}, {}, 1
-        for key, runs in systems.items():
-            n, stop = len(runs), start + len(runs)
-            # systems with the same seeds share the draws of seeds: their differences are paired in both
-            draws = bootstrap.weights(n, resamples, bootstrap.generator(seed, *(run.seed for run in runs)))
-            self.observed[key] = 100 * counts[:, start:stop].sum() / (n * counts[:, 0].sum())
-            self.seeds[key] = over_seeds(100 * counts[:, start:stop].sum(axis=0) / counts[:, 0].sum())
-            self.samples[key] = 100 * (draws * sums[:, start:stop]).sum(axis=1) / (n * sums[:, 0])
-            start = stop
-
-    def wer(self, key: tuple[str, str]) -> Estimate:
-        """WER in percent."""
-        if key not in self.observed:
-            return NONE
-        return self._estimate(self.observed[key], self.samples[key])
-
-    def difference(self, a: tuple[str, str], b: tuple[str, str], p: bool = False) -> Estimate:
-        """WER of a minus WER of b in points; with a p-value if wished."""
-        if a not in self.observed or b not in self.observed:
-            return NONE
-        samples = self.samples[a] - self.samples[b]
-        found = self._estimate(self.observed[a] - self.observed[b], samples)
-        return found._replace(p=bootstrap.two_sided_p(samples)) if p and self.utterances > 1 else found
-
-    def _estimate(self, value: float, samples: np.ndarray) -> Estimate:
-        return Estimate(value, *bootstrap.interval(samples)) if self.utterances > 1 else Estimate(value)
+        seeds = {key: [run.seed for run in runs] for key, runs in systems.items()}
+        super().__init__(spoken, list(references.values()), errors, seeds, resamples, seed)
 
 
 def table(

@@ -220,7 +220,7 @@ def marks(normalisers: Iterable[str]) -> tuple[dict[str, str], list[str]]:
 
 def before_after(runs: Sequence[Summary]) -> Table | None:
     """Each run's test sets before and after training; None where no run has been tested."""
-    rows = []
+    rows, intervals = [], aligned.intervals(runs)
     for run in runs:
         for name, language in dict.fromkeys((e.get("set", "test"), e.get("language", "")) for e in run.tests):
             before, after = run.test(language, "before"), run.test(language, "best")
@@ -229,7 +229,8 @@ def before_after(runs: Sequence[Summary]) -> Table | None:
                 continue
             cells = [run.name, run.status, name, language, _count(known, "utterances"), _count(known, "words")]
             for event in (before, after):
-                low, high = map(number, (event or {}).get("interval", (math.nan, math.nan)))
+                weights = (event or {}).get("weights")
+                low, high = intervals.get((run.name, name, weights), (math.nan, math.nan))
                 cells += [rate(event, "WER"), low, high, rate(event, "CER"), rate(event, "WER_raw")]
             change = rate(after, "WER") - rate(before, "WER")
             rows.append([*cells, change, run.test_sets.get(language, "unknown")[:12], run.normaliser])
@@ -257,7 +258,7 @@ def before_after(runs: Sequence[Summary]) -> Table | None:
 
 def speakers(runs: Sequence[Summary]) -> Table | None:
     """WER of each finished run with its interval over utterances and over speakers."""
-    rows, used = [], {}
+    rows, used, intervals = [], {}, aligned.intervals(of_test(runs))
     for run in of_test(runs):
         logged = {event.get("set"): event for event in run.tests if event.get("weights") == aligned.WEIGHTS}
         for name, utterances in aligned.tests(run).items():
@@ -267,7 +268,7 @@ def speakers(runs: Sequence[Summary]) -> Table | None:
             errors, words = ([getattr(u, key) for u in utterances] for key in ("errors", "words"))
             draws = bootstrap.generator(bootstrap.SEED, name, "speakers")
             over = significance.speaker_bootstrap(errors, words, [u.speaker for u in utterances], draws)
-            between = map(number, event.get("interval", (math.nan, math.nan)))
+            between = intervals[run.name, name, aligned.WEIGHTS]
             rows.append([run.name, name, len(utterances), over.n, over.value, *between, *over[2:4], over.warning])
             used[run.name] = run
     if not rows:

@@ -46,6 +46,15 @@ def resampled_sums(counts: np.ndarray, resamples: int, rng: np.random.Generator)
     return sums
 
 
+def test_set_sums(language: str, counts: np.ndarray, resamples: int = RESAMPLES, seed: int = SEED) -> np.ndarray:
+    """`resampled_sums` of a test set, by the one generator of all its rates.
+
+    The generator is named by the set's language, and rows stand in the order of their ids: so the resamples are the
+    same in training's results.md, in `carryover evaluate` and in every table, whatever else is computed there.
+    """
+    return resampled_sums(counts, resamples, generator(seed, language))
+
+
 def interval(samples: np.ndarray) -> tuple[float, float]:
     """95 % percentile interval of resampled values."""
     low, high = np.percentile(samples, [2.5, 97.5])

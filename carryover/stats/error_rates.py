@@ -5,13 +5,15 @@ given raw (the text as it stands) and normalised (see carryover.text), never ave
 """
 
 import csv
+import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import jiwer
 import numpy as np
-from scipy.stats import bootstrap
+
+from carryover.stats import bootstrap
 
 COLUMNS = (
     "id", "audio", "language", "speaker", "duration",
@@ -82,26 +84,48 @@ def loops(rows: list[dict]) -> int:
     return sum(is_loop(row["hypothesis"]) and not is_loop(row["reference"]) for row in rows)
 
 
-def interval(rows: list[dict], resamples: int = 10000, seed: int = 1234) -> tuple[float, float]:
+def language_of(rows: Sequence[Mapping]) -> str:
+    """Language of a set of predictions; of a set of several, all of them: "de+nl"."""
+    return "+".join(sorted({str(row["language"]) for row in rows}))
+
+
+def interval(
+    rows: Sequence[Mapping], resamples: int = bootstrap.RESAMPLES, seed: int = bootstrap.SEED
+) -> tuple[float, float]:
     """95 % confidence interval of the normalised WER in percent: percentile bootstrap over utterances.
 
     Bisani and Ney 2004, "Bootstrap estimates for confidence intervals in ASR performance evaluation". Utterances of
     one speaker are not independent: for a set of one speaker the interval says nothing about other speakers.
+
+    Parameters
+    ----------
+    rows : list of dict
+        Predictions, of which id, language, words and word_errors are read; their order is of no account.
+
+    Returns
+    -------
+    (low, high)
+        nan for less than two utterances.
     """
-    if len(rows) < 2:
-        return float("nan"), float("nan")
-    counts = np.array([[row["word_errors"], row["words"]] for row in rows], dtype=float)
+    return intervals([rows], resamples, seed)[0]
 
-    def wer(errors: np.ndarray, words: np.ndarray, axis: int = -1) -> np.ndarray:
-        return 100 * errors.sum(axis=axis) / words.sum(axis=axis)
 
-    if not counts[:, 0].any():
-        return 0.0, 0.0  # every resample is 0; scipy would warn of a degenerate distribution
-    found = bootstrap(
-        (counts[:, 0], counts[:, 1]), wer, n_resamples=resamples, paired=True, vectorized=True, batch=500,
-        method="percentile", rng=np.random.default_rng(seed),
-    ).confidence_interval  # fmt: skip
-    return float(found.low), float(found.high)
+def intervals(
+    sets: Sequence[Sequence[Mapping]], resamples: int = bootstrap.RESAMPLES, seed: int = bootstrap.SEED
+) -> list[tuple[float, float]]:
+    """`interval` of many sets; sets of one language and size share their resamples, which take most of the time."""
+    found, alike = [(math.nan, math.nan)] * len(sets), {}
+    for i, rows in enumerate(sets):
+        if len(rows) > 1:
+            alike.setdefault((language_of(rows), len(rows)), []).append(i)
+    for (language, _), which in alike.items():
+        ordered = [sorted(sets[i], key=lambda row: str(row["id"])) for i in which]
+        counts = [[row[key] for row in rows] for rows in ordered for key in ("word_errors", "words")]
+        sums = bootstrap.test_set_sums(language, np.array(counts, dtype=float).T, resamples, seed)
+        for place, i in enumerate(which):
+            errors, words = sums[:, 2 * place], sums[:, 2 * place + 1]
+            found[i] = bootstrap.interval(100 * errors / words)
+    return found
 
 
 def write_predictions(path: str | Path, rows: list[dict]) -> None:

@@ -125,14 +125,20 @@ def test_without_an_old_language(tmp_path):
 
 
 def test_interval_is_scorings(tmp_path):
-    """Within the Monte-Carlo error of two bootstraps: 0.2 beside a width of 5 to 8 points."""
+    """Digit for digit: both are of one function and one generator, whatever the order of the rows."""
     rng = np.random.default_rng(3)
     words = rng.integers(4, 15, 300)
     errors = rng.binomial(words, rng.beta(2, 8, 300))
     folder = make_run(tmp_path / "a", {("de", "best"): errors}, old_language="null", words=words)
     found = forgetting.table({"plain": [folder]}).rows[0].new
-    rows = [{"words": int(n), "word_errors": int(e)} for n, e in zip(words, errors, strict=True)]
-    assert (found.low, found.high) == pytest.approx(error_rates.interval(rows), abs=0.12)
+    with open(folder / "predictions_test_de_best.csv", newline="") as file:
+        rows = [row | {k: int(row[k]) for k in ("words", "word_errors")} for row in csv.DictReader(file)]
+    assert (found.low, found.high) == error_rates.interval(rows) == error_rates.interval(rows[::-1])
+    theirs = scipy_bootstrap(
+        (errors, words), lambda e, n, axis: 100 * e.sum(axis) / n.sum(axis), n_resamples=10000, paired=True,
+        vectorized=True, batch=500, method="percentile", rng=np.random.default_rng(1),
+    ).confidence_interval  # fmt: skip
+    assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high), abs=0.12)
     assert found.value == 100 * errors.sum() / words.sum()
     assert 2 < found.high - found.low < 8
 

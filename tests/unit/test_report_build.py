@@ -1,14 +1,18 @@
 """carryover/report/build.py and `carryover report`: what is written, the same bytes each time, nobody's paths in it."""
 
+import csv
+import io
 import re
 
 import made_runs
+import numpy as np
 import pytest
 from test_summary import write_manifest
 from typer.testing import CliRunner
 
 from carryover.commands import app
-from carryover.report import build
+from carryover.report import build, forgetting
+from carryover.stats import error_rates
 
 
 def make_results(root):
@@ -19,6 +23,62 @@ def make_results(root):
     with open(root / "preset=mas" / "1" / "metrics.jsonl", "a") as file:
         file.write('{"event": "tr')
     return root
+
+
+def intervals_of(text):
+    """{start of a line: its "WER [low, high]" cells} of a Markdown table or of results.md."""
+    cell = re.compile(r"\d+\.\d\d \[[^]+]*\]")
+    return {line.strip("| ").split(" |")[0]: cell.findall(line) for line in text.splitlines() if line.startswith("| ")}
+
+
+def test_one_number_has_one_interval(tmp_path):
+    """Of logs with another version's intervals: every table, the page, the terminal and results.md of today agree."""
+    results, rng = tmp_path / "results", np.random.default_rng(1)
+    for name in ("plain", "ewc"):
+        tests = {
+            key: [
+                (ref, f"{hyp} x" * n, *rest)
+                for n, (ref, hyp, *rest) in zip(rng.integers(3, size=40), rows, strict=True)
+            ]
+            for key, rows in {
+                ("de", "best"): made_runs.GERMAN * 8, ("nl", "before"): made_runs.DUTCH * 20,
+                ("nl", "best"): made_runs.DUTCH_AFTER * 20,
+            }.items()
+        }  # fmt: skip
+        made_runs.make(results / f"preset={name}" / "1", tests=tests)
+    made = build.report([results], tmp_path / "report")
+    tables = {table.name: list(csv.DictReader(io.StringIO(table.csv()))) for table in made.tables}
+    shown = {name: intervals_of((tmp_path / f"report/tables/{name}.md").read_text()) for name in tables}
+    page = (tmp_path / "report" / "index.html").read_text()
+    terminal = CliRunner().invoke(app.app, ["compare", *(str(results / f"preset={n}" / "1") for n in ("plain", "ewc"))])
+    swept = forgetting.table({n: [results / f"preset={n}" / "1"] for n in ("plain", "ewc")}).markdown()
+    for name in ("plain", "ewc"):
+        [methods] = [row for row in tables["methods"] if row["method"] == name]
+        events = []
+        for language, weights, column in (("de", "best", "new"), ("nl", "before", "old_before"), ("nl", "best", "old")):
+            path = results / f"preset={name}" / "1" / f"predictions_test_{language}_{weights}.csv"
+            with open(path, newline="") as file:
+                numbers = error_rates.COLUMNS[9:]
+                rows = [row | {key: int(row[key]) for key in numbers} for row in csv.DictReader(file)]
+            known = error_rates.totals(rows) | {"interval": error_rates.interval(rows)}  # as training's test event
+            events.append(known | {"language": language, "weights": weights})
+            digits = (*map(str, known["interval"]),)
+            assert known["interval"][0] < known["WER"] < known["interval"][1]
+            assert (methods[f"{column}_low"], methods[f"{column}_high"]) == digits
+            key = {"run": f"preset={name}/1", "set": f"test_{language}"}
+            when = "before" if weights == "before" else "after"
+            [row] = [row for row in tables["before_after"] if row | key == row]
+            assert (row[f"low {when}"], row[f"high {when}"]) == digits
+            text = f"{known['WER']:.2f} [{known['interval'][0]:.2f}, {known['interval'][1]:.2f}]"
+            assert text in page
+            if weights == "best":
+                [row] = [row for row in tables["speakers"] if row | key == row]
+                assert (row["low"], row["high"]) == digits
+                assert text in terminal.output, terminal.output
+                assert text in shown["methods"][name] and text in intervals_of(swept)[name]
+                assert text in (tmp_path / "report/tables/speakers.md").read_text()
+            assert text in (tmp_path / "report/tables/before_after.md").read_text()
+            assert text in error_rates.before_after(events)
 
 
 def files(out):

@@ -89,7 +89,12 @@ def corpus(rng, utterances):
     """Utterances of 4 to 14 words whose error rates scatter around 20 %; its true WER is 20 % by construction."""
     words = rng.integers(4, 15, utterances)
     errors = rng.binomial(words, rng.beta(2, 8, utterances))
-    return [{"words": int(n), "word_errors": int(k)} for n, k in zip(words, errors, strict=True)]
+    return numbered(zip(words.tolist(), errors.tolist(), strict=True))
+
+
+def numbered(counts):
+    """Predictions in German with these (words, errors)."""
+    return [{"id": f"u{i:03}", "language": "de", "words": n, "word_errors": k} for i, (n, k) in enumerate(counts)]
 
 
 def wer(rows):
@@ -128,15 +133,24 @@ def test_interval_is_decided_by_the_seed():
     assert error_rates.interval(rows, resamples=500, seed=1) != error_rates.interval(rows, resamples=500, seed=2)
 
 
+def test_an_interval_is_the_same_beside_others_and_in_any_order():
+    """Sets of one language and size share their resamples; the ids give the order."""
+    rng = np.random.default_rng(4)
+    sets = [corpus(rng, 40), corpus(rng, 40), corpus(rng, 30), []]
+    found = error_rates.intervals([rows[::-1] for rows in sets], resamples=500)
+    assert found[:3] == [error_rates.interval(rows, resamples=500) for rows in sets[:3]] and np.isnan(found[3]).all()
+    assert found[0] != error_rates.interval([row | {"language": "nl"} for row in sets[0]], resamples=500)
+
+
 def test_interval_keeps_errors_and_words_of_an_utterance_together():
     """Paired: where every utterance has the same rate, every resample has it, whatever the utterances' lengths."""
-    rows = [{"words": 10 * n, "word_errors": 2 * n} for n in range(1, 30)]
+    rows = numbered((10 * n, 2 * n) for n in range(1, 30))
     assert error_rates.interval(rows, resamples=500) == pytest.approx((20.0, 20.0))
 
 
 def test_interval_of_too_little():
-    assert error_rates.interval([{"words": 9, "word_errors": 0}] * 5) == (0.0, 0.0)
-    assert all(np.isnan(error_rates.interval([{"words": 9, "word_errors": 1}])))
+    assert error_rates.interval(numbered([(9, 0)] * 5)) == (0.0, 0.0)
+    assert all(np.isnan(error_rates.interval(numbered([(9, 1)]))))
 
 
 # ---- what is written ----

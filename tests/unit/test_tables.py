@@ -96,7 +96,7 @@ def test_before_and_after(runs, results):
     [row] = [r for r in rows if (r["run"], r["language"]) == ("preset=new_only/1", "nl")]
     assert row["WER before"] == row["difference"] == ""
     shown = scores.before_after(runs).markdown()
-    assert "| preset=plain/1 | test_nl | 4 | 25.00 [0.00, 1.00]" in shown and "| +50.00 |" in shown
+    assert "| preset=plain/1 | test_nl | 4 | 25.00 [0.00, 50.00]" in shown and "| +50.00 |" in shown
 
 
 def test_learning_curves(runs):
@@ -139,11 +139,11 @@ def test_speakers(runs, tmp_path):
     row = next(row for row in read(scores.speakers(runs)) if (row["run"], row["set"]) == ("preset=plain/1", "test_de"))
     assert (row["speakers"], row["utterances"]) == ("2", "5") and float(row["WER"]) == pytest.approx(300 / 11)
     assert [float(row[f"{end} over speakers"]) for end in ("low", "high")] == pytest.approx([20, 100 / 3])
-    assert (float(row["low"]), float(row["high"])) == (0, 1), "the interval over utterances is the run's own"
+    assert (float(row["low"]), float(row["high"])) == pytest.approx((100 / 11, 50)), "not the logged one"
     assert row["remark"].startswith("2 speakers are few")
     made_runs.make(tmp_path / "one" / "1", tests={("de", "best"): made_runs.GERMAN[:2]})
     [row] = scores.speakers(summary.load([tmp_path])).rows
-    assert row[3:] == ["1", "20.00 [0.00, 1.00]", "-", "one speaker: not possible"]
+    assert row[3:] == ["1", "20.00 [0.00, 33.33]", "-", "one speaker: not possible"]
 
 
 def test_updates_to_a_loss(tmp_path):
