@@ -119,7 +119,7 @@ class Limits:
     acoustic : carryover.models.wav2vec2.CTCModel
     features : callable
         Waveform -> inputs of the model.
-    tokenizer : carryover.text.characters.Characters or Pieces
+    tokenizer : carryover.text.Characters or Pieces
     target_text : callable
         Targets as they are learned; a transcript that it empties is refused.
     seconds : float

@@ -9,7 +9,7 @@ from carryover.data import landmarks, manifest
 from carryover.data.batching import with_lengths
 from carryover.losses import ctc
 from carryover.models.sequence_model import SequenceCTC, load
-from carryover.text.glosses import Glosses
+from carryover.text import Glosses
 from carryover.training.brain import Stage
 from carryover.training.ctc_brain import CTCRecipeBrain
 

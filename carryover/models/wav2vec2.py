@@ -6,7 +6,7 @@ from transformers.utils import cached_file
 from transformers.utils import logging as hf_logging
 
 from carryover.data.source import require_source
-from carryover.text.characters import Characters, Pieces
+from carryover.text import Characters, Pieces
 
 # the names that these four families give to the probabilities of the YAML
 DROPOUTS = ("hidden_dropout", "activation_dropout", "feat_proj_dropout", "final_dropout", "conformer_conv_dropout")
@@ -80,7 +80,7 @@ def load(
     ----------
     source : str
         E.g. "facebook/wav2vec2-large-xlsr-53", or a folder with config.json (and weights, unless `from_scratch`).
-    tokenizer : carryover.text.characters.Characters or Pieces
+    tokenizer : carryover.text.Characters or Pieces
         The new model's symbols: the old ones first, at their old places.
     masked : bool
         `carryover.models.features`' word for whether it takes an attention mask.

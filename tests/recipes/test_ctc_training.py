@@ -17,8 +17,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForCTC, Wav2Vec2CTCToke
 
 from carryover.config import presets
 from carryover.data import manifest
-from carryover.text import Normaliser
-from carryover.text.characters import Pieces
+from carryover.text import Normaliser, Pieces
 
 from .helpers import ROOT, Stage, batches, events, kill_at, make_brain, train
 
@@ -353,7 +352,7 @@ def test_a_model_without_a_head_can_be_trained_and_has_nothing_to_remember(headl
         brain, *_ = make_brain(headless | penalty(kind, tmp_path), yaml="german_adaptation")
         with pytest.raises(ValueError, match="has no head, so it knows nothing of the old language"):
             brain.fit(range(1, 2), old_set=old, **fit)
-    lwf = {"distillation": "!new:carryover.losses.distillation.LwF"}
+    lwf = {"distillation": "!new:carryover.losses.soft_targets.LwF"}
     with pytest.raises(ValueError, match="LwF has nothing to compare"):
         make_brain(headless | lwf, yaml="german_adaptation")
 

@@ -256,7 +256,7 @@ model: !apply:carryover.models.sequence_model.load
     units: {UNITS}
     dropout: 0.1
     strides: !ref <strides>
-distillation: !new:carryover.losses.distillation.SoftTargets
+distillation: !new:carryover.losses.soft_targets.SoftTargets
     teacher: !apply:carryover.models.sequence_model.SequenceCTC.from_folder [{tmp_path}]
 """)
     assert made["model"].config["d_model"] == inspect.signature(SequenceCTC).parameters["d_model"].default

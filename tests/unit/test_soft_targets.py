@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from carryover.config import presets
-from carryover.losses.distillation import LwF, NoDistillation, SoftTargets, check, divergence
+from carryover.losses.soft_targets import LwF, NoDistillation, SoftTargets, check, divergence
 from carryover.models.sequence_model import SequenceCTC
 
 V = 5
@@ -164,7 +164,7 @@ ADAPTATION, TEACHER, STUDENT = (
     [
         (ADAPTATION, ["lwf", "new_only"], {}, "from_scratch: True"),
         (ADAPTATION, ["lwf"], {"from_scratch": "True"}, "from_scratch: True"),
-        (TEACHER, [], {"distillation": "!new:carryover.losses.distillation.LwF"}, "model: None"),
+        (TEACHER, [], {"distillation": "!new:carryover.losses.soft_targets.LwF"}, "model: None"),
     ],
 )
 def test_lwf_from_random_weights_is_refused_before_anything_else_is_made(text, names, overrides, found):
@@ -178,7 +178,7 @@ def test_lwf_from_random_weights_is_refused_before_anything_else_is_made(text, n
         (ADAPTATION, ["lwf"], {}),
         (ADAPTATION, ["new_only"], {}),
         (TEACHER, [], {}),
-        (TEACHER, [], {"distillation": "!new:carryover.losses.distillation.LwF", "model": "there"}),
+        (TEACHER, [], {"distillation": "!new:carryover.losses.soft_targets.LwF", "model": "there"}),
         (STUDENT, [], {"teacher": "not/there"}),  # the needed run makes it
     ],
 )
