@@ -88,7 +88,7 @@ def recogniser(source: str | None, tokenizer: Glosses, **shape) -> SequenceCTC:
 
 
 def teacher(folder: str, tokenizer: Glosses) -> SequenceCTC:
-    """The model of another run, for its posteriors.
+    """The model of another run, frozen, for its posteriors.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def teacher(folder: str, tokenizer: Glosses) -> SequenceCTC:
         When its units are other glosses than the student's, or stand in another order.
     """
     _require_same_glosses("teacher", folder, tokenizer)
-    return SequenceCTC.from_folder(folder)
+    return SequenceCTC.from_folder(folder).eval().requires_grad_(False)
 
 
 def _require_same_glosses(key: str, folder: str, tokenizer: Glosses) -> None:

@@ -90,10 +90,8 @@ def apply(names: list[str], values: dict) -> dict[str, str]:
 
 
 def as_yaml(value) -> str:
-    """A preset's value as the YAML text of an override; text that begins with a tag (!new:... or [!new:...) holds objects."""
-    return (
-        value if isinstance(value, str) and value.startswith(("!", "[!")) else yaml.safe_dump(value).splitlines()[0]
-    )
+    """A preset's value as the YAML text of an override; text with a tag holds objects."""
+    return value if isinstance(value, str) and value.startswith(("!", "[!")) else yaml.safe_dump(value).splitlines()[0]
 
 
 def _changed(name: str, key: str, value: float, change: dict[str, float]) -> float:

@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 from hyperpyyaml import load_hyperpyyaml, resolve_references
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from speechbrain.utils.run_opts import RunOptions
 
 RUN_OPTIONS = {field.name for field in fields(RunOptions)} - {"param_file", "overridden_args"}
@@ -136,8 +137,32 @@ def override(text: str, overrides: dict[str, str]) -> str:
 
 @lru_cache(maxsize=16)
 def _override(text: str, asked: str) -> str:
-    found, out = copy.deepcopy(tree(text)), io.StringIO()
+    found = copy.deepcopy(tree(text))
     found.update(YAML().load(asked) or {})
+    return _dumped(found)
+
+
+def _without_comments(value) -> None:
+    if isinstance(value, (CommentedMap, CommentedSeq)):
+        value.ca.items.clear()
+        value.ca.comment = value.ca.end = None
+        for part in value.values() if isinstance(value, CommentedMap) else value:
+            _without_comments(part)
+
+
+def _dumped(found) -> str:
+    """A tree as text; lists of objects one a line, without comments.
+
+    ruamel writes [!new:A {x: 1}] as [!new:A x: 1], and with a comment behind the key a block of A's the same way:
+    another thing.
+    """
+    for key, value in found.items():
+        if isinstance(value, CommentedSeq) and any(_tagged(item) for item in value):
+            value.fa.set_block_style()
+            _without_comments(value)
+            if isinstance(found, CommentedMap):
+                found.ca.items.pop(key, None)
+    out = io.StringIO()
     YAML().dump(found, out)
     return out.getvalue()
 
@@ -165,9 +190,7 @@ def _tagged(value) -> bool:
 
 def make(key: str, text: str, overrides: dict[str, str]):
     """The value of one key, which refers to plain values only, with its objects."""
-    out = io.StringIO()
-    YAML().dump({key: tree(resolved_text(text, overrides))[key]}, out)
-    return load_hyperpyyaml(out.getvalue())[key]
+    return load_hyperpyyaml(_dumped({key: tree(resolved_text(text, overrides))[key]}))[key]
 
 
 def is_read(key: str, text: str, overrides: dict[str, str]) -> bool:

@@ -23,9 +23,7 @@ class NoLoRA:
     def load(self, model, folder: Path) -> None:
         """Raise ValueError where a folder has adapters: what lies beside was trained with them."""
         if (Path(folder) / ADAPTERS).exists():
-            raise ValueError(
-                f"lora: {folder} holds adapters, which the weights beside them need; set lora as there"
-            )
+            raise ValueError(f"lora: {folder} holds adapters, which the weights beside them need; set lora as there")
 
 
 class LoRA:

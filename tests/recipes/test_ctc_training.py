@@ -23,7 +23,7 @@ from .helpers import ROOT, Stage, batches, events, kill_at, make_brain, train
 
 GERMAN = "hparams/german_adaptation.yaml"
 DUTCH = "hparams/dutch_pretrain.yaml"
-METHODS = ("plain", "ewc", "mas", "l2sp", "lwf", "replay", "replay_ewc", "joint", "new_only")
+METHODS = ("plain", "averaging", "ewc", "mas", "l2sp", "lwf", "agem", "replay", "replay_ewc", "joint", "new_only")
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def german(adaptation_run, dutch, tmp_path):
 def penalty(kind: str, folder, lambda_: str = "10.0") -> dict[str, str]:
     """Overrides for a penalty whose estimates are kept in `folder`."""
     words = {"lambda_": "!ref <lambda>"} | ({} if kind == "L2SP" else {"samples": "12", "folder": str(folder)})
-    return {"penalty": f"!new:carryover.forgetting.ewc.{kind} {{{', '.join(f'{k}: {v}' for k, v in words.items())}}}",
+    return {"forgetting": f"[!new:carryover.forgetting.{kind} {{{', '.join(f'{k}: {v}' for k, v in words.items())}}}]",
             "lambda": lambda_}  # fmt: skip
 
 
@@ -138,7 +138,8 @@ def test_each_method_runs_from_its_preset(german, dutch, tmp_path, method):
     assert ("penalty_ratio" in last) == (method in ("ewc", "replay_ewc", "mas", "l2sp"))
     assert 0 <= last["blank_ratio"] <= 1
     weights = [e["weights"] for e in log if e["event"] == "test" and e["language"] == "nl"]
-    averages = ["average_0.25", "average_0.50", "average_0.75"] if method == "plain" else []
+    shares = {"plain": ("0.25", "0.50", "0.75"), "averaging": ("0.50",)}.get(method, ())
+    averages = [f"average_{share}" for share in shares]
     assert weights == ([] if method == "new_only" else ["before"]) + ["best", *averages]
     rows = {"replay": 28 + 3, "replay_ewc": 28 + 3, "joint": 28 + 28}.get(method, 28)
     assert f"Training on {rows} utterances" in done.stdout
@@ -186,7 +187,7 @@ def test_importance_is_estimated_once_and_the_training_does_not_tell(german, tmp
         old = brain.read(prepared_old(hparams, manifests.parent))
         size = {"batch_size": 4, "shuffle": True}
         brain.fit(range(1, 2), brain.read(manifests / "train.csv"), train_loader_kwargs=size, old_set=old)
-        log = brain.metrics.events()
+        log = brain.run_log.metrics.events()
         [fisher] = [e for e in log if e["event"] == "fisher"]
         new = brain.modules.acoustic.new_units
         F = load_file(fisher["file"])
@@ -261,17 +262,17 @@ def test_batches_of_similar_length_have_less_padding_and_resume_in_their_order(c
     "overrides, says",
     [
         (
-            {"penalty": "!new:carryover.forgetting.EWC {lambda_: 1.0}", "old_language": "null"},
-            "has nothing to remember",
+            {"forgetting": "[!new:carryover.forgetting.EWC {lambda_: 1.0}]", "old_language": "null"},
+            "EWC needs training clips of the old language",
         ),
-        ({"penalty": "!new:carryover.forgetting.EWC {lambda_: -1.0}"}, "lambda: -1.0"),
+        ({"forgetting": "[!new:carryover.forgetting.EWC {lambda_: -1.0}]"}, "lambda: -1.0"),
         (
-            {"penalty": "!new:carryover.forgetting.EVC {lambda_: 1.0}"},
+            {"forgetting": "[!new:carryover.forgetting.EVC {lambda_: 1.0}]"},
             "error: There is no such class as carryover.forgetting.EVC",
         ),
         (
-            {"replay": "!new:carryover.forgetting.Replay {share: 0.1}", "old_splits": "[test]"},
-            "nothing to repeat",
+            {"forgetting": "[!new:carryover.forgetting.Replay {share: 0.1}]", "old_language": "null"},
+            "Replay needs training clips of the old language",
         ),
         ({"alphabet": '"abcdefghijklmnopqrstuvwxyzäß"'}, "a vocabulary that shrinks"),
         ({"old_language": "de"}, "is the new language, too"),
@@ -289,9 +290,8 @@ def test_bad_input_is_an_error_before_training(german, overrides, says):
     [
         ({"preset": "ewc", "lambda": "-1"}, "lambda: -1 is no weight"),
         ({"preset": "plain", "fisher_samples": "9"}, "fisher_samples: 9, but nothing reads it"),
-        ({"preset": "lwf", "from_scratch": "True"}, "distillation: LwF would keep what random weights say"),
-        ({"preset": "replay", "old_splits": "[valid, test]"}, "replay has nothing to repeat"),
-        ({"preset": "joint", "old_language": "null"}, "replay has nothing to repeat"),
+        ({"preset": "lwf", "from_scratch": "True"}, "forgetting: LwF would keep what random weights know"),
+        ({"preset": "joint", "old_language": "null"}, "Replay needs training clips of the old language"),
     ],
 )
 def test_a_method_that_cannot_be_is_an_error_before_the_needed_run(adaptation_run, overrides, says):
@@ -352,14 +352,14 @@ def test_a_model_without_a_head_can_be_trained_and_has_nothing_to_remember(headl
         brain, *_ = make_brain(headless | penalty(kind, tmp_path), yaml="german_adaptation")
         with pytest.raises(ValueError, match="has no head, so it knows nothing of the old language"):
             brain.fit(range(1, 2), old_set=old, **fit)
-    lwf = {"distillation": "!new:carryover.losses.soft_targets.LwF"}
+    lwf = {"forgetting": "[!new:carryover.forgetting.LwF {}]"}
     with pytest.raises(ValueError, match="LwF has nothing to compare"):
         make_brain(headless | lwf, yaml="german_adaptation")
 
 
 def test_lwf_from_a_model_without_a_head_is_an_error_before_anything_is_tested(headless):
     done = train(headless | {"preset": "lwf"}, GERMAN)
-    assert done.returncode != 0 and "error: distillation: LwF has nothing to compare" in done.stderr
+    assert done.returncode != 0 and "error: forgetting: LwF has nothing to compare" in done.stderr
     assert "Traceback" not in done.stderr and "Training:" not in done.stderr
     folder = Path(headless["output_root"]) / "german_adaptation" / "1234"
     assert not [*folder.glob("predictions_*")] and not [*(folder / "save").glob("*")]

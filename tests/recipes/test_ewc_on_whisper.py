@@ -31,7 +31,7 @@ def test_a_sample_is_a_draw_token_by_token(whisper_run):
     prompt = tokenizer.prompt("nl")
     for seed, batch in enumerate(batches(brain, manifests / "train.csv", 1)[:5]):
         with torch.no_grad():
-            states = model.model.encoder(brain.features(batch, Stage.TEST)).last_hidden_state
+            states = model.model.encoder(brain.features(batch, Stage.TEST)[0]).last_hidden_state
             found = whisper.sample(model, states, prompt, tokenizer.eot, 12, torch.Generator().manual_seed(seed))
             generator, ids = torch.Generator().manual_seed(seed), list(prompt)
             while len(ids) < len(prompt) + 11 and ids[-1] != tokenizer.eot:
@@ -48,7 +48,7 @@ def test_sampled_labels_are_of_one_clip(whisper_run):
     one, two = (batches(brain, manifests / "train.csv", n)[0] for n in (1, 2))
     log_p, tokens = brain.log_likelihood(one, "sampled", torch.Generator().manual_seed(1))
     assert log_p.shape == tokens.shape == (1,) and log_p.requires_grad and log_p < 0
-    with pytest.raises(ValueError, match="one clip at a time; batch_size: 1"):
+    with pytest.raises(ValueError, match="one clip at a time"):
         brain.log_likelihood(two, "sampled", torch.Generator())
 
 

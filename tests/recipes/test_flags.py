@@ -34,7 +34,7 @@ def fit(overrides, until: int | None = None):
 
 def said(brain) -> dict[str, int]:
     """Update of each kind of flag in metrics.jsonl; none is there twice."""
-    found = [e for e in brain.metrics.events() if e["event"] == "flag"]
+    found = [e for e in brain.run_log.metrics.events() if e["event"] == "flag"]
     assert max(Counter(e["kind"] for e in found).values()) == 1
     return {e["kind"]: e["update"] for e in found}
 

@@ -83,7 +83,7 @@ def fit(brain, manifests, **kwargs):
 
 
 def events(brain, kind):
-    return [e for e in brain.metrics.events() if e["event"] == kind]
+    return [e for e in brain.run_log.metrics.events() if e["event"] == kind]
 
 
 def test_only_the_projector_is_trained_and_saved_and_its_file_gives_the_test_wer_again(run, tmp_path):
@@ -145,13 +145,13 @@ def test_a_clip_in_a_ragged_batch_has_the_loss_and_the_tokens_that_it_has_alone(
         for batch in batches(brain, manifests / "train.csv", size):
             with torch.no_grad():
                 brain.counts = {"unended": 0}
-                log_probs = brain.compute_forward(batch, Stage.VALID)
+                output = brain.compute_forward(batch, Stage.VALID)
                 tokens, sizes = brain.answers(batch)
-                each = -log_probs.gather(-1, tokens[..., None]).squeeze(-1)
+                each = -output.log_probs.gather(-1, tokens[..., None]).squeeze(-1)
                 losses = [row[:n].sum().item() for row, n in zip(each, sizes.tolist(), strict=True)]
-                loss = brain.compute_objectives(log_probs, batch, Stage.VALID)["nll"].item()
+                loss = brain.compute_objectives(output, batch, Stage.VALID)["nll"].item()
                 assert loss == pytest.approx(sum(losses) / brain.units(batch), rel=1e-5)
-                brain.transcribe(batch, Stage.VALID, log_probs)
+                brain.transcribe(output, batch, Stage.VALID)
             found |= dict(zip(batch.id, zip(losses, said[-1], strict=True), strict=True))
         return found
 
@@ -197,7 +197,7 @@ def test_a_checkpoint_between_models_that_have_changed_since_is_refused(run, tmp
     for asked in (overrides, trained):
         brain, _, manifests = make_brain(asked, yaml=YAML, saves=True)
         fit(brain, manifests)
-        make_brain(asked, yaml=YAML, saves=True)[0].load_best()
+        make_brain(asked, yaml=YAML, saves=True)[0].evaluation.load_best()
 
     weights = load_file(tmp_path / "encoder" / "model.safetensors")
     weights["model.encoder.conv1.bias"] += 0.1  # as when the run that made the encoder is done again
@@ -205,10 +205,12 @@ def test_a_checkpoint_between_models_that_have_changed_since_is_refused(run, tmp
     reader, _, manifests = make_brain(overrides, yaml=YAML, saves=True)
     differs = r"CKPT.* made for something else: encoder\.sha256\.model\.safetensors is .* there and .* here"
     with pytest.raises(ValueError, match=differs):
-        reader.load_best()
+        reader.evaluation.load_best()
     with pytest.raises(ValueError, match=differs):
         fit(reader, manifests)
-    make_brain(trained, yaml=YAML, saves=True)[0].load_best()  # its encoder is in the checkpoint, whatever lies there
+    make_brain(trained, yaml=YAML, saves=True)[
+        0
+    ].evaluation.load_best()  # its encoder is in the checkpoint, whatever lies there
 
 
 def test_random_weights_are_an_identity_of_their_own(run, tmp_path):
@@ -233,7 +235,7 @@ def test_lora_learns_with_the_projector_and_comes_back_from_a_checkpoint(run, tm
     with torch.no_grad():
         for p in brain.modules.adapters.parameters():
             p.zero_()
-    brain.load_best()
+    brain.evaluation.load_best()
     assert digest(brain.modules.adapters) == best
     brain.export(tmp_path / "model")
     again = overrides | {"start_from": str(tmp_path / "model"), "output_folder": str(tmp_path / "again")}

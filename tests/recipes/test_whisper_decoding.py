@@ -49,9 +49,9 @@ def test_hypotheses_equal_transformers_generate_token_for_token(starter_run, tmp
     ours = {}
     for batch in batches(brain, manifests / "valid.csv", 8):
         with torch.no_grad():
-            brain.compute_forward(batch, Stage.TEST)
+            output = brain.compute_forward(batch, Stage.TEST)
             ids = whisper.generate(
-                brain.modules.whisper, hparams["tokenizer"], brain.encoder_states, batch.language, 96, beams
+                brain.modules.whisper, hparams["tokenizer"], output.states, batch.language, 96, beams
             )
         ours |= dict(zip(batch.id, ids, strict=True))
 
@@ -111,8 +111,8 @@ def test_the_prompt_is_the_same_everywhere(starter_run):
     names = ["<|startoftranscript|>", "<|nl|>", "<|transcribe|>", "<|notimestamps|>"]
     assert prompt == hparams["tokenizer"].hf.convert_tokens_to_ids(names)
     assert all(row[:4].tolist() == prompt for row in batch.tokens.data)
-    mask = brain.target_mask(batch)
-    assert not mask[:, :3].any(), "the prompt is given, not learned"
+    targets = brain.compute_forward(batch, Stage.VALID)
+    assert targets.log_probs.shape[1] == batch.tokens.data.shape[1] - 4, "the prompt is given, not learned"
     seen = []
     forward = brain.modules.whisper.model.decoder.forward
 
@@ -123,8 +123,7 @@ def test_the_prompt_is_the_same_everywhere(starter_run):
     brain.modules.whisper.model.decoder.forward = spy
     brain.modules.eval()
     with torch.no_grad():
-        brain.encoder_states = brain.modules.whisper.model.encoder(brain.features(batch, Stage.VALID)).last_hidden_state
-        brain.transcribe(batch, Stage.VALID, None)
+        brain.hear(batch)
     assert seen[0].tolist() == [prompt] * 4
 
 

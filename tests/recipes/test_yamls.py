@@ -23,15 +23,16 @@ SIBLINGS = {
         "log_every", "valid_every", "save_every", "output_folder", "early_stopping_patience", "test_before",
         "augment_prob", "augmentation", "freeze",
     },
-    ("whisper_ft", "ewc_on_whisper"): {"old_splits", "lambda", "fisher_samples", "penalty", "output_folder"},
+    ("whisper_ft", "ewc_on_whisper"): {"old_splits", "lambda", "fisher_samples", "forgetting", "output_folder"},
     ("dutch_pretrain", "german_adaptation"): {
-        "needs", "model", "from_scratch", "language", "alphabet", "old_language", "old_data_folder", "old_splits", "lr",
+        "run_first", "model", "from_scratch", "language", "alphabet", "old_language", "old_data_folder", "old_splits",
+        "lr",
         "warmup", "max_updates", "epochs", "valid_every", "save_every", "lambda", "fisher_samples", "pretrain_seed",
         "output_folder", "test_before", "batch_size", "mask_time_prob", "augment_prob",
     },
-    ("speech_llm_whisper", "speech_llm_hubert"): {"encoder", "frames", "needs", "output_folder", "pretrain_seed"},
+    ("speech_llm_whisper", "speech_llm_hubert"): {"encoder", "frames", "run_first", "output_folder", "pretrain_seed"},
     ("speech_llm_whisper", "speech_llm_multitask"): {
-        "old_data_folder", "old_language", "old_splits", "output_folder", "replay", "tasks",
+        "old_data_folder", "old_language", "old_splits", "output_folder", "forgetting", "tasks",
     },
     ("sign_overfit", "sign_teacher"): {
         "lr", "weight_decay", "dropout", "warmup", "epochs", "batch_size", "grad_accumulation_factor", "log_every",
@@ -39,7 +40,7 @@ SIBLINGS = {
         "output_folder",
     },
     ("sign_teacher", "sign_student"): {
-        "needs", "teacher", "pretrain_seed", "d_model", "layers", "d_ffn", "heads", "dropout", "loss_weights",
+        "run_first", "teacher", "pretrain_seed", "d_model", "layers", "d_ffn", "heads", "dropout", "loss_weights",
         "temperature", "distillation", "output_folder",
     },
 }  # fmt: skip

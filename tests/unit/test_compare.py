@@ -121,7 +121,8 @@ def test_settings_that_differ(two_runs):
         ("lambda", "0", "1000"),
         ("penalty", "!new:carryover.forgetting.NoPenalty", ewc),
     ]
-    overrides = 'penalty: !new:carryover.forgetting.EWC {lambda_: 1}\nlambda: 1e3\nseed: "1"\nextra: [a, true]\n'
+    overrides = 'penalty: !new:carryover.forgetting.EWC {lambda_: 1, samples: 10}\nlambda: 1e3\nseed: "1"\n'
+    overrides += "extra: [a, true]\n"
     optimizer = "optimizer: !name:torch.optim.AdamW {lr: !ref <lr>, betas: [0.9, 0.99]}\n"
     c = make_run(b.parent / "c", {"de": wrong(4)}, overrides + optimizer, info=RUN_JSON | {"commit": "def"})
     assert compare(b, c, resamples=50).settings == [

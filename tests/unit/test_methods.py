@@ -96,7 +96,7 @@ def test_statistics_are_those_of_the_tables(tmp_path):
 
 
 def test_memory_that_ran_out_is_told(runs):
-    source = Path(methods.__file__).parents[1] / "micro_batches.py"
+    source = Path(methods.__file__).parents[1] / "training" / "micro_batches.py"
     assert f'f"{methods.OUT_OF_MEMORY} of' in source.read_text(encoding="utf-8")
     runs[0].flags.append({"event": "flag", "message": f"{methods.OUT_OF_MEMORY} of 8: from here on 4 at a time"})
     assert "In 1 of 2 runs memory ran out: micro-batches were halved until" in methods.describe(runs).text()

@@ -16,7 +16,9 @@ ABSOLUTE = {
 }
 RELATIVE = ["overfitting", "underfitting"]
 GERMAN = WHISPER.with_name("german_adaptation.yaml")
-METHODS = ["plain", "ewc", "mas", "l2sp", "lwf", "replay", "replay_ewc", "joint", "new_only"]
+METHODS = [
+    "plain", "averaging", "ewc", "mas", "l2sp", "lwf", "agem", "replay", "replay_ewc", "joint", "new_only"
+]  # fmt: skip
 SIGN = {  # preset: the YAML it is for
     "sign_baseline": "sign_teacher", "sign_no_augmentation": "sign_teacher", "sign_dropout_02": "sign_teacher",
     "sign_dropout_04": "sign_teacher", "sign_rate_5e4": "sign_teacher", "sign_batch_12": "sign_teacher",
@@ -49,7 +51,7 @@ def test_every_variation_of_signing_sets_keys_of_its_yaml(name):
 def test_every_method_sets_keys_of_the_adaptation_and_objects_stay_objects(name):
     overrides = presets.apply([name], presets.scalars(GERMAN.read_text(encoding="utf-8")))
     assert set(overrides) <= set(settings.top_level_keys(str(GERMAN)))
-    assert all(text.startswith("!new:carryover.") for key, text in overrides.items() if key in ("penalty", "replay"))
+    assert all(text.startswith("[!new:carryover.") for key, text in overrides.items() if key == "forgetting")
 
 
 @pytest.mark.parametrize("name", [*ABSOLUTE, *RELATIVE])

@@ -7,7 +7,6 @@ import pytest
 import torch
 from hyperpyyaml import load_hyperpyyaml
 
-from carryover.forgetting import per_example
 from carryover.losses import ctc
 from carryover.models.sequence_model import SequenceCTC, load
 
@@ -133,28 +132,6 @@ def test_it_learns_and_dropout_acts_in_training_alone():
     assert ctc.greedy(logits, frames, 0) == [[1, 2, 3], [4, 1]]
 
 
-def test_gradients_of_single_utterances_come_from_a_batch():
-    """What carryover.forgetting.fisher needs with batch_size above 1."""
-    model = make()
-    inputs, lengths = batch_of(features(12, 9, 16), 0.0)
-
-    def sums(batch):
-        logits, frames = model(*batch)
-        heard = torch.arange(logits.shape[1]) < frames[:, None]
-        return (logits.log_softmax(-1)[..., 1] * heard).sum(1)
-
-    parameters = dict(model.named_parameters())
-    _, found = per_example.PerExampleGradients(model, parameters)(sums, (inputs, lengths))
-    rows = {}
-    for name, gradients in found:
-        rows.setdefault(name, []).append(gradients)
-    assert rows.keys() == parameters.keys()
-    for i, n in enumerate(lengths):
-        alone = torch.autograd.grad(sums((inputs[i : i + 1, :n], n[None]))[0], list(parameters.values()))
-        for name, g in zip(parameters, alone, strict=True):
-            torch.testing.assert_close(torch.cat(rows[name])[i], g, rtol=1e-4, atol=1e-5, msg=name)
-
-
 def test_nothing_is_new_for_a_penalty():
     model = make()
     assert model.new_parameters() == {} and model.new_units == []
@@ -256,9 +233,10 @@ model: !apply:carryover.models.sequence_model.load
     units: {UNITS}
     dropout: 0.1
     strides: !ref <strides>
-distillation: !new:carryover.losses.soft_targets.SoftTargets
-    teacher: !apply:carryover.models.sequence_model.SequenceCTC.from_folder [{tmp_path}]
+distillation: !new:carryover.losses.SoftTargets
+    teacher: !new:carryover.models.frozen.Frozen
+        module: !apply:carryover.models.sequence_model.SequenceCTC.from_folder [{tmp_path}]
 """)
     assert made["model"].config["d_model"] == inspect.signature(SequenceCTC).parameters["d_model"].default
     assert made["model"].config["strides"] == [2, 2]
-    assert made["distillation"].teacher.config["d_model"] == SHAPE["d_model"]
+    assert made["distillation"].teacher.module.config["d_model"] == SHAPE["d_model"]

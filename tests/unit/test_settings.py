@@ -136,9 +136,17 @@ def test_override_text_is_one_key_a_line():
     assert settings.override_text({}) == ""
 
 
-def test_the_class_of_an_object_is_known_before_it_is_made():
-    text = "a: 1\nb: !new:no.such.Thing\n    x: !ref <a>\nc: !name:no.such.Thing\n"
-    assert settings.is_made("no.such.Thing", "b", text, {}) and not settings.is_made("no.such.Thing", "c", text, {})
-    assert not settings.is_made("no.such.Thing", "d", text, {})
-    assert not settings.is_made("no.such.Thing", "b", text, {"b": "!new:no.such.Other {x: 2}"})
-    assert settings.is_made("no.such.Other", "b", text, {"b": "!new:no.such.Other"})
+@pytest.mark.parametrize(
+    "written",
+    [
+        "things: [!new:pathlib.PurePath {}, !new:collections.Counter {a: !ref <n>}]\nn: 3\n",
+        "things:  # so\n  - !new:pathlib.PurePath {}\n  - !new:collections.Counter\n      a: !ref <n>\nn: 3\n",
+        "things: []\nn: 3\n",
+    ],
+)
+def test_a_list_of_objects_survives_overrides(written):
+    overrides = {"n": "4"}
+    if "[]" in written:
+        overrides |= {"things": "[!new:pathlib.PurePath {}, !new:collections.Counter {a: !ref <n>}]"}
+    for found in (settings.load(written, overrides)["things"], settings.make("things", written, overrides)):
+        assert [str(found[0]), found[1]] == [".", {"a": 4}]

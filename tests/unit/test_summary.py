@@ -277,7 +277,8 @@ def test_training_imports_nothing_of_the_report():
                 names = [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-            files = {ROOT / f"{name.replace('.', '/')}.py" for name in names if name}
+            paths = [ROOT / name.replace(".", "/") for name in names if name]
+            files = {path.with_suffix(".py") for path in paths} | {path / "__init__.py" for path in paths}
             left += [file for file in files if file.is_file() and file.relative_to(ROOT).as_posix() not in seen]
             assert not any(name and name.startswith("carryover.report") for name in names), path
     assert {"carryover/training/brain.py", "carryover/forgetting/ewc.py", "carryover/stats/error_rates.py"} <= seen

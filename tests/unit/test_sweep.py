@@ -23,7 +23,7 @@ old_language: null
 lr: 1.0e-3
 lambda: 0
 betas: [0.9, 0.98]
-needs: null
+run_first: null
 pretrain_seed: !ref <seed>
 output_root: made
 model: !ref <output_root>/start/<pretrain_seed>/model
@@ -291,7 +291,7 @@ def test_a_yaml_that_changes_under_way_is_not_mixed_in(place):
 
 @pytest.fixture
 def needing(place):
-    (place / "hparams" / "x.yaml").write_text(YAML.replace("needs: null", "needs: hparams/start.yaml"))
+    (place / "hparams" / "x.yaml").write_text(YAML.replace("run_first: null", "run_first: hparams/start.yaml"))
     return place
 
 
