@@ -36,7 +36,7 @@ setup(
         "espeakng-loader==0.2.4",  # speaks the embedded corpus; pinned, for the samples depend on it
     ],
     extras_require={
-        "test": ["pytest", "hypothesis", "ruff", "peft"],
+        "test": ["pytest", "pytest-xdist", "hypothesis", "ruff", "peft"],
         "lora": ["peft"],  # adapters in the language model of recipes/speech_llm.py
         "bitsandbytes": ["bitsandbytes"],
         "wandb": ["wandb"],

@@ -86,7 +86,7 @@ class Experiment:
         """Raise ValueError for settings that contradict each other."""
         used = ", ".join(type(method).__name__ for method in self.methods) or "none"
         for key, given in (
-            ("lambda", self.values.get("lambda")),
+            ("lambda", "lambda" in self.overrides and self.values["lambda"]),
             ("fisher_samples", "fisher_samples" in self.overrides),
         ):
             if given and not settings.is_read(key, self.text, self.overrides):

@@ -37,14 +37,17 @@ class LwF(Method):
     def check(self, values):
         require_old_weights("LwF", values)
 
-    def begin(self, learner, old_set):
-        self.units = learner.old_units()
-        if self.units == []:
+    def require(self, learner):
+        if learner.old_units() == []:
             raise ValueError(
                 "forgetting: LwF has nothing to compare, the model that is carried over has no head; expected one "
                 "with a CTC head: pre-train it on the old language first (hparams/dutch_pretrain.yaml), or take "
                 "another method (--preset l2sp, replay)"
             )
+
+    def begin(self, learner, old_set):
+        self.require(learner)
+        self.units = learner.old_units()
         self.learner, self.old = learner, OldWeights(learner.modules)
 
     def terms(self, output, batch):

@@ -35,6 +35,9 @@ class Method:
     def check(self, values: dict) -> None:
         """Raise ValueError, before anything costs time, where the YAML's plain values rule the method out."""
 
+    def require(self, learner) -> None:
+        """Raise ValueError, before anything is trained or tested, where the model that is carried over cannot serve."""
+
     def mix(self, new: list[dict], old: list[dict]) -> list[dict]:
         """Rows of the training manifests of the new and the old language -> rows to train on."""
         return new

@@ -56,6 +56,8 @@ class RecipeBrain(Recipe, sb.Brain):
         self.evaluation = Evaluation(self, self.hparams.normaliser, self.hparams.output_folder)
         self.valid_WER = None
         self._random_state = None
+        for method in self.methods:
+            method.require(self)
         if self.checkpointer is not None:
             self.checkpointer.add_recoverable(
                 "brain", self, custom_load_hook=type(self)._recover, custom_save_hook=type(self)._save

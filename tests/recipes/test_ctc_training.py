@@ -291,7 +291,7 @@ def test_bad_input_is_an_error_before_training(german, overrides, says):
         ({"preset": "ewc", "lambda": "-1"}, "lambda: -1 is no weight"),
         ({"preset": "plain", "fisher_samples": "9"}, "fisher_samples: 9, but nothing reads it"),
         ({"preset": "lwf", "from_scratch": "True"}, "forgetting: LwF would keep what random weights know"),
-        ({"preset": "joint", "old_language": "null"}, "Replay needs training clips of the old language"),
+        ({"preset": "joint", "old_language": "null"}, "forgetting: Replay needs training clips of the old language"),
     ],
 )
 def test_a_method_that_cannot_be_is_an_error_before_the_needed_run(adaptation_run, overrides, says):

@@ -53,7 +53,7 @@ def test_a_rate_of_zero_is_said_at_once(whisper_run, capsys):
 
 
 def test_a_decoder_that_loops_is_said_at_any_wer(whisper_run, monkeypatch, capsys):
-    monkeypatch.setattr(WhisperBrain, "transcribe", lambda self, batch, stage, predictions: ["hahahahaha"] * len(batch))
+    monkeypatch.setattr(WhisperBrain, "transcribe", lambda self, output, batch, stage: ["hahahahaha"] * len(batch))
     brain = fit(whisper_run | CONSTANT | {"lr": "1.0e-3", "max_updates": "6", "valid_every": "2"})
     assert said(brain) == {"small set": 2, "loops": 6}, "one word for another: WER 100, and no more"
     assert "red flag (loops): valid nl: 6 of 6 hypotheses say one thing" in capsys.readouterr().out

@@ -321,9 +321,7 @@ def test_validating_does_not_change_what_is_learned(whisper_run):
     assert losses[0] == losses[1] and len(losses[0]) == 8
 
 
-@pytest.mark.parametrize(
-    "optimizer", ["!name:torch.optim.Adafactor {lr: 1.0e-3}", "!name:torch.optim.AdamW {lr: 1.0e-3, fused: True}"]
-)
+@pytest.mark.parametrize("optimizer", ["!name:torch.optim.Adafactor {}", "!name:torch.optim.AdamW {fused: True}"])
 def test_other_optimizers_run_and_learn(whisper_run, optimizer):
     brain, _, manifests = make_brain(whisper_run | {"optimizer": optimizer, "lr": "1.0e-3", "max_updates": "20"})
     brain.fit(range(1, 2), brain.read(manifests / "train.csv"), None, train_loader_kwargs={"batch_size": 4})
@@ -336,7 +334,7 @@ def test_bf16_runs_on_the_cpu_and_log_mel_stays_float32(whisper_run):
     brain.fit(range(1, 2), brain.read(manifests / "train.csv"), None, train_loader_kwargs={"batch_size": 4})
     assert all(p.dtype == torch.float32 for p in brain.modules.parameters())
     with brain.training_ctx:
-        features = brain.features(batches(brain, manifests / "train.csv", 2)[0], Stage.VALID)
+        features = brain.features(batches(brain, manifests / "train.csv", 2)[0], Stage.VALID)[0]
     assert features.dtype == torch.float32
 
 

@@ -60,6 +60,7 @@ def test_no_key_is_idle(path):
     sources = [ROOT / "train.py", *(ROOT / "recipes").glob("*.py"), *(ROOT / "carryover").rglob("*.py")]
     code = "\n".join(source.read_text(encoding="utf-8") for source in sources)
     read = set(re.findall(r"!ref [^#\n]*?<(\w+)", text)) | set(re.findall(r"<(\w+)>", text))
+    read |= set(re.findall(r"<(\w+)>", (ROOT / "carryover" / "config" / "presets.yaml").read_text(encoding="utf-8")))
     read |= set(re.findall(r"hparams\.(\w+)", code)) | set(re.findall(r"hparams\[\"(\w+)\"\]", code))
     read |= set(re.findall(r"values(?:\.get\(|\[)\"(\w+)\"", code)) | {field.name for field in fields(RunOptions)}
     idle = [key for key in settings.top_level_keys(str(path)) if key not in read]
