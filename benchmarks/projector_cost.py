@@ -32,10 +32,11 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, WhisperConfig, WhisperFeatureExtractor, WhisperModel
 
 from carryover import losses
-from carryover.models.audio_encoder import States
 from carryover.models.audio_encoder import load as load_encoder
-from carryover.models.language_model import Chat, LoRA, NoLoRA
+from carryover.models.chat import Chat
+from carryover.models.frozen import Frozen
 from carryover.models.language_model import load as load_language_model
+from carryover.models.lora import LoRA, NoLoRA
 from carryover.models.projector import SwiGLU
 
 ASSETS = Path(__file__).parents[1] / "assets"
@@ -72,7 +73,7 @@ def run(variant: str, args) -> dict:
     reader = load_language_model(args.language_model, chat, lora=lora).to(args.device)
     reader.adapters.to(args.device)
     projector = SwiGLU.between(encoder, reader, hidden=4 * reader.width).to(args.device)
-    states = States(encoder, keep_bytes=0 if variant == "each step" else 4e9)
+    states = Frozen(encoder, keep_bytes=0 if variant == "each step" else 4e9)
     if variant == "everything":
         reader.hf.requires_grad_(True).train()
         encoder.train()

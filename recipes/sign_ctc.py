@@ -6,7 +6,7 @@ from speechbrain.utils.data_pipeline import provides, takes
 from carryover.data import landmarks
 from carryover.data.batching import with_lengths
 from carryover.models.sequence_model import SequenceCTC, load
-from carryover.text.glosses import Glosses
+from carryover.text import Glosses
 from carryover.training.brain import Stage
 from carryover.training.ctc_brain import CTCRecipeBrain
 
@@ -85,7 +85,7 @@ def recogniser(source: str | None, tokenizer: Glosses, **shape) -> SequenceCTC:
 
 
 def teacher(folder: str, tokenizer: Glosses) -> SequenceCTC:
-    """The model of another run, for its posteriors.
+    """The model of another run, frozen, for its posteriors.
 
     Raises
     ------
@@ -93,7 +93,7 @@ def teacher(folder: str, tokenizer: Glosses) -> SequenceCTC:
         When its units are other glosses than the student's, or stand in another order.
     """
     _require_same_glosses("teacher", folder, tokenizer)
-    return SequenceCTC.from_folder(folder)
+    return SequenceCTC.from_folder(folder).eval().requires_grad_(False)
 
 
 def _require_same_glosses(key: str, folder: str, tokenizer: Glosses) -> None:

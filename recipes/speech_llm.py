@@ -14,7 +14,7 @@ from carryover import losses
 from carryover.data.batching import with_lengths
 from carryover.data.utterance import COLUMNS
 from carryover.models import projector
-from carryover.models.language_model import Chat, echoes
+from carryover.models.chat import Chat, echoes
 from carryover.models.limits import answer_limit
 from carryover.training.brain import RecipeBrain, Stage
 from carryover.training.output import Output
@@ -26,13 +26,13 @@ class SpeechLLMBrain(RecipeBrain):
     """Trains `modules.projector` (and `modules.adapters`, and `modules.encoder` where the YAML says so).
 
     What is frozen is no module, so that no checkpoint holds it: it comes from `hparams`. Read there besides
-    RecipeBrain's: states (models.audio_encoder.States), reader (models.language_model.LanguageModel), tasks,
+    RecipeBrain's: states (models.frozen.Frozen), reader (models.language_model.LanguageModel), tasks,
     made_for, start_from, label_smoothing, tokens_per_second, max_train_samples, max_eval_samples.
     """
 
     def __init__(self, modules=None, opt_class=None, hparams=None, run_opts=None, checkpointer=None):
         super().__init__(modules, opt_class, hparams, run_opts, checkpointer)
-        self.encoder = self.hparams.states.encoder.to(self.device)
+        self.encoder = self.hparams.states.module.to(self.device)
         self.language_model, self.tasks = self.hparams.reader.to(self.device), self.hparams.tasks
         self.counts = Counter()  # what `of_set` tells of a set
         widths = {"encoder": self.encoder.width, "language_model": self.language_model.width}
@@ -272,7 +272,7 @@ class Tasks:
 
     Parameters
     ----------
-    chat : carryover.models.language_model.Chat
+    chat : carryover.models.chat.Chat
     transcription : str
         Prompt with `{audio}`.
     others : sequence of Answers

@@ -24,7 +24,7 @@ class WhisperBrain(RecipeBrain):
         super().__init__(modules, opt_class, hparams, run_opts, checkpointer)
         model, tokenizer = self.modules.whisper, self.hparams.tokenizer
         whisper.set_generation_ids(model, tokenizer)
-        positions, prompt = model.config.max_target_positions, len(tokenizer.prompt(self.hparams.language))
+        positions, prompt = model.config.max_target_positions, tokenizer.prompt_length
         if prompt + self.hparams.generation_length > positions:
             raise ValueError(
                 f"generation_length: {self.hparams.generation_length} tokens and a prompt of {prompt} do not fit into "
@@ -53,7 +53,7 @@ class WhisperBrain(RecipeBrain):
     @property
     def prompt_length(self) -> int:
         """Tokens of the prompt, the same for every language."""
-        return len(self.hparams.tokenizer.prompt(self.hparams.language))
+        return self.hparams.tokenizer.prompt_length
 
     def decode(self, states, tokens, first: int):
         """-> log-probabilities (B, U, V) of the tokens from position `first` on; tokens (B, .) with prompt and end."""

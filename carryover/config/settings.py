@@ -38,6 +38,8 @@ GONE = {
     "prepare": "corpus: !name:local.X.utterances, with the same options; sample, sample_seed and metadata_check of it "
     "are the keys sample, sample_seed and metadata_limits",
     "check": "limits",
+    "freeze": "train (all, encoder, decoder, ...; docs/TUNING.md)",
+    "freeze_feature_encoder": "train",
 }
 
 

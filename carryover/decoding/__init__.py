@@ -1,5 +1,6 @@
 """Decoding of CTC: greedy, and beam search with an n-gram language model."""
 
-from carryover.decoding.ctc_search import BeamSearch, Greedy
+from carryover.decoding.beam_search import BeamSearch
+from carryover.decoding.greedy import Greedy
 
 __all__ = ["BeamSearch", "Greedy"]

@@ -3,7 +3,7 @@
 from carryover.forgetting.method import Method, require_old_weights
 from carryover.forgetting.old_weights import OldWeights
 from carryover.losses import divergence
-from carryover.losses.distillation import checked_temperature
+from carryover.losses.soft_targets import checked_temperature
 
 
 class LwF(Method):

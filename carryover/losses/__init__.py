@@ -1,6 +1,6 @@
 """Losses: NLL with label smoothing, CTC, soft targets."""
 
 from carryover.losses.cross_entropy import nll
-from carryover.losses.distillation import NoDistillation, SoftTargets, divergence
+from carryover.losses.soft_targets import NoDistillation, SoftTargets, divergence
 
 __all__ = ["NoDistillation", "SoftTargets", "divergence", "nll"]

@@ -10,14 +10,13 @@ Features are computed one utterance at a time, as in the other recipes (whisper.
 """
 
 import math
-from collections.abc import Sequence
 
 import torch
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, WhisperModel
 
 from carryover.data.source import loading, require_source
 from carryover.models.features import features_of
-from carryover.models.language_model import dtype_of, require_complete, require_pinned
+from carryover.models.pretrained import dtype_of, require_complete, require_pinned
 from carryover.models.wav2vec2 import DROPOUTS, CTCModel
 from carryover.models.whisper import LogMel
 
@@ -130,61 +129,6 @@ class Wav2Vec2Encoder(torch.nn.Module):
         """Write what `load` reads."""
         self.hf.save_pretrained(folder)
         self.features.extractor.save_pretrained(folder)
-
-
-class States:
-    """An encoder's states, as a recipe asks for them; a frozen encoder runs once a clip.
-
-    Nothing changes what a frozen encoder hears here (no augmentation), so its states are kept in host memory by the
-    clip's path. They are computed for each clip alone and outside autocast: they depend neither on batch-mates nor
-    on which stage asked first, so a resumed run goes on bit by bit, and models that hear their padding
-    (wav2vec2-base) hear none.
-
-    Parameters
-    ----------
-    encoder : torch.nn.Module
-        With the face above.
-    keep_bytes : float
-        What kept states may take. Once it is full no more are kept: to drop the oldest would drop, in every epoch,
-        just the one that is asked for next.
-
-    Attributes
-    ----------
-    computed : int
-        Clips that a frozen encoder was run for.
-    bytes : int
-        What the kept states take.
-    """
-
-    def __init__(self, encoder: torch.nn.Module, keep_bytes: float = 2e9):
-        self.encoder, self.keep_bytes = encoder, keep_bytes
-        self.frozen = not any(p.requires_grad for p in encoder.parameters())
-        self.computed = self.bytes = 0
-        self._kept: dict[str, torch.Tensor] = {}  # (T, D) on the CPU
-
-    def __call__(
-        self, wavs: torch.Tensor, lengths: torch.Tensor, names: Sequence[str]
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """-> states (B, T, D), frames (B,) of clips (B, S) of `lengths` (B,) samples, called `names`."""
-        if not self.frozen:
-            return self.encoder(wavs, lengths)
-        rows = [self._of(name, wav[None, :n]) for name, wav, n in zip(names, wavs, lengths.tolist(), strict=True)]
-        frames = torch.tensor([len(row) for row in rows], device=wavs.device)
-        return torch.nn.utils.rnn.pad_sequence([row.to(wavs.device) for row in rows], batch_first=True), frames
-
-    @torch.no_grad()
-    def _of(self, name: str, wav: torch.Tensor) -> torch.Tensor:
-        """(T, D) of one clip."""
-        if name in self._kept:
-            return self._kept[name]
-        with torch.autocast(wav.device.type, enabled=False):
-            states, frames = self.encoder(wav, torch.tensor([wav.shape[1]], device=wav.device))
-        self.computed += 1
-        states = states[0, : int(frames[0])]
-        if self.bytes + states.nbytes <= self.keep_bytes:
-            self._kept[name] = states = states.cpu().clone()  # a slice would keep the whole window's memory
-            self.bytes += states.nbytes
-        return states
 
 
 def load(

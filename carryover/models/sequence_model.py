@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import save_model
 from speechbrain.lobes.models.transformer.Transformer import TransformerEncoder
 
+from carryover.models.trained import Parts, set_trained
 from carryover.models.weights import load_weights
 
 # Shapes: B batch, F input frames, T output frames, D values an input frame, C = d_model channels, V units
@@ -188,7 +189,17 @@ class SequenceCTC(torch.nn.Module):
         return model
 
 
-def load(source: str | None, width: int, units: int, dropout: float, **shape) -> SequenceCTC:
+def parts(model: SequenceCTC) -> Parts:
+    """Stem (projection and convolutions), encoder and head."""
+    named = {
+        "stem": [model.projection, model.convolutions, model.norms],
+        "encoder": [*model.encoder.layers, model.encoder.norm],
+        "head": [model.head],
+    }
+    return Parts(named, model.encoder.layers)
+
+
+def load(source: str | None, width: int, units: int, dropout: float, train: str = "all", **shape) -> SequenceCTC:
     """A model of random weights in the YAML's shape, or another run's with its weights.
 
     Parameters
@@ -199,6 +210,8 @@ def load(source: str | None, width: int, units: int, dropout: float, **shape) ->
         Values an input frame, and symbols of the tokenizer.
     dropout : float
         Also replaces that of the source: it is a matter of training, not of the weights.
+    train : str
+        As `carryover.models.trained.set_trained`: all, head, encoder_top_2, ...
     **shape
         The other arguments of SequenceCTC.
 
@@ -211,6 +224,7 @@ def load(source: str | None, width: int, units: int, dropout: float, **shape) ->
     """
     if source is None:
         model = SequenceCTC(width, units, dropout=dropout, **shape)
+        set_trained(parts(model), train)
         print(f"model: random weights, {sum(p.numel() for p in model.parameters()):,} parameters, {units} units")
         return model
     found = _read_config(Path(source))
@@ -229,6 +243,7 @@ def load(source: str | None, width: int, units: int, dropout: float, **shape) ->
     if wrong:
         raise ValueError(f"model: {source} does not fit: {'; '.join(wrong)}")
     model = SequenceCTC.from_folder(source, dropout)
+    set_trained(parts(model), train)
     print(f"{source}: {sum(p.numel() for p in model.parameters()):,} parameters carried over, {units} units, none new")
     return model
 

@@ -6,7 +6,8 @@ from transformers.utils import cached_file
 from transformers.utils import logging as hf_logging
 
 from carryover.data.source import require_source
-from carryover.text.characters import Characters, Pieces
+from carryover.models.trained import Parts, set_trained
+from carryover.text import Characters, Pieces
 
 # the names that these four families give to the probabilities of the YAML
 DROPOUTS = ("hidden_dropout", "activation_dropout", "feat_proj_dropout", "final_dropout", "conformer_conv_dropout")
@@ -49,6 +50,7 @@ class CTCModel(torch.nn.Module):
         """Output frames of inputs of these lengths."""
         if self.hf.config.model_type == "wav2vec2-bert" and not self.hf.config.add_adapter:
             return lengths
+        # private, but the only place where transformers says what strides and adapter make of a length
         return self.hf._get_feat_extract_output_lengths(lengths).long()
 
     def new_parameters(self) -> dict[str, torch.Tensor | None]:
@@ -65,7 +67,7 @@ def load(
     tokenizer,
     masked: bool = True,
     from_scratch: bool = False,
-    freeze_feature_encoder: bool = True,
+    train: str = "all_but_stem",
     dropout: float = 0.0,
     attention_dropout: float = 0.0,
     layerdrop: float = 0.0,
@@ -80,14 +82,15 @@ def load(
     ----------
     source : str
         E.g. "facebook/wav2vec2-large-xlsr-53", or a folder with config.json (and weights, unless `from_scratch`).
-    tokenizer : carryover.text.characters.Characters or Pieces
+    tokenizer : carryover.text.Characters or Pieces
         The new model's symbols: the old ones first, at their old places.
     masked : bool
         `carryover.models.features`' word for whether it takes an attention mask.
     from_scratch : bool
         Random weights in the source's shape.
-    freeze_feature_encoder : bool
-        Keep the convolutions over the waveform as they are (w2v-BERT has none, which is no error).
+    train : str
+        As `carryover.models.trained.set_trained`: all, head, encoder_top_4, ...; all_but_stem keeps the convolutions
+        over the waveform as they are (w2v-BERT has none, which is no error).
     dropout, attention_dropout, layerdrop : float
         Probabilities; they replace the source's own. `dropout` is that of hidden states, activations, projections.
     mask_time_prob, mask_time_length, mask_feature_prob, mask_feature_length : float, int
@@ -98,7 +101,8 @@ def load(
     FileNotFoundError
         When `source` is neither a folder with a model nor a name that the hub answers.
     ValueError
-        When the model has units that the tokenizer lacks, or has at other places, or that nothing names.
+        When the model has units that the tokenizer lacks, or has at other places, or that nothing names; for a `train`
+        that this model cannot satisfy.
     """
     require_source(source)
     config = AutoConfig.from_pretrained(source)
@@ -136,9 +140,27 @@ def load(
         grow_head(model, size, carried)
         model.config.vocab_size, model.config.pad_token_id = size, tokenizer.blank
         print(report(source, tokenizer, carried, info))
-    if freeze_feature_encoder and hasattr(model, "freeze_feature_encoder"):
-        model.freeze_feature_encoder()
+    found = parts(model)
+    set_trained(found, train)
+    if found.named["stem"] and not any(p.requires_grad for p in found.named["stem"][0].parameters()):
+        model.freeze_feature_encoder()  # else it would still compute the gradient of what it hears
     return CTCModel(model, [] if from_scratch else list(range(carried, size)), masked)
+
+
+def parts(model) -> Parts:
+    """Stem (convolutions over the waveform, none in w2v-BERT), encoder and head of a model of `AutoModelForCTC`."""
+    base = model.base_model
+    stem = [module for name, module in base.named_children() if name == "feature_extractor"]
+    single = [p for _, p in base.named_parameters(recurse=False)]  # the vector of masked frames
+    inside = dict(base.encoder.named_children())
+    layers = inside.pop("layers")
+    # the norm stands behind the layers where each normalises what it reads
+    behind = ["layer_norm"] if getattr(model.config, "do_stable_layer_norm", False) else []
+    before = [module for name, module in inside.items() if name not in behind]
+    after = [inside[name] for name in behind]
+    rest = {n: m for n, m in base.named_children() if n not in ("feature_extractor", "feature_projection", "encoder")}
+    encoder = [base.feature_projection, *single, *before, *layers, *after, *rest.values()]
+    return Parts({"stem": stem, "encoder": encoder, "head": [model.lm_head]}, layers)
 
 
 def require_symbols(source: str, tokenizer, carried: int) -> None:
@@ -192,6 +214,7 @@ def report(source: str, tokenizer, carried: int, info: dict) -> str:
 
 def old_symbols(source: str) -> Characters | Pieces | None:
     """What the units of a checkpoint's head stand for; None where it does not say, as one pre-trained on audio only."""
+    # _raise...: has no public counterpart that tells a missing file from a hub that does not answer
     pieces, vocabulary = (
         cached_file(source, name, _raise_exceptions_for_missing_entries=False) for name in (Pieces.FILE, "vocab.json")
     )

@@ -9,12 +9,13 @@ from transformers import WhisperTokenizer as _WhisperTokenizer
 from transformers.modeling_outputs import BaseModelOutput
 
 from carryover.data.source import require_source
+from carryover.models.trained import Parts, set_trained
 
 
 def load(
     source: str,
     from_scratch: bool = False,
-    freeze: str | int = "none",
+    train: str = "all",
     dropout: float = 0.0,
     attention_dropout: float = 0.0,
     activation_dropout: float = 0.0,
@@ -29,8 +30,8 @@ def load(
         E.g. "openai/whisper-small", or a folder with config.json (and model.safetensors, unless `from_scratch`).
     from_scratch : bool
         Random weights in the source's shape.
-    freeze : str or int
-        "none"; "encoder"; "decoder"; or N: the convolutional stem and the first N encoder layers.
+    train : str
+        As `carryover.models.trained.set_trained`: all, decoder, encoder, encoder_top_4, ...
     dropout, attention_dropout, activation_dropout, encoder_layerdrop, decoder_layerdrop : float
         Probabilities; they replace the source's own.
 
@@ -39,7 +40,7 @@ def load(
     FileNotFoundError
         When `source` is neither a folder with a model nor a name that the hub answers.
     ValueError
-        For a `freeze` that this model cannot satisfy.
+        For a `train` that this model cannot satisfy.
     """
     regularisation = {
         "dropout": dropout,
@@ -55,28 +56,19 @@ def load(
         model = WhisperForConditionalGeneration.from_pretrained(source, dtype=torch.float32, **regularisation)
     # SpecAugment of transformers would act on top of the YAML's augmentation, unseen.
     model.config.apply_spec_augment = False
-    freeze_parts(model, freeze)
+    set_trained(parts(model), train)
     return model
 
 
-def freeze_parts(model: WhisperForConditionalGeneration, freeze: str | int) -> None:
-    """Take parts out of training: no gradient is computed for them, RecipeBrain keeps them in eval mode."""
-    encoder, decoder = model.model.encoder, model.model.decoder
-    if freeze == "none":
-        parts = []
-    elif freeze == "encoder":
-        parts = [encoder]
-    elif freeze == "decoder":
-        parts = [decoder, model.proj_out]
-    elif isinstance(freeze, int) and not isinstance(freeze, bool) and 0 <= freeze <= len(encoder.layers):
-        parts = [encoder.conv1, encoder.conv2, encoder.embed_positions, *encoder.layers[:freeze]]
-    else:
-        raise ValueError(
-            f"freeze: {freeze!r} is not none, encoder, decoder or a number of encoder layers, "
-            f"up to {len(encoder.layers)}"
-        )
-    for part in parts:
-        part.requires_grad_(False)
+def parts(model: WhisperForConditionalGeneration) -> Parts:
+    """Stem, encoder and decoder; the output layer shares its weights with the decoder's embeddings."""
+    encoder = model.model.encoder
+    named = {
+        "stem": [encoder.conv1, encoder.conv2, encoder.embed_positions],
+        "encoder": [*encoder.layers, encoder.layer_norm],
+        "decoder": [model.model.decoder, model.proj_out],
+    }
+    return Parts(named, encoder.layers)
 
 
 class Tokenizer:
@@ -127,6 +119,11 @@ class Tokenizer:
             self._prompts[language] = [self._id(name) for name in names]
         return self._prompts[language]
 
+    @property
+    def prompt_length(self) -> int:
+        """Tokens of a prompt, the same for every language."""
+        return len(self.prompt(self.languages[0]))
+
     def encode(self, text: str, language: str) -> list[int]:
         """Prompt, text, end: the ids that the decoder sees and must write."""
         return self.prompt(language) + self.hf(text, add_special_tokens=False).input_ids + [self.eot]
@@ -143,7 +140,8 @@ def set_generation_ids(model: WhisperForConditionalGeneration, tokenizer: Tokeni
     Many fine-tuned checkpoints lack them and then decode without a prompt; an export carries them to the pipeline.
     """
     config = model.generation_config
-    config._from_model_config = False  # or transformers makes it anew from config.json and forgets what is set here
+    # private, for want of a public way: else transformers makes it anew from config.json and forgets what is set here
+    config._from_model_config = False
     config.is_multilingual = True
     config.lang_to_id = {f"<|{code}|>": tokenizer.vocabulary[f"<|{code}|>"] for code in tokenizer.languages}
     config.task_to_id = {task: tokenizer.vocabulary[f"<|{task}|>"] for task in ("transcribe", "translate")}
@@ -182,7 +180,7 @@ def generate(
         Ids with prompt, end and padding; `Tokenizer.decode` leaves these out.
     """
     config = copy.deepcopy(model.generation_config)
-    config.max_length = len(tokenizer.prompt(languages[0])) + max_new_tokens
+    config.max_length = tokenizer.prompt_length + max_new_tokens
     config.num_beams, config.do_sample = beams, False
     ids = model.generate(
         encoder_outputs=BaseModelOutput(encoder_states),

@@ -1,5 +1,8 @@
 """Text: the normaliser of targets and scoring, and the symbols that CTC writes."""
 
+from carryover.text.characters import Characters
+from carryover.text.glosses import Glosses
 from carryover.text.normaliser import Normaliser, Verbatim
+from carryover.text.pieces import Pieces
 
-__all__ = ["Normaliser", "Verbatim"]
+__all__ = ["Characters", "Glosses", "Normaliser", "Pieces", "Verbatim"]

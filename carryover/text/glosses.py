@@ -1,6 +1,6 @@
 """Targets for CTC over words: the glosses of a sign language, one symbol each.
 
-`Glosses` has the face of `characters.Characters` and `Pieces`. A gloss is what an annotation writes between
+`Glosses` has the face of `Characters` and `Pieces`. A gloss is what an annotation writes between
 two spaces (REGEN, loc-NORD, __ON__); it stands as it is, so `target_text` and `normaliser` of a YAML must leave it
 whole: carryover.text.Verbatim does, Normaliser would write `loc nord`, two words in small letters.
 """
@@ -9,6 +9,8 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+from carryover.text.characters import quoted
 
 WORD_START = "▁"  # what SpeechBrain's CTCBeamSearcher takes for the space before a word
 
@@ -45,14 +47,14 @@ class Glosses:
         if not glosses:
             raise ValueError("glosses: none; give those of the training split")
         if twice := sorted(gloss for gloss, n in Counter(glosses).items() if n > 1):
-            raise ValueError(f"glosses: {_quoted(twice)} more than once; give each gloss once")
+            raise ValueError(f"glosses: {quoted(twice)} more than once; give each gloss once")
         if broken := [gloss for gloss in glosses if gloss.split() != [gloss]]:
             raise ValueError(
-                f"glosses: {_quoted(broken)} is empty or holds a space, which separates glosses; take it out"
+                f"glosses: {quoted(broken)} is empty or holds a space, which separates glosses; take it out"
             )
         if reserved := [gloss for gloss in glosses if gloss == self.BLANK or gloss.startswith(WORD_START)]:
             raise ValueError(
-                f"glosses: {_quoted(reserved)} has a meaning already ({self.BLANK} is CTC's blank, {WORD_START} a "
+                f"glosses: {quoted(reserved)} has a meaning already ({self.BLANK} is CTC's blank, {WORD_START} a "
                 "word's start in beam search); rename it"
             )
         self.symbols, self.blank = [self.BLANK, *glosses], 0
@@ -86,7 +88,7 @@ class Glosses:
                 else ""
             )
             raise ValueError(
-                f"text: no symbol for {_quoted(unknown)} in {text!r}; the vocabulary has {len(self._ids)} glosses, "
+                f"text: no symbol for {quoted(unknown)} in {text!r}; the vocabulary has {len(self._ids)} glosses, "
                 f"those of its training split: leave the sentence out when the corpus is prepared{hint}"
             )
         return [self._ids[gloss] for gloss in text.split()]
@@ -116,7 +118,3 @@ class Glosses:
                 f"glosses: {source} has no {cls.FILE}; expected the model/ folder of a finished run of sign_ctc"
             )
         return cls(file.read_text(encoding="utf-8").splitlines())
-
-
-def _quoted(glosses: Iterable[str]) -> str:
-    return ", ".join(map(repr, sorted(glosses)))

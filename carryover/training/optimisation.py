@@ -31,7 +31,7 @@ def parameter_groups(
     trained = [(name, p) for name, p in modules.named_parameters() if p.requires_grad]
     if not trained:
         raise ValueError("train: no parameter is left to train")
-    words = [module_of(name) for name, _ in trained]
+    words = [module_of(name) if lr_of else set() for name, _ in trained]
     known = sorted(set().union(*words))
     if unknown := sorted(set(lr_of) - set(known)):
         raise ValueError(f"lr_of: nothing that is trained is called {', '.join(unknown)}; expected {', '.join(known)}")

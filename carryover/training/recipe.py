@@ -10,6 +10,7 @@ from speechbrain.utils.data_pipeline import DynamicItem
 
 from carryover.data import audio, audio_check, manifest
 from carryover.data.batching import LengthGrouped
+from carryover.models.trained import module_of
 from carryover.training.output import Output
 
 Stage = sb.Stage
@@ -119,8 +120,8 @@ class Recipe:
         return self.hparams.target_text.name
 
     def module_of(self, name: str) -> set[str]:
-        """Words of `lr_of` for a parameter's name: its module of the Brain."""
-        return {name.split(".")[0]}
+        """Words of `lr_of` for a parameter's name in the Brain."""
+        return {module_of(name)}
 
     # ---- statistics ----
 

@@ -82,7 +82,7 @@ def random_teacher(folder: Path) -> str:
     """Folder of a small teacher with the embedded corpus's glosses and random weights."""
     from carryover.data.landmarks import Landmarks
     from carryover.models.sequence_model import SequenceCTC
-    from carryover.text.glosses import Glosses
+    from carryover.text import Glosses
     from local import synthetic_sign
 
     tokenizer = Glosses(synthetic_sign.glosses("", ""))

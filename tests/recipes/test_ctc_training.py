@@ -17,8 +17,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForCTC, Wav2Vec2CTCToke
 
 from carryover.config import presets
 from carryover.data import manifest
-from carryover.text import Normaliser
-from carryover.text.characters import Pieces
+from carryover.text import Normaliser, Pieces
 
 from .helpers import ROOT, Stage, batches, events, kill_at, make_brain, prepare_old, train
 

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from carryover.data.landmarks import Layout
-from carryover.losses.distillation import divergence
+from carryover.losses.soft_targets import divergence
 
 from .helpers import Stage, batches, events, kill_at, make_brain, train
 

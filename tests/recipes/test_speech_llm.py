@@ -25,7 +25,9 @@ from transformers import (
 
 from carryover.data import Utterance
 from carryover.models import audio_encoder, projector
-from carryover.models.language_model import Chat, LanguageModel
+from carryover.models.chat import Chat
+from carryover.models.frozen import Memory
+from carryover.models.language_model import LanguageModel
 from recipes.speech_llm import Answers, Tasks, sample
 from tests.tiny_language_model import CHAT, make
 
@@ -138,7 +140,7 @@ def test_a_clip_in_a_ragged_batch_has_the_loss_and_the_tokens_that_it_has_alone(
     monkeypatch.setattr(brain.language_model, "generate", lambda *asked: said.append(generate(*asked)) or said[-1])
 
     def heard(size):
-        brain.hparams.states._kept.clear()
+        brain.hparams.states.memory = Memory(2e9)
         found = {}
         for batch in batches(brain, manifests / "train.csv", size):
             with torch.no_grad():
@@ -166,7 +168,7 @@ def test_a_frozen_encoder_runs_once_a_clip_and_within_its_bytes(run):
     clips = len(brain.read(manifests / "train.csv")) + len(brain.read(manifests / "valid.csv"))
     states = brain.hparams.states
     assert brain.update == 6 < states.computed <= clips
-    assert states.bytes == sum(t.nbytes for t in states._kept.values()) > 0
+    assert states.bytes > 0
     losses = [e["loss"] for e in events(brain, "train")]
     small = run | {"keep_bytes": "20000", "output_folder": run["output_folder"] + "_small"}
     brain, _, manifests = make_brain(small, yaml=YAML)
@@ -224,7 +226,7 @@ def test_random_weights_are_an_identity_of_their_own(run, tmp_path):
 
 def test_lora_learns_with_the_projector_and_comes_back_from_a_checkpoint(run, tmp_path):
     pytest.importorskip("peft")
-    overrides = run | {"lora": "!new:carryover.models.language_model.LoRA {rank: 2}", "max_updates": "4"}
+    overrides = run | {"lora": "!new:carryover.models.lora.LoRA {rank: 2}", "max_updates": "4"}
     brain, _, manifests = make_brain(overrides, yaml=YAML, saves=True)
     adapters = digest(brain.modules.adapters)
     fit(brain, manifests)
@@ -241,8 +243,8 @@ def test_lora_learns_with_the_projector_and_comes_back_from_a_checkpoint(run, tm
     assert digest(other.modules.adapters) == best and digest(other.modules.projector) == digest(brain.modules.projector)
     for changed in ("rank: 3", "rank: 2, alpha: 32", "rank: 2, targets: [q_proj]"):
         with pytest.raises(ValueError, match=r"targets \(2, 16, \['q_proj', 'v_proj'\]\), here they are"):
-            make_brain(again | {"lora": f"!new:carryover.models.language_model.LoRA {{{changed}}}"}, yaml=YAML)
-    with pytest.raises(ValueError, match="holds adapters, which its projector needs"):
+            make_brain(again | {"lora": f"!new:carryover.models.lora.LoRA {{{changed}}}"}, yaml=YAML)
+    with pytest.raises(ValueError, match="holds adapters, which the weights beside them need"):
         make_brain({k: v for k, v in again.items() if k != "lora"}, yaml=YAML)
 
 

@@ -88,9 +88,11 @@ def test_loss_of_a_clip_ignores_its_batch_mates(whisper_run):
         assert torch.allclose(brain.compute_forward(alone, Stage.VALID).log_probs[0], log_probs[i, :n], atol=1e-5)
 
 
-@pytest.mark.parametrize("freeze, trained", [("encoder", "decoder"), ("decoder", "encoder"), ("1", "layers.1")])
-def test_frozen_parts_stay_as_they_are(whisper_run, freeze, trained):
-    overrides = whisper_run | {"freeze": freeze, "dropout": "0.3", "weight_decay": "0.1", "max_updates": "2"}
+@pytest.mark.parametrize(
+    "train, trained", [("decoder", "decoder"), ("encoder", "encoder"), ("encoder_top_1", "layers.1")]
+)
+def test_frozen_parts_stay_as_they_are(whisper_run, train, trained):
+    overrides = whisper_run | {"train": train, "dropout": "0.3", "weight_decay": "0.1", "max_updates": "2"}
     brain, hparams, manifests = make_brain(overrides)
     before = {name: p.clone() for name, p in brain.modules.named_parameters()}
     frozen = {name for name, p in brain.modules.named_parameters() if not p.requires_grad}
@@ -104,14 +106,14 @@ def test_frozen_parts_stay_as_they_are(whisper_run, freeze, trained):
     brain.train_mode()
     modes = {name: module.training for name, module in brain.modules.named_modules()}
     model = "whisper.model"
-    if freeze == "encoder":
+    if train == "decoder":
         assert not modes[f"{model}.encoder"] and not modes[f"{model}.encoder.layers.0"] and modes[f"{model}.decoder"]
         batch = batches(brain, manifests / "train.csv", 2)[0]
         first = brain.compute_forward(batch, Stage.TRAIN).states
         assert not first.requires_grad, "a frozen encoder is out of the graph"
         again = brain.compute_forward(batch, Stage.TRAIN).states
         assert torch.equal(first, again), "a frozen encoder has no dropout"
-    if freeze == "1":
+    if train == "encoder_top_1":
         assert not modes[f"{model}.encoder.layers.0"] and modes[f"{model}.encoder.layers.1"]
 
 
@@ -337,10 +339,6 @@ def test_bf16_runs_on_the_cpu_and_log_mel_stays_float32(whisper_run):
 
 
 def test_nothing_left_to_train_is_an_error(whisper_run):
-    overrides = whisper_run | {"freeze": "encoder", "ctc": "!new:carryover.losses.ctc.NoCTC"}
-    from carryover.models import whisper
-
-    brain, hparams, _ = make_brain(overrides)
-    whisper.freeze_parts(hparams["whisper"], "decoder")
+    overrides = whisper_run | {"train": "none", "ctc": "!new:carryover.losses.ctc.NoCTC"}
     with pytest.raises(ValueError, match="no parameter is left to train"):
-        type(brain)(hparams["modules"], hparams["optimizer"], hparams, {"device": "cpu"})
+        make_brain(overrides)

@@ -21,7 +21,7 @@ SIBLINGS = {
     ("whisper_ft", "whisper_starter"): {
         "from_scratch", "language", "old_language", "old_data_folder", "lr", "warmup", "max_updates",
         "log_every", "valid_every", "save_every", "output_folder", "early_stopping_patience", "test_before",
-        "augment_prob", "augmentation", "freeze",
+        "augment_prob", "augmentation", "train",
     },
     ("whisper_ft", "ewc_on_whisper"): {"old_splits", "lambda", "fisher_samples", "forgetting", "output_folder"},
     ("dutch_pretrain", "german_adaptation"): {

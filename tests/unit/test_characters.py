@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer, Wav2Vec2CTCTokenizer
 
 from carryover.losses.ctc import collapse
-from carryover.text.characters import Characters, Pieces
+from carryover.text import Characters, Pieces
 
 DUTCH = "abcdefghijklmnopqrstuvwxyzéëï'"
 GERMAN = DUTCH + "äöüß-"

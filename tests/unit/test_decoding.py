@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from carryover.decoding import BeamSearch, Greedy
-from carryover.text.characters import Characters, Pieces
+from carryover.text import Characters, Pieces
 
 needs_kenlm = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("kenlm", "pygtrie")),

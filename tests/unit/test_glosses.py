@@ -7,8 +7,7 @@ import torch
 
 from carryover.decoding import BeamSearch, Greedy
 from carryover.losses.ctc import collapse
-from carryover.text import Normaliser, Verbatim
-from carryover.text.glosses import Glosses
+from carryover.text import Glosses, Normaliser, Verbatim
 
 GERMAN = ["NORD", "REGEN", "STARK", "SÜD", "__ON__", "loc-NORD"]
 

@@ -6,7 +6,10 @@ from tokenizers.processors import TemplateProcessing
 from transformers import AutoModelForCausalLM, AutoTokenizer, BloomConfig, MambaConfig
 
 from carryover import losses
-from carryover.models.language_model import Chat, LanguageModel, LoRA, dtype_of, echoes, load
+from carryover.models.chat import Chat, echoes
+from carryover.models.language_model import LanguageModel, load
+from carryover.models.lora import LoRA
+from carryover.models.pretrained import dtype_of
 from tests.tiny_language_model import CHAT, make
 
 STORIES = "stories260K"

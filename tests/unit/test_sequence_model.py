@@ -233,9 +233,10 @@ model: !apply:carryover.models.sequence_model.load
     units: {UNITS}
     dropout: 0.1
     strides: !ref <strides>
-distillation: !new:carryover.losses.distillation.SoftTargets
-    teacher: !apply:carryover.models.sequence_model.SequenceCTC.from_folder [{tmp_path}]
+distillation: !new:carryover.losses.SoftTargets
+    teacher: !new:carryover.models.frozen.Frozen
+        module: !apply:carryover.models.sequence_model.SequenceCTC.from_folder [{tmp_path}]
 """)
     assert made["model"].config["d_model"] == inspect.signature(SequenceCTC).parameters["d_model"].default
     assert made["model"].config["strides"] == [2, 2]
-    assert made["distillation"].teacher.config["d_model"] == SHAPE["d_model"]
+    assert made["distillation"].teacher.module.config["d_model"] == SHAPE["d_model"]

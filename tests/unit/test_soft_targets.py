@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from carryover.losses.distillation import NoDistillation, SoftTargets, divergence
+from carryover.losses import NoDistillation, SoftTargets, divergence
+from carryover.models.frozen import Frozen
 from carryover.models.sequence_model import SequenceCTC
 
 V = 5
@@ -127,6 +128,12 @@ def test_padded_frames_have_no_part(padding):
 # ---- teachers ----
 
 
+def soft(teacher, temperature=2.0, keep_bytes=2e9):
+    found = SoftTargets(Frozen(teacher, keep_bytes), temperature)
+    found.begin(Table(seed=1))
+    return found
+
+
 def test_without_distillation_there_is_no_term():
     inputs, frames = inputs_of(4, 3), torch.tensor([4, 3])
     nothing = NoDistillation()
@@ -135,28 +142,24 @@ def test_without_distillation_there_is_no_term():
 
 
 def test_a_teacher_is_asked_once_for_an_utterance_and_says_what_it_would_say_again():
-    student = Table(seed=1)
     inputs, frames = inputs_of(4, 3), torch.tensor([4, 3])
-    kept, asked = SoftTargets(Table(), 2.0), SoftTargets(Table(), 2.0, keep=False)
-    for distillation in (kept, asked):
-        distillation.begin(student)
+    kept, asked = soft(Table()), soft(Table(), keep_bytes=0)
     for seed in range(3):
         logits = logits_of(2, 4, V, seed=seed)
         found = [one.terms(inputs, logits, frames, ["a", "b"])["kd"].item() for one in (kept, asked)]
         assert found[0] == pytest.approx(found[1], rel=1e-6)
-    assert kept.teacher.calls == 2 and asked.teacher.calls == 3  # one for each utterance, one for each update
-    assert kept.memory == (4 + 3) * V * 4 and asked.memory == 0
+    assert (kept.teacher.computed, asked.teacher.computed) == (2, 6)
+    assert kept.teacher.bytes == (4 + 3) * V * 4 and asked.teacher.bytes == 0
     # known utterances in another batch, in another order, with a new one
     inputs, frames = inputs_of(3, 6, 4, seed=6), torch.tensor([3, 6, 4])
     inputs[0][2, :4] = inputs_of(4)[0][0]
     logits = logits_of(3, 6, V)
     found = [one.terms(inputs, logits, frames, ["b", "c", "a"])["kd"].item() for one in (kept, asked)]
-    assert found[0] == pytest.approx(found[1], rel=1e-6) and kept.teacher.calls == 3
+    assert found[0] == pytest.approx(found[1], rel=1e-6) and kept.teacher.module.calls == 3
 
 
 def test_what_was_augmented_is_asked_for_every_time():
-    distillation, frames = SoftTargets(Table(), 2.0), torch.tensor([4, 3])
-    distillation.begin(Table(seed=1))
+    distillation, frames = soft(Table()), torch.tensor([4, 3])
     logits = logits_of(2, 4, V)
     plain = distillation.terms(inputs_of(4, 3), logits, frames, ["a", "b"])["kd"].item()
     other = inputs_of(4, 3, seed=9)
@@ -165,7 +168,7 @@ def test_what_was_augmented_is_asked_for_every_time():
         theirs, _ = distillation.teacher(*other)
     assert augmented == pytest.approx(divergence(theirs, logits, frames, 2.0).item(), rel=1e-6)
     assert abs(augmented - plain) > 1e-3
-    assert distillation.memory == (4 + 3) * V * 4
+    assert distillation.teacher.bytes == (4 + 3) * V * 4
 
 
 def test_what_is_kept_does_not_depend_on_the_batch_to_the_last_bit():
@@ -175,22 +178,28 @@ def test_what_is_kept_does_not_depend_on_the_batch_to_the_last_bit():
     teacher = SequenceCTC(3, V, **shape)
     inputs, lengths = inputs_of(17, 30)
     logits, frames = logits_of(2, 8, V), teacher.frames(lengths)
-    first, second = SoftTargets(teacher), SoftTargets(teacher)
+    first, second = soft(teacher), soft(teacher)
     first.terms((inputs, lengths), logits, frames, ["a", "b"])
     second.terms((inputs[:1, :17], lengths[:1]), logits[:1, :5], frames[:1], ["a"])
-    assert torch.equal(first._kept["a"], second._kept["a"])
-    assert first._kept["a"].dtype == torch.float32 and first._kept["a"].device.type == "cpu"
+    kept = [one.teacher.memory.get("a") for one in (first, second)]
+    assert torch.equal(*kept) and kept[0].dtype == torch.float32 and kept[0].device.type == "cpu"
 
 
-@pytest.mark.parametrize("keep", [True, False])
+def test_a_full_memory_keeps_what_it_has():
+    distillation, frames = soft(Table(), keep_bytes=4 * V * 4), torch.tensor([4, 3])
+    for _ in range(2):
+        distillation.terms(inputs_of(4, 3), logits_of(2, 4, V), frames, ["a", "b"])
+    assert distillation.teacher.computed == 3 and distillation.teacher.bytes == 4 * V * 4
+
+
+@pytest.mark.parametrize("keep", [2e9, 0])
 def test_what_is_behind_an_utterance_has_no_part(keep):
     torch.manual_seed(2)
     shape = {"d_model": 16, "layers": 1, "heads": 2, "d_ffn": 32, "dropout": 0.0, "strides": [2]}
     teacher, student = SequenceCTC(3, V, **shape), SequenceCTC(3, V, **shape)
 
     def compute(padding):
-        distillation = SoftTargets(teacher, 2.0, keep)
-        distillation.begin(student)
+        distillation = soft(teacher, keep_bytes=keep)
         inputs, lengths = inputs_of(6, 12, padding=padding)
         logits, frames = student(inputs, lengths)
         kd = distillation.terms((inputs, lengths), logits, frames, ["a", "b"])["kd"]
@@ -203,7 +212,7 @@ def test_what_is_behind_an_utterance_has_no_part(keep):
 
 def test_a_teacher_is_frozen_without_dropout_and_no_part_of_the_student():
     teacher, student = Table().train(), Table(seed=1)
-    distillation = SoftTargets(teacher, 1.0, keep=False)
+    distillation = SoftTargets(Frozen(teacher), 1.0)
     distillation.begin(student)
     student.train()
     inputs, frames = inputs_of(4, 3), torch.tensor([4, 3])
@@ -215,21 +224,21 @@ def test_a_teacher_is_frozen_without_dropout_and_no_part_of_the_student():
     assert all(p.grad is not None and p.requires_grad for p in student.parameters())
     assert set(student.state_dict()) == {"linear.weight", "linear.bias"}
     with pytest.raises(ValueError, match="teacher: it shares parameters with the student"):
-        SoftTargets(student).begin(student)
+        SoftTargets(Frozen(student)).begin(student)
     assert all(p.requires_grad for p in student.parameters())
 
 
-@pytest.mark.parametrize("keep", [True, False])
+@pytest.mark.parametrize("keep", [2e9, 0])
 def test_another_stride_or_vocabulary_is_refused(keep):
     inputs, frames, logits = inputs_of(4, 3), torch.tensor([4, 3]), logits_of(2, 4, V)
     with pytest.raises(ValueError, match="teacher: 2 frames of an utterance of which the student has 4"):
-        SoftTargets(Table(stride=2), keep=keep).terms(inputs, logits, frames, ["a", "b"])
+        soft(Table(stride=2), keep_bytes=keep).terms(inputs, logits, frames, ["a", "b"])
     for units in (1, V - 1, V + 2):
         with pytest.raises(ValueError, match=f"teacher: it writes {units} units, the student {V}"):
-            SoftTargets(Table(units=units), keep=keep).terms(inputs, logits, frames, ["a", "b"])
+            soft(Table(units=units), keep_bytes=keep).terms(inputs, logits, frames, ["a", "b"])
 
 
 @pytest.mark.parametrize("temperature", [0.0, -1.0, math.nan, math.inf])
 def test_a_temperature_that_is_none_is_refused(temperature):
     with pytest.raises(ValueError, match="temperature: .*; give a number above 0"):
-        SoftTargets(Table(), temperature)
+        SoftTargets(Frozen(Table()), temperature)

@@ -5,7 +5,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCTC
 
 from carryover.models import wav2vec2
-from carryover.text.characters import Characters, Pieces
+from carryover.text import Characters, Pieces
 
 OLD = "abcdeé'"
 

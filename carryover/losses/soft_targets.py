@@ -63,19 +63,11 @@ class SoftTargets:
 
     Parameters
     ----------
-    teacher : torch.nn.Module
-        (inputs, lengths) -> logits (B, T, V), frames (B,), with the student's units and frames. It is frozen, stays in
-        evaluation mode, and is part of nothing that is trained or saved.
+    teacher : carryover.models.frozen.Frozen
+        (inputs, lengths, ids or None) -> logits (B, T, V), frames (B,), with the student's units and frames; its
+        `module` is frozen in `begin`, and is part of nothing that is trained or saved.
     temperature : float
         As `divergence`.
-    keep : bool
-        Ask the teacher once for each utterance, and keep its log-probabilities in host memory; augmented inputs are
-        asked for in every update all the same. Kept ones are computed for the utterance alone, so that they do not
-        depend on its neighbours in a batch and a resumed run goes on bit by bit. False: everything, in every update.
-
-    They are kept in float32: 7 000 utterances of 30 frames and 1 200 units take 1.0 GB. float16 would halve it, at an
-    error of 0.03 to 0.3 % of the gradient (logits of deviation 3 and 8, student off by 1, t from 1 to 8) that does not
-    shrink as the student nears the teacher; for a hundred times as many, set keep to False.
 
     Raises
     ------
@@ -84,60 +76,36 @@ class SoftTargets:
         `terms` for a teacher with other units or frames than the student's.
     """
 
-    def __init__(self, teacher: torch.nn.Module, temperature: float = 2.0, keep: bool = True):
-        self.temperature, self.keep = checked_temperature(temperature), keep
-        self.teacher = teacher.eval()
-        self._kept: dict[str, torch.Tensor] = {}  # (T, V) on the CPU
-
-    @property
-    def memory(self) -> int:
-        """Bytes that the kept log-probabilities take."""
-        return sum(log_probs.nbytes for log_probs in self._kept.values())
+    def __init__(self, teacher, temperature: float = 2.0):
+        self.teacher, self.temperature = teacher, checked_temperature(temperature)
 
     def begin(self, model):
         parameters = list(model.parameters())
         own = {id(p) for p in parameters}
-        if any(id(p) in own for p in self.teacher.parameters()):
+        if any(id(p) in own for p in self.teacher.module.parameters()):
             raise ValueError(
                 "teacher: it shares parameters with the student, which would be frozen; give a model of its own, "
                 "e.g. of results/sign_teacher/1234/model"
             )
-        self.teacher.requires_grad_(False).to(parameters[0].device)
+        self.teacher.module.requires_grad_(False).to(parameters[0].device)
 
     def terms(self, inputs, logits, frames, ids):
         """{"kd": `divergence` of the teacher's posteriors, over all units}; arguments as NoDistillation's."""
-        if self.keep and ids is not None:
-            every = zip(ids, *inputs, inputs[1].tolist(), strict=True)
-            rows = [self._of(ID, x[None, :n], length[None]) for ID, x, length, n in every]
-        else:
-            rows = self._log_probs(*inputs)
-        teacher = torch.zeros_like(logits, dtype=torch.float32)
-        for i, (row, n) in enumerate(zip(rows, frames.tolist(), strict=True)):
-            if row.shape[1] != logits.shape[2]:
+        theirs, heard = self.teacher(*inputs, ids)
+        if theirs.shape[2] != logits.shape[2]:
+            raise ValueError(
+                f"teacher: it writes {theirs.shape[2]} units, the student {logits.shape[2]}; soft targets need one "
+                "vocabulary: train the student with the one that lies beside the teacher's weights"
+            )
+        for found, expected in zip(heard.tolist(), frames.tolist(), strict=True):
+            if found != expected:
                 raise ValueError(
-                    f"teacher: it writes {row.shape[1]} units, the student {logits.shape[2]}; soft targets need one "
-                    "vocabulary: train the student with the one that lies beside the teacher's weights"
+                    f"teacher: {found} frames of an utterance of which the student has {expected}; soft targets go "
+                    "frame by frame: give both models strides of the same product"
                 )
-            if len(row) != n:
-                raise ValueError(
-                    f"teacher: {len(row)} frames of an utterance of which the student has {n}; soft targets go frame "
-                    "by frame: give both models strides of the same product"
-                )
-            teacher[i, :n] = row.to(logits.device)
+        teacher = torch.nn.functional.pad(theirs, (0, 0, 0, max(0, logits.shape[1] - theirs.shape[1])))
+        teacher = teacher[:, : logits.shape[1]].to(logits.device)
         return {"kd": divergence(teacher, logits, frames, self.temperature)}
-
-    def _of(self, ID: str, inputs: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """(T, V) of one utterance, kept on the CPU once it has been computed."""
-        if ID not in self._kept:
-            [self._kept[ID]] = [row.cpu() for row in self._log_probs(inputs, lengths)]
-        return self._kept[ID]
-
-    @torch.no_grad()
-    def _log_probs(self, inputs: torch.Tensor, lengths: torch.Tensor) -> list[torch.Tensor]:
-        """The teacher's log-probabilities, (T, V) float32 for each utterance."""
-        logits, frames = self.teacher(inputs, lengths)
-        log_probs = logits.float().log_softmax(dim=-1)
-        return [one[:n] for one, n in zip(log_probs, frames.tolist(), strict=True)]
 
 
 def checked_temperature(temperature: float) -> float:

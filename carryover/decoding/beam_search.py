@@ -1,7 +1,6 @@
-"""From CTC's log-probabilities to text: greedily, or by a beam search that may listen to an n-gram model of words.
+"""Beam search of CTC, which may listen to an n-gram model of words; the face is that of `Greedy`.
 
-Both share one face: `decoder(log_probs (B, T, V), frames (B,)) -> list of B strings`. A tokenizer is
-`carryover.text.characters.Characters` or `Pieces`.
+A tokenizer is `carryover.text.Characters` or `Pieces`.
 """
 
 import gzip
@@ -11,19 +10,6 @@ from pathlib import Path
 
 import torch
 from speechbrain.decoders.ctc import CTCBeamSearcher
-
-from carryover.losses.ctc import greedy
-
-
-class Greedy:
-    """The most probable symbol of each frame, collapsed: quick, and the null object of a language model."""
-
-    def __init__(self, tokenizer):
-        self.tokenizer = tokenizer
-
-    def __call__(self, log_probs: torch.Tensor, frames: torch.Tensor) -> list[str]:
-        """(B, T, V) log-probabilities or logits, (B,) valid frames -> B texts."""
-        return [self.tokenizer.decode(ids) for ids in greedy(log_probs, frames, self.tokenizer.blank)]
 
 
 class BeamSearch:
