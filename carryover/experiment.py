@@ -156,7 +156,10 @@ class Experiment:
         Of the old language those splits are made that `old_splits` names and that the methods against forgetting read.
         """
         hparams = self.hparams
-        sampling = {key: hparams[key] for key in ("sample", "sample_seed", "workers", "metadata_limits")}
+        sampling = {
+            "sample": hparams["sample"], "sample_seed": hparams["sample_seed"], "workers": hparams["workers"],
+            "metadata_limits": hparams["metadata_limits"],
+        }  # fmt: skip
 
         def make(data_folder, language: str, splits: tuple[str, ...]) -> dict[str, Path]:
             folder = manifests / language

@@ -1,12 +1,20 @@
 """`carryover evaluate|transcribe|export|watch RUN`, `sweep YAML`, `curve SWEEP`, `compare A B`, `report RESULTS`."""
 
-import contextlib
 import sys
-from pathlib import Path
 
 import typer
 
+from carryover.commands.compare import compare
+from carryover.commands.curve import curve
+from carryover.commands.evaluate import evaluate
+from carryover.commands.export import export
+from carryover.commands.report import report
+from carryover.commands.sweep.command import sweep
+from carryover.commands.transcribe import transcribe
+from carryover.commands.watch import watch
+
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
+<<<<<<< HEAD
 
 RUN = typer.Argument(help="Run folder, e.g. results/whisper_ft/1234")
 
@@ -180,6 +188,11 @@ def report(
             f"--grid '{wrong[0]}': expected two keys of the YAML and a metric, with commas between"
         )
     typer.echo(build.report(results, out, rate, grids, clips, workers, baseline).said())
+=======
+for command in (evaluate, transcribe, export, curve, compare, watch, report):
+    app.command()(command)
+app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(sweep)
+>>>>>>> refs/heads/runs
 
 
 def main() -> None:
@@ -188,6 +201,10 @@ def main() -> None:
         app()
     except (FileNotFoundError, ValueError, ImportError) as error:
         sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()
 
 
 if __name__ == "__main__":

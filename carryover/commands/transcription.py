@@ -1,4 +1,4 @@
-"""Transcripts of recordings that nobody has written down, by the best weights of a run."""
+"""Transcripts of recordings without a text, by the best weights of a run."""
 
 import csv
 from collections.abc import Iterable, Sequence

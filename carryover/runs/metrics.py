@@ -1,10 +1,11 @@
-"""What a run logs: `metrics.jsonl` (one JSON event a line, what every tool reads) and, if wished, a dashboard."""
+"""Writes `metrics.jsonl`: one JSON event a line, as carryover.runs.events has them."""
 
-import importlib.util
 import json
 import math
 import os
 from pathlib import Path
+
+from carryover.runs import events
 
 
 class MetricsLog:
@@ -15,18 +16,22 @@ class MetricsLog:
     path : path
         The file.
     tracker : object with `log(event: dict)`
-        TensorBoard, WandB or NoTracker.
+        See carryover.runs.trackers.
     """
-
-    EVENTS = ("run", "train", "valid", "test", "fisher", "checkpoint", "flag", "resume", "end")
 
     def __init__(self, path: str | Path, tracker):
         self.path, self.tracker = Path(path), tracker
         self.path.parent.mkdir(parents=True, exist_ok=True)
 
     def write(self, event: str, **values) -> None:
-        """Append one event. Non-finite numbers are written as strings ("nan", "inf"): JSON has none."""
-        assert event in self.EVENTS, event
+        """Append one event. Non-finite numbers are written as strings ("nan", "inf"): JSON has none.
+
+        Raises
+        ------
+        ValueError
+            When the event is not as the schema has it; nothing is written then.
+        """
+        events.check(event, values)
         values = _finite({"event": event} | values)
         line = (json.dumps(values, ensure_ascii=False, allow_nan=False) + "\n").encode()
         file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
@@ -52,56 +57,7 @@ class MetricsLog:
 
     def events(self) -> list[dict]:
         """All whole events of the file, in order."""
-        if not self.path.exists():
-            return []
-        lines = self.path.read_bytes().split(b"\n")[:-1]  # bytes: a half-written line can end within a letter
-        return [json.loads(line) for line in lines]
-
-
-class NoTracker:
-    """No dashboard: metrics.jsonl and train_log.txt alone."""
-
-    def log(self, event: dict) -> None:
-        pass
-
-
-class TensorBoard:
-    """Numbers of train, valid and test events as TensorBoard scalars, `tensorboard --logdir RUN/tensorboard`."""
-
-    def __init__(self, folder: str):
-        self.folder, self.writer = folder, None
-
-    def log(self, event: dict) -> None:
-        if self.writer is None:  # made with the first event, so that reading a run's YAML writes nothing
-            from torch.utils.tensorboard import SummaryWriter
-
-            self.writer = SummaryWriter(self.folder)
-        for tag, value in scalars(event).items():
-            self.writer.add_scalar(tag, value, event["update"])
-        self.writer.flush()
-
-
-class WandB:
-    """The same numbers at Weights & Biases; needs `pip install wandb` and a login, or mode="offline".
-
-    Parameters
-    ----------
-    **options
-        Passed to `wandb.init` (project, name, mode, dir, ...).
-    """
-
-    def __init__(self, **options):
-        if importlib.util.find_spec("wandb") is None:
-            raise ImportError("tracker: WandB needs the package wandb: pip install -e '.[wandb]'")
-        self.options, self.run = options, None
-
-    def log(self, event: dict) -> None:
-        if self.run is None:
-            import wandb
-
-            self.run = wandb.init(**self.options)
-        if values := scalars(event):
-            self.run.log(values, step=event["update"])
+        return events.read(self.path) if self.path.exists() else []
 
 
 def _finite(value):
@@ -111,15 +67,3 @@ def _finite(value):
     if isinstance(value, (list, tuple)):
         return [_finite(v) for v in value]
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def scalars(event: dict) -> dict[str, float]:
-    """The plottable numbers of an event as {"valid_de/WER": 12.3}; empty for events that carry no curve."""
-    if event["event"] not in ("train", "valid", "test"):
-        return {}
-    prefix = "_".join(str(event[key]) for key in ("event", "language") if key in event)
-    return {
-        f"{prefix}/{key}": value
-        for key, value in event.items()
-        if key not in ("update", "epoch", "time") and isinstance(value, (int, float))
-    }

@@ -1,4 +1,4 @@
-"""What is nobody's business: tokens, and where on a machine and in whose home something lies, are cut out of a text.
+"""Cuts private data out of a text: tokens and passwords, absolute paths, names of home folders.
 
 Used where a run writes its command into run.json, and by the report for all that it shows.
 """
@@ -21,7 +21,7 @@ for before, c in ((r"(?<=['\"])", r"[^'\"/\\]"), (r"(?<![\w./…>~])", r"[^\s'\"
 
 
 def clean(text: str) -> str:
-    """Text without what is nobody's business: an absolute path keeps its last part, a home and a token nothing.
+    """Text without private data: of an absolute path the last part stays, of a home folder and a token nothing.
 
     Relative paths stay, so that a command can be repeated wherever it was given in the checkout.
 
@@ -37,7 +37,7 @@ def clean(text: str) -> str:
 
 
 def clean_value(key: str, text: str) -> str:
-    """A setting's value, clean; what it is called can tell that it is a secret.
+    """A setting's value without private data; its key can tell that it is a secret.
 
     Example
     -------

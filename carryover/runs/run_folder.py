@@ -135,6 +135,7 @@ def load(folder: str | Path) -> dict:
             "expected a folder that train.py made, e.g. results/whisper_ft/1234"
         )
     text = (folder / AS_WRITTEN).read_text(encoding="utf-8")
+    settings.require_present_keys(text)
     asked = (folder / OVERRIDES).read_text(encoding="utf-8").splitlines()
     overrides = dict(line.split(": ", 1) for line in asked if line)
     return settings.load(text, overrides | {"output_folder": str(folder)})

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from carryover.runs.flags import ADVICE, KINDS, Flag, Monitor, find, overlap, told
-from carryover.runs.metrics import MetricsLog, NoTracker
+from carryover.runs.metrics import MetricsLog
+from carryover.runs.trackers import NoTracker
 
 
 def linear(peak, warmup, total):
@@ -398,7 +399,8 @@ def test_loops_of_a_test_are_those_of_the_final_weights_in_the_new_language():
 def test_non_finite_numbers_as_metrics_jsonl_writes_them(tmp_path, key, value):
     metrics = MetricsLog(tmp_path / "metrics.jsonl", NoTracker())
     for event in changed(log(falling, 1000), "train", lambda e: {key: value} if e["update"] == 300 else {}):
-        metrics.write(**event)
+        if event["event"] == "train":
+            metrics.write(**event, audio_seconds=9.0, padding=0.1, peak_memory_bytes=1)
     assert f'"{key}": "{value}"' in metrics.path.read_text()
     (found,) = find(metrics.events())
     assert (found.kind, found.update, found.evidence) == ("non-finite", 300, f"train: {key} {value}")

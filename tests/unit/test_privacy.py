@@ -23,7 +23,7 @@ from carryover.runs.privacy import clean
         ("tokenizer: !ref <model>, !new:a.b, https://x.org/y", "tokenizer: !ref <model>, !new:a.b, https://x.org/y"),
     ],
 )
-def test_what_is_nobodys_business(text, expected):
+def test_private_data_is_cut_out(text, expected):
     assert clean(text) == expected == clean(clean(text))
 
 
@@ -40,11 +40,11 @@ def test_what_is_nobodys_business(text, expected):
         ("data/home/ann ~ ~5 /homes", "data/home/ann ~ ~5 …/homes"),
     ],
 )
-def test_a_home_is_nobodys_business_as_a_whole(text, expected):
+def test_a_home_folder_is_cut_out_as_a_whole(text, expected):
     assert clean(text) == expected == clean(clean(text))
 
 
-def test_a_run_writes_its_command_without_it(tmp_path):
+def test_a_run_writes_its_command_without_private_data(tmp_path):
     yaml = tmp_path / "x.yaml"
     yaml.write_text("data_folder: data\nmodel: a\nout: b\nhub_token: null\n")
     given = {"data_folder": "/home/ann/cv/de", "out": "results/x", "hub_token": "hf_abcdefghijkl"}

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from carryover.commands import app, sweep
+from carryover.commands import app
+from carryover.commands.sweep import execute, grid, jobs, sweep
 from carryover.config import presets, settings
 from carryover.config.settings import SettingsError
 from carryover.runs import run_folder
@@ -111,26 +112,26 @@ def ran(place):
     ],
 )
 def test_split_at_top_level_commas(text, parts):
-    assert sweep.split(text) == parts
+    assert grid.split(text) == parts
 
 
 @pytest.mark.parametrize(("text", "found"), [("[1, 2", "] is missing"), ("'a,b", "' is missing"), ("a,,b", "a value")])
 def test_split_refuses(text, found):
     with pytest.raises(SettingsError, match=found):
-        sweep.split(text)
+        grid.split(text)
 
 
 def test_grid_is_the_product():
-    assert sweep.grid(["preset=plain,ewc", "lr=1,2"]) == [
+    assert grid.grid(["preset=plain,ewc", "lr=1,2"]) == [
         {"preset": "plain", "lr": "1"}, {"preset": "plain", "lr": "2"},
         {"preset": "ewc", "lr": "1"}, {"preset": "ewc", "lr": "2"},
     ]  # fmt: skip
 
 
 def test_cell_names_are_readable_and_safe():
-    assert sweep.cell_name({"preset": "ewc"}) == "preset=ewc"
-    assert sweep.cell_name({"lr": "3e-5", "batch_size": "8"}) == "lr=3e-5,batch_size=8"
-    odd = [sweep.cell_name({"x": v}) for v in ("a/b", "a b", "../a", "!new:a.B {c: 1}", "y" * 300, "[1, 2]", "{1, 2}")]
+    assert grid.cell_name({"preset": "ewc"}) == "preset=ewc"
+    assert grid.cell_name({"lr": "3e-5", "batch_size": "8"}) == "lr=3e-5,batch_size=8"
+    odd = [grid.cell_name({"x": v}) for v in ("a/b", "a b", "../a", "!new:a.B {c: 1}", "y" * 300, "[1, 2]", "{1, 2}")]
     assert len({name.lower() for name in odd}) == 7
     assert all(len(name) < 60 and not set(name) & set('/\\ ,:{}"*?<>|') for name in odd)
     assert odd[0].startswith("x=a_b~")
@@ -181,33 +182,39 @@ def test_needs_the_checkout(place):
 
 def test_a_run_is_what_its_command_makes(place):
     """The words, read as train.py reads them, give the settings that `plan` compared with the folder's."""
-    cells = sweep.grid(["preset=plain,ewc", "betas=[0.9, 0.98],[0.8, 0.9]"])
+    cells = grid.grid(["preset=plain,ewc", "betas=[0.9, 0.98],[0.8, 0.9]"])
     extra = ["--lr", "0.25", "--preset", "small", "--device", "cpu"]
-    jobs = sweep.plan("hparams/x.yaml", cells, [3, 4], Path("out"), extra)
-    assert [job.name for job in jobs[:2]] == [f"{sweep.cell_name(cells[0])}/3", f"{sweep.cell_name(cells[1])}/3"]
-    names, rest = presets.take(jobs[-1].words)
+    planned = jobs.plan("hparams/x.yaml", cells, [3, 4], Path("out"), extra)
+    assert [job.name for job in planned[:2]] == [f"{grid.cell_name(cells[0])}/3", f"{grid.cell_name(cells[1])}/3"]
+    names, rest = presets.take(planned[-1].words)
     path, overrides, options, _ = settings.parse(rest)
     assert names == ["small", "ewc"] and options == {"device": "cpu", "noprogressbar": True}
     overrides = presets.apply(names, presets.scalars(YAML)) | overrides
-    expected = {"lr": "0.25", "lambda": "10", "betas": "[0.8, 0.9]", "seed": "4", "output_folder": str(jobs[-1].folder)}
+    expected = {
+        "lr": "0.25",
+        "lambda": "10",
+        "betas": "[0.8, 0.9]",
+        "seed": "4",
+        "output_folder": str(planned[-1].folder),
+    }
     assert overrides == expected
 
-    jobs[-1].folder.mkdir(parents=True)
-    (jobs[-1].folder / run_folder.AS_WRITTEN).write_text(YAML)
-    (jobs[-1].folder / run_folder.OVERRIDES).write_text(settings.override_text(overrides))
-    sweep.plan("hparams/x.yaml", cells, [3, 4], Path("out"), extra)
+    planned[-1].folder.mkdir(parents=True)
+    (planned[-1].folder / run_folder.AS_WRITTEN).write_text(YAML)
+    (planned[-1].folder / run_folder.OVERRIDES).write_text(settings.override_text(overrides))
+    jobs.plan("hparams/x.yaml", cells, [3, 4], Path("out"), extra)
     with pytest.raises(SettingsError, match=r"other settings \(lr\)"):
-        sweep.plan("hparams/x.yaml", cells, [3, 4], Path("out"), ["--lr", "0.2", *extra[2:]])
+        jobs.plan("hparams/x.yaml", cells, [3, 4], Path("out"), ["--lr", "0.2", *extra[2:]])
     (place / "hparams" / "x.yaml").write_text(YAML + "# now\n")
     with pytest.raises(SettingsError, match="the YAML itself"):
-        sweep.plan("hparams/x.yaml", cells, [3, 4], Path("out"), extra)
+        jobs.plan("hparams/x.yaml", cells, [3, 4], Path("out"), extra)
 
 
 # ---- running ----
 
 
 def test_all_runs_their_order_threads_logs_and_table(place, monkeypatch):
-    monkeypatch.setattr(sweep, "cores", lambda: 6)
+    monkeypatch.setattr(execute, "cores", lambda: 6)
     status, said, runs = go(place, "lr=0.2,0.4", seeds="1,2", extra=["--lambda", "3"])
     assert status == 0
     out = "made/x_sweep"
@@ -231,9 +238,9 @@ def test_the_runs_stand_where_output_root_says(place):
     _, said, runs = go(place, "lambda=1,2", extra=extra)
     assert {folder for *_, folder in runs} == {"elsewhere/x_sweep/lambda=1/1", "elsewhere/x_sweep/lambda=2/1"}
     assert "Wrote elsewhere/x_sweep/table.md" in said
-    assert sweep.default_folder("hparams/x.yaml", ["--output_root=b"]) == Path("b/x_sweep")
+    assert jobs.default_folder("hparams/x.yaml", ["--output_root=b"]) == Path("b/x_sweep")
     (place / "hparams/x.yaml").write_text(YAML.replace("output_root", "start"))
-    assert sweep.default_folder("hparams/x.yaml", []) == Path("results/x_sweep")
+    assert jobs.default_folder("hparams/x.yaml", []) == Path("results/x_sweep")
 
 
 def test_presets_are_the_rows(place):
@@ -243,7 +250,7 @@ def test_presets_are_the_rows(place):
 
 
 def test_several_at_a_time_share_the_cores(place, monkeypatch):
-    monkeypatch.setattr(sweep, "cores", lambda: 6)
+    monkeypatch.setattr(execute, "cores", lambda: 6)
     _, _, runs = go(place, "lr=0.1,0.2", fake=["--sleep", "1.5"], jobs=2)
     (a, b) = runs
     assert a[0] < b[1] and b[0] < a[1]  # together
@@ -296,19 +303,19 @@ def needing(place):
 
 
 def test_what_is_needed_is_made_once_a_seed_before_the_runs_with_all_cores(needing, monkeypatch):
-    monkeypatch.setattr(sweep, "cores", lambda: 8)
+    monkeypatch.setattr(execute, "cores", lambda: 8)
     status, _, runs = go(needing, "lr=0.1,0.2,0.3", seeds="1,2", fake=["--model_too", "yes"], jobs=4, out="o")
     assert status == 0 and len(runs) == 6
     made = [line.split() for line in (needing / "made.txt").read_text().splitlines()]
     assert [(seed, threads) for _, seed, threads in made] == [("1", "8"), ("2", "8")]
     assert all(start > float(made[1][0]) for start, *_ in runs)
-    jobs = sweep.plan("hparams/x.yaml", sweep.grid(["lr=0.4"]), [1], Path("o"), [])
-    assert jobs[0].waits_for is None  # it is there now
+    planned = jobs.plan("hparams/x.yaml", grid.grid(["lr=0.4"]), [1], Path("o"), [])
+    assert planned[0].waits_for is None  # it is there now
 
 
 def test_needed_model_of_each_run(needing):
     def waits(*extra):
-        return sweep.plan("hparams/x.yaml", [{"lr": "1"}], [7], Path("o"), list(extra))[0].waits_for
+        return jobs.plan("hparams/x.yaml", [{"lr": "1"}], [7], Path("o"), list(extra))[0].waits_for
 
     assert waits() == "made/start/7/model"
     assert waits("--pretrain_seed", "3") == "made/start/3/model"

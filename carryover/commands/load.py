@@ -1,0 +1,34 @@
+"""What commands on a run folder share: its best weights, loaded."""
+
+import contextlib
+import sys
+from pathlib import Path
+
+import typer
+
+RUN = typer.Argument(help="Run folder, e.g. results/whisper_ft/1234")
+
+
+def load_run(folder: Path):
+    """Brain of a run with its best weights loaded, its values, and its manifest folder."""
+    sys.path.insert(0, str(Path.cwd()))  # recipes/ and local/ belong to the checkout and are never installed
+    import transformers
+
+    from carryover.runs import run_folder
+    from carryover.training.checkpoint import Checkpointer
+
+    transformers.logging.set_verbosity_error()  # generate warns at every call of arguments that it passes itself
+    with contextlib.redirect_stdout(sys.stderr):  # what is said of the loading is no part of a command's result
+        hparams = run_folder.load(folder)
+        brain = hparams["brain"](hparams["modules"], None, hparams, {}, Checkpointer(folder / "save", clean=False))
+        brain.evaluation.load_best()
+    return brain, hparams, folder / "manifests"
+
+
+def set_beams(brain, beams: int | None) -> None:
+    """Decode with another beam size than the run's test."""
+    if beams is None:
+        return
+    if not hasattr(brain.hparams, "test_beams"):
+        raise ValueError("--beams: this recipe has no test_beams; its decoder is a line of the YAML")
+    brain.hparams.test_beams = beams

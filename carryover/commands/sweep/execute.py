@@ -1,0 +1,134 @@
+"""Runs jobs as processes, some at a time, and stops them as Ctrl-C does."""
+
+import os
+import shlex
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from tqdm import tqdm
+
+from carryover.commands.sweep.jobs import DONE, Job
+
+SHOWN_LINES = 5  # of the log of a run that failed
+PATIENCE = 10.0  # seconds that a run has to end after SIGINT
+
+
+def execute(jobs: Sequence[Job], at_once: int, command: Sequence[str], bar: tqdm) -> None:
+    """Run all jobs, `at_once` of them together; what went wrong is written into `Job.error`."""
+    environment = {"OMP_NUM_THREADS": str(max(1, cores() // at_once))} | os.environ
+    make_needed(jobs, command, bar)
+    waiting, running = [job for job in jobs if not job.error], {}
+    bar.update(len(jobs) - len(waiting))
+    try:
+        while waiting or running:
+            for job in list(waiting):
+                if len(running) == at_once:
+                    break
+                waiting.remove(job)
+                if Path(job.words[0]).read_text(encoding="utf-8") != job.text:
+                    job.error = f"not started: {job.words[0]} has been changed since the sweep began; start it again"
+                if job.error:
+                    bar.update()
+                    continue
+                running[_start(job, command, environment)] = job
+                bar.set_postfix_str(", ".join(other.name for other in running.values()))
+            time.sleep(0.05)
+            for process in [p for p in running if p.poll() is not None]:
+                job = running.pop(process)
+                if process.returncode or not job.done:
+                    ended = f"exit status {process.returncode}" if process.returncode else f"no {DONE} was written"
+                    job.error = f"{ended}; the end of {job.log}:\n{_last_lines(job.log)}"
+                bar.update()
+                bar.set_postfix_str(", ".join(other.name for other in running.values()))
+    finally:
+        _stop(list(running))
+
+
+def make_needed(jobs: Sequence[Job], command: Sequence[str], bar: tqdm) -> None:
+    """Make the models that runs wait for, each once, one after the other with all cores."""
+    environment = {"OMP_NUM_THREADS": str(cores())} | os.environ
+    for model in dict.fromkeys(job.waits_for for job in jobs if job.waits_for):
+        waiting = [job for job in jobs if job.waits_for == model]
+        first = waiting[0]
+        bar.set_postfix_str(f"{model}, which is needed first")
+        process = _start(replace(first, words=[*first.words, "--run_first_only"]), command, environment)
+        try:
+            process.wait()
+        finally:
+            _stop([process])
+        if process.returncode or not Path(model).exists():
+            first.error = f"{model} was not made; the end of {first.log}:\n{_last_lines(first.log)}"
+            for job in waiting[1:]:
+                job.error = f"not started: {model} is not there, for it failed in {first.name}"
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _start(job: Job, command: Sequence[str], environment: dict[str, str]) -> subprocess.Popen:
+    job.log.parent.mkdir(parents=True, exist_ok=True)
+    words = [*command, *job.words]
+    with open(job.log, "a", encoding="utf-8") as log:
+        log.write(f"$ {shlex.join(words)}\n")
+        log.flush()
+        # a session of its own: what a run starts itself (loaders, a needed run) can be stopped with it
+        return subprocess.Popen(
+            words, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+
+
+def _stop(processes: Sequence[subprocess.Popen]) -> None:
+    """End runs and what they have started: as Ctrl-C does, and for good if they take too long."""
+
+    def send(number: int) -> None:
+        for process in processes:
+            try:
+                os.killpg(process.pid, number)
+            except (ProcessLookupError, PermissionError):  # macOS says the latter of one that has ended
+                pass
+
+    send(signal.SIGINT)
+    until = time.monotonic() + PATIENCE
+    try:
+        while time.monotonic() < until and any(process.poll() is None for process in processes):
+            time.sleep(0.05)
+    finally:  # also after a second Ctrl-C
+        send(signal.SIGKILL)
+        for process in processes:
+            process.wait()
+
+
+def _last_lines(log: Path) -> str:
+    """The last lines of a log; of a progress bar what stood there last."""
+    text = log.read_bytes().decode("utf-8", "replace")  # read_text would make lines of a bar's states
+    lines = [line.rstrip().split("\r")[-1] for line in text.split("\n")]
+    return "\n".join(f"    {line}" for line in [line for line in lines if line][-SHOWN_LINES:])
+
+
+@contextmanager
+def stopped_like_ctrl_c():
+    """A closed terminal or a kill stops the runs as Ctrl-C does, instead of leaving them behind."""
+
+    def stop(number, frame):
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    before = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}  # nohup
+    try:
+        for number in before:
+            signal.signal(number, stop)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
