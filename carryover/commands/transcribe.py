@@ -22,7 +22,7 @@ def transcribe(
     set_beams(brain, beams)
     files = transcription.find(paths, brain.endings)
     rows, refused = transcription.transcribe(
-        brain, hparams["check"], files, language or hparams["language"], hparams["eval_batch_size"],
+        brain, hparams["limits"], files, language or hparams["language"], hparams["eval_batch_size"],
         hparams["num_workers"],
     )  # fmt: skip
     if out:

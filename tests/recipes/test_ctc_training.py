@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModel, AutoModelForCTC, Wav2Vec2CTCTokenizer
 
 from carryover.config import presets
-from carryover.data import manifest
+from carryover.data import table
 from carryover.text import Normaliser, Pieces
 
 from .helpers import ROOT, Stage, batches, events, kill_at, make_brain, prepare_old, train
@@ -92,7 +92,7 @@ def test_sentencepiece_as_the_yaml_says_it(ctc_run, adaptation_run, two_language
     """The two commented lines of the YAML make pieces and a run with them, which is loaded, tested and carried over."""
     written = (ROOT / DUTCH).read_text(encoding="utf-8")
     line, command = (re.search(rf"(?m)^#   {what} (.*)", written)[1] for what in ("tokenizer:", "python"))
-    rows = [row for name in ("nl", "de") for row in manifest.read_table(two_languages / name / "manifest.tsv")]
+    rows = [row for name in ("nl", "de") for row in table.read_table(two_languages / name / "manifest.tsv")]
     texts = [Normaliser()(row["text"]) for _, row in rows if row["split"] == "train"]
     (tmp_path / "texts.txt").write_text("\n".join(texts) + "\n", encoding="utf-8")
     assert " 200, " in command and "model_file: pieces.model}" in line
