@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModel, AutoModelForCTC, Wav2Vec2CTCTokenizer
 
 from carryover.config import presets
-from carryover.data import table
+from carryover.data import manifest, table
 from carryover.text import Normaliser, Pieces
 
 from .helpers import ROOT, Stage, batches, events, kill_at, make_brain, prepare_old, train
