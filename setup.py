@@ -12,7 +12,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["carryover", "carryover.*"]),
-    package_data={"carryover.config": ["presets.yaml"], "carryover.report": ["page.html", "page.css", "page.js"]},
+    package_data={"carryover.config": ["presets.yaml"], "carryover.report.page": ["page.html", "page.css", "page.js"]},
     python_requires=">=3.10",
     install_requires=[
         # the pair has to match: torchaudio's extension is built against one torch

@@ -10,7 +10,7 @@ def curve(
     figure: Path = typer.Option(None, help="Draw FIGURE.png and FIGURE.svg, numbers in FIGURE.csv"),
 ) -> None:
     """Print forgetting and WER over lambda, and the lambda that validation chooses; draw them if wished."""
-    from carryover.report import curve
+    from carryover.report.figures import curve
 
     lines, points, key, unfinished = curve.find(outs)
     found = curve.curves(lines, points, key)

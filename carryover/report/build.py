@@ -9,10 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from carryover.report import figures, forgetting, methods, page, scores, summary, tables
-from carryover.report.style import Figure
+from carryover.report import find_runs, methods
+from carryover.report.figures import all_figures
+from carryover.report.figures.style import Figure
+from carryover.report.grouping import BASELINE, baseline_of
+from carryover.report.page import page
 from carryover.report.summary import Summary
-from carryover.report.table import Table
+from carryover.report.tables import all_tables
+from carryover.report.tables.table import Table
 from carryover.runs.privacy import clean
 
 TABLES, FIGURES, INDEX = "tables", "figures", "index.md"
@@ -60,7 +64,7 @@ def report(
     grids: Sequence[tuple[str, str, str]] = (),
     clips: bool = False,
     workers: int = 2,
-    baseline: str = forgetting.BASELINE,
+    baseline: str = BASELINE,
 ) -> Report:
     """Make a report of all runs in and below some folders.
 
@@ -85,15 +89,15 @@ def report(
     Raises
     ------
     FileNotFoundError, ValueError
-        See `summary.load`; or no run is of the baseline that was asked for.
+        See `find_runs.load`; or no run is of the baseline that was asked for.
     """
     out = Path(out)
-    runs = summary.load(paths, workers)
-    baseline = scores.baseline_of(runs, baseline)
+    runs = find_runs.load(paths, workers)
+    baseline = baseline_of(runs, baseline)
     (out / TABLES).mkdir(parents=True, exist_ok=True)
     before = _files_of(out)
-    drawn = figures.draw(runs, out / FIGURES)  # first: it tells in a run's problems what it could not read
-    made, left_out = tables.make(runs, rate, grids, baseline)
+    drawn = all_figures.draw(runs, out / FIGURES)  # first: it tells in a run's problems what it could not read
+    made, left_out = all_tables.make(runs, rate, grids, baseline)
     for table in made:
         for suffix, text in ((".csv", table.csv()), (".md", table.markdown() + "\n"), (".tex", table.latex())):
             _write(out / TABLES / f"{table.name}{suffix}", text)
@@ -106,7 +110,7 @@ def report(
     command = ["carryover", "report", *map(str, paths), "--out", str(out)]
     command += [] if rate is None else ["--rate", f"{rate:g}"]
     command += [word for grid in grids for word in ("--grid", ",".join(grid))]
-    command += ["--clips"] * clips + ["--baseline", baseline] * (baseline != forgetting.BASELINE)
+    command += ["--clips"] * clips + ["--baseline", baseline] * (baseline != BASELINE)
     _write(out / INDEX, _index(clean(shlex.join(command)), out, runs, made, drawn, left_out))
     for name in before - _files_of(out):
         (out / name).unlink(missing_ok=True)

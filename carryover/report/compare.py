@@ -9,11 +9,13 @@ from typing import NamedTuple
 
 from ruamel.yaml.comments import CommentedBase, TaggedScalar
 
-from carryover.report.aligned import Utterance
-from carryover.report.forgetting import Estimate, Scores, number, points, rate
+from carryover.report.predictions import Utterance
 from carryover.report.run_folder import Run, same_normaliser
+from carryover.report.system_scores import Scores
+from carryover.report.tables.cells import number, points, rate
 from carryover.runs.privacy import clean, clean_value
 from carryover.stats import bootstrap, significance
+from carryover.stats.systems import Estimate
 
 PROVENANCE = ("commit", "dirty", "python", "versions", "hardware", "data")  # of run.json; the rest differs always
 NAMED = 3  # utterances that an error names

@@ -8,12 +8,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from carryover.report import forgetting
 from carryover.report.citations import BIBTEX
-from carryover.report.learning import GiB, machine
-from carryover.report.scores import method_names, method_sets, of_test, seeds_of, without_seed
+from carryover.report.grouping import BASELINE, method_names, method_sets, of_test, seeds_of, without_seed
 from carryover.report.summary import Summary
-from carryover.report.table import escape
+from carryover.report.tables.learning import GiB, machine
+from carryover.report.tables.table import escape
 from carryover.stats import bootstrap
 
 OUT_OF_MEMORY = "Out of memory with micro-batches"  # so begins what carryover.training.micro_batches says
@@ -70,7 +69,7 @@ class Methods:
         return "\n\n".join(BIBTEX[key] for key in self.keys) + "\n"
 
 
-def describe(runs: Sequence[Summary], baseline: str = forgetting.BASELINE) -> Methods:
+def describe(runs: Sequence[Summary], baseline: str = BASELINE) -> Methods:
     """Write the paragraphs of these runs, one a YAML.
 
     Parameters

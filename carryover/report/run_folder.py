@@ -7,8 +7,9 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from carryover.report import aligned
-from carryover.report.summary import Summary, number, summarise
+from carryover.report.log_reader import to_float
+from carryover.report.predictions import Utterance, read_checked
+from carryover.report.summary import Summary, summarise
 
 
 def same_normaliser(a: "Run", b: "Run") -> None:
@@ -108,7 +109,7 @@ class Run:
         found = dict.fromkeys(e["weights"] for e in self.of("test"))
         return [name for name in found if name.startswith("average_")]
 
-    def predictions(self, language: str, weights: str) -> dict[str, aligned.Utterance]:
+    def predictions(self, language: str, weights: str) -> dict[str, Utterance]:
         """Each utterance of a test set by its id; their counts are checked against the run's test event.
 
         Raises
@@ -121,24 +122,14 @@ class Run:
         path = self.folder / f"predictions_test_{language}_{weights}.csv"
         if not path.is_file():
             raise FileNotFoundError(f"{path}: not there; expected it from the run's test. Repeat the run's command")
-        rows = aligned.read(path)
-        found = {u.id: u for u in rows}
-        if not rows or len(found) < len(rows):
-            raise ValueError(f"{path}: {len(rows)} rows with {len(found)} different ids; expected one row an utterance")
-        counted = sum(p.errors for p in found.values()), sum(p.words for p in found.values())
         tests = self.of("test", language=language, weights=weights)
         if not tests:
             raise ValueError(
                 f"{self.folder}/metrics.jsonl: no test of {language} with weights {weights}, though {path.name} is "
                 "there; the run has not come to its end: repeat its command"
             )
-        logged = tests[-1]["errors"], tests[-1]["words"]  # a finished run that is started again tests again
-        if counted != logged:
-            raise ValueError(
-                f"{path}: {counted[0]} errors in {counted[1]} words, but metrics.jsonl says {logged[0]} in "
-                f"{logged[1]}: the two are not of one run. Delete the folder and run again"
-            )
-        return found
+        # the last: a finished run that is started again tests again
+        return {u.id: u for u in read_checked(path, tests[-1])}
 
     def validation_WER(self, language: str, weights: str = "best") -> float:
         """Validation WER of the weights that were tested, in percent; nan where it was not taken.
@@ -169,4 +160,4 @@ class Run:
     def penalty_ratio(self) -> float:
         """Penalty / task loss at the last train event; nan without a penalty."""
         ratios = self.summary.train.get("penalty_ratio", ())
-        return number(ratios[-1]) if len(ratios) else math.nan
+        return to_float(ratios[-1]) if len(ratios) else math.nan

@@ -9,8 +9,9 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from carryover.report.summary import METRICS, Summary, number, summarise
-from carryover.report.wording import clock, said
+from carryover.report.log_reader import METRICS, to_float
+from carryover.report.summary import Summary, summarise
+from carryover.report.tables.cells import clock
 
 WINDOW = 20  # train events that the speed is taken from
 SILENT = 60.0  # seconds without an event that no run is asked to explain
@@ -87,9 +88,9 @@ def frame(folder: Path, width: int = WIDTH, height: int = HEIGHT, now: float | N
     lines += plot("train loss", {"*": _train(run)}, last, width, height)
     lines += plot("valid WER (%)", _valid(run), last, width, height)
     lines += _tests(run)
-    lines += [f"! update {update}: {message}" for update, message in said(run)]
+    lines += [f"! update {update}: {message}" for update, message in run.messages]
     lines += [f"! update {flag.update}: {flag.kind}: {flag.evidence}; {flag.advice}" for flag in run.red_flags]
-    lines += [] if run.red_flags or said(run) else ["no flags"]
+    lines += [] if run.red_flags or run.messages else ["no flags"]
     lines += [f"? {problem}" for problem in run.problems]
     return "\n".join(lines), over
 
@@ -210,7 +211,7 @@ def _valid(run: Summary) -> dict[str, list[tuple[float, float]]]:
         language = str(e.get("language", "?"))
         if language not in marks:
             marks[language] = language[:1] if language[:1] not in marks.values() else str(len(marks))
-        found.setdefault(marks[language], []).append((e["update"], number(e.get("WER"))))
+        found.setdefault(marks[language], []).append((e["update"], to_float(e.get("WER"))))
     return found
 
 
@@ -218,6 +219,6 @@ def _tests(run: Summary) -> list[str]:
     """The last test of each set and weights."""
     last = {(e.get("language"), e.get("weights")): e for e in run.tests}
     return [
-        f"test {language} {weights}: WER {number(e.get('WER')):.2f}, CER {number(e.get('CER')):.2f}"
+        f"test {language} {weights}: WER {to_float(e.get('WER')):.2f}, CER {to_float(e.get('CER')):.2f}"
         for (language, weights), e in last.items()
     ]

@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from carryover.commands import app
 from carryover.report import compare as module
-from carryover.report import forgetting
 from carryover.report.compare import compare
+from carryover.report.tables import forgetting
 from carryover.stats import error_rates
 from carryover.text import Normaliser, Verbatim
 

@@ -1,4 +1,4 @@
-"""carryover/report/figures.py: the numbers beside each figure in closed form, its style, and its bytes."""
+"""carryover/report/figures/all_figures.py: the numbers beside each figure in closed form, its style, and its bytes."""
 
 import csv
 import random
@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 from test_summary import write_manifest
 
-from carryover.report import aligned, error_figures, figures, summary
-from carryover.report.style import Line, Styles, groups, panels
+from carryover.report import find_runs, predictions, summary
+from carryover.report.figures import all_figures, error_figures
+from carryover.report.figures.style import Line, Styles, panels
+from carryover.report.grouping import groups
 
 NAMES = [
     "loss", "WER", "CER", "schedules", "grad_norm", "penalty_ratio", "blank_ratio", "forgetting", "WER_by_duration",
@@ -29,8 +31,8 @@ def drawn(tmp_path_factory):
     made_runs.make(folder / "preset=plain" / "1", seed=1, loss=1.0)
     made_runs.make(folder / "preset=plain" / "2", seed=2, loss=3.0)
     made_runs.make(folder / "preset=ewc" / "1", seed=1, loss=2.0, penalty=0.1)
-    runs = summary.load([folder])
-    found = figures.draw(runs, folder / "figures")
+    runs = find_runs.load([folder])
+    found = all_figures.draw(runs, folder / "figures")
     return runs, found, {f.name: list(csv.DictReader(open(f.csv, encoding="utf-8"))) for f in found}
 
 
@@ -101,9 +103,9 @@ def test_the_same_logs_give_the_same_bytes(drawn, tmp_path):
     """In another process with other hashes, too; and there torch is not imported."""
     runs, found, _ = drawn
     code = (
-        "import sys; from carryover.report import figures, page, summary, watch; "
-        "runs = [summary.summarise(*a.split('::')) for a in sys.argv[2:]]; "
-        "figures.draw(runs, sys.argv[1]); assert 'torch' not in sys.modules"
+        "import sys; from carryover.report import summary, watch; from carryover.report.page import page; "
+        "from carryover.report.figures import all_figures; runs = [summary.summarise(*a.split('::')) for a in sys.argv[2:]]; "
+        "all_figures.draw(runs, sys.argv[1]); assert 'torch' not in sys.modules"
     )
     names = [f"{run.folder}::{run.name}" for run in runs]
     subprocess.run([sys.executable, "-c", code, tmp_path, *names], check=True, env={"PYTHONHASHSEED": "7"})
@@ -117,11 +119,11 @@ def test_the_same_logs_give_the_same_bytes(drawn, tmp_path):
 
 def test_a_figure_with_nothing_to_show_is_left_out(tmp_path):
     folder = made_runs.make(tmp_path / "run" / "1", tests={}, finished=False, old_language="null")
-    found = figures.draw([summary.summarise(folder)], tmp_path / "figures")
+    found = all_figures.draw([summary.summarise(folder)], tmp_path / "figures")
     assert [f.name for f in found] == ["loss", "WER", "CER", "schedules", "grad_norm", "blank_ratio"]
     (folder / "metrics.jsonl").write_text("")
-    assert figures.draw([summary.summarise(folder)], tmp_path / "none") == []
-    assert figures.draw([], tmp_path / "none") == []
+    assert all_figures.draw([summary.summarise(folder)], tmp_path / "none") == []
+    assert all_figures.draw([], tmp_path / "none") == []
 
 
 def test_a_broken_predictions_file_is_told_and_costs_nothing_else(tmp_path):
@@ -137,7 +139,7 @@ def test_a_broken_predictions_file_is_told_and_costs_nothing_else(tmp_path):
 def test_sets_of_one_name_with_other_utterances_are_two(tmp_path):
     made_runs.make(tmp_path / "a" / "1", tests={("de", "best"): made_runs.GERMAN})
     made_runs.make(tmp_path / "b" / "1", tests={("de", "best"): made_runs.GERMAN[:3]})
-    sets = error_figures.collect(groups(summary.load([tmp_path])))
+    sets = error_figures.collect(groups(find_runs.load([tmp_path])))
     assert [(s.name, s.utterances) for s in sets] == [("test_de no. 1", 5), ("test_de no. 2", 3)]
 
 
@@ -152,8 +154,8 @@ def test_sets_of_one_size_and_normalisers_are_never_averaged(tmp_path):
             yaml = folder / "as_written.yaml"
             yaml.write_text(yaml.read_text().replace("text.Normaliser", "text.Verbatim"))
         made[seed] = summary.summarise(folder)
-    runs = summary.load([tmp_path])
-    read = {f.name: list(csv.DictReader(open(f.csv))) for f in figures.draw(runs, tmp_path / "figures")}
+    runs = find_runs.load([tmp_path])
+    read = {f.name: list(csv.DictReader(open(f.csv))) for f in all_figures.draw(runs, tmp_path / "figures")}
     one, other = (made[seed].test_sets["de"][:12] for seed in (1, 3))
     digest, name = "validation, de, 200 words, ", "carryover.text."
     panels = {row["panel"]: (float(row["mean"]), row["seeds"]) for row in of(read["WER"], update="50")}
@@ -170,7 +172,7 @@ def test_averages_of_weights_are_points_of_their_own(tmp_path):
     tests = {("de", "best"): made_runs.GERMAN, ("nl", "before"): made_runs.DUTCH, ("nl", "best"): made_runs.DUTCH_AFTER}
     tests |= {("de", "average_0.5"): made_runs.GERMAN, ("nl", "average_0.5"): made_runs.DUTCH}
     made_runs.make(tmp_path / "run" / "1", tests=tests)
-    found = figures.forgetting_against_gain({"run": summary.load([tmp_path])}, Styles(["run"]), tmp_path)
+    found = all_figures.forgetting_against_gain({"run": find_runs.load([tmp_path])}, Styles(["run"]), tmp_path)
     rows = list(csv.DictReader(open(found.csv)))
     assert {r["weights"]: float(r["forgetting"]) for r in rows} == {"best": 50.0, "average_0.5": 0.0}
 
@@ -232,11 +234,11 @@ def test_alignments_have_as_many_errors_as_jiwer_counts():
     for _ in range(300):
         reference = " ".join(chance.choices("een twee drie vier".split(), k=chance.randint(1, 8)))
         hypothesis = " ".join(chance.choices("een twee drie vier vijf".split(), k=chance.randint(0, 8)))
-        characters = list(aligned.confusions(reference, hypothesis).elements())
+        characters = list(predictions.confusions(reference, hypothesis).elements())
         for pairs, theirs in (
-            (aligned.words(reference, hypothesis), jiwer.process_words(reference, hypothesis)),
+            (predictions.words(reference, hypothesis), jiwer.process_words(reference, hypothesis)),
             (characters, jiwer.process_characters(reference, hypothesis)),
         ):
             errors = sum(a != b for a, b in pairs)
             assert errors == theirs.substitutions + theirs.deletions + theirs.insertions
-        assert [a for a, _ in aligned.words(reference, hypothesis) if a] == reference.split()
+        assert [a for a, _ in predictions.words(reference, hypothesis) if a] == reference.split()

@@ -13,8 +13,9 @@ from scipy.stats import bootstrap as scipy_bootstrap
 from typer.testing import CliRunner
 
 from carryover.commands import app
-from carryover.report import curve, forgetting
+from carryover.report.figures import curve
 from carryover.report.run_folder import Run
+from carryover.report.tables import cells, forgetting
 from carryover.stats import bootstrap, error_rates
 
 WORDS = np.full(50, 10)
@@ -111,7 +112,7 @@ def test_identical_systems_differ_by_nothing(tmp_path):
     assert found.new_to_baseline == found.old_to_baseline == (0, 0, 0, 1, 1)
     assert found.forgetting[:3] == (0, 0, 0)
     assert found.new.high - found.new.low > 1
-    assert forgetting.points(found.forgetting) == "+0.00 [+0.00, +0.00]"
+    assert cells.points(found.forgetting) == "+0.00 [+0.00, +0.00]"
 
 
 def test_without_an_old_language(tmp_path):
@@ -373,7 +374,9 @@ def test_refusals(tmp_path):
 
 
 def test_reading_needs_no_training_code():
-    code = "import sys, carryover.report.forgetting, carryover.report.curve; print('torch' in sys.modules)"
+    code = (
+        "import sys, carryover.report.tables.forgetting, carryover.report.figures.curve; print('torch' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.stdout.strip() == "False", done.stderr
 

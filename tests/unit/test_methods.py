@@ -8,7 +8,8 @@ import made_runs
 import pytest
 from test_summary import write_manifest
 
-from carryover.report import citations, methods, scores, summary
+from carryover.report import citations, find_runs, methods
+from carryover.report.tables import scores
 
 YAML = """# python train.py hparams/german_adaptation.yaml
 seed: 1
@@ -45,7 +46,7 @@ def runs(tmp_path):
         (folder / "run.json").write_text(json.dumps(info | {"parameters": 1234567, "trainable": 1000}))
         fisher = {"event": "fisher", "method": "ewc", "samples": 500, "labels": "gold"}
         (folder / "metrics.jsonl").write_text(json.dumps(fisher) + "\n" + (folder / "metrics.jsonl").read_text())
-    return summary.load([tmp_path])
+    return find_runs.load([tmp_path])
 
 
 def test_every_fact_is_the_files(runs):
@@ -85,7 +86,7 @@ def test_statistics_are_those_of_the_tables(tmp_path):
         folder = made_runs.make(tmp_path / name / str(seed), seed=seed)
         info = json.loads((folder / "run.json").read_text()) | {"command": f"python train.py hparams/{name}.yaml"}
         (folder / "run.json").write_text(json.dumps(info))
-    runs = summary.load([tmp_path])
+    runs = find_runs.load([tmp_path])
     [table], _ = scores.methods(runs, "fast")
     assert "resamples of utterances (generator" in table.caption and "Holm" in table.caption
     paragraphs = dict(methods.describe(runs, "fast").paragraphs)
@@ -107,14 +108,14 @@ def test_what_the_files_do_not_say_is_left_out(tmp_path):
     (folder / "run.json").unlink()
     (folder / "as_written.yaml").write_text("seed: 1\n")
     (folder / "metrics.jsonl").write_text("")
-    assert methods.describe(summary.load([tmp_path])).text() == "a: Results are of seed 1."
+    assert methods.describe(find_runs.load([tmp_path])).text() == "a: Results are of seed 1."
 
 
 def test_values_that_vary_are_listed(runs, tmp_path):
     for seed, warmup, size in ((3, 0, 8), (4, 200, 16)):
         folder = made_runs.make(tmp_path / "ewc" / str(seed), seed=seed, warmup=warmup, batch_size=size)
         (folder / "as_written.yaml").write_text(YAML)
-    found = summary.load([tmp_path])
+    found = find_runs.load([tmp_path])
     text = methods.describe(found).text()
     assert "The batch size is 8 or 16 utterances." in text and "effective" not in text
     assert "after a warm-up of 10 % of the updates or 200 updates." in text

@@ -1,4 +1,4 @@
-"""carryover/report/page.py: one file that needs nothing else, names no machine, and runs nothing that a run says."""
+"""carryover/report/page/page.py: one file that needs nothing else, names no machine, and runs nothing that a run says."""
 
 import base64
 import hashlib
@@ -10,10 +10,11 @@ import made_runs
 import pytest
 from test_summary import write_manifest
 
-from carryover.report import page, summary
-from carryover.report.style import Figure
-from carryover.report.table import Bold, Table
-from carryover.report.wording import clock, said
+from carryover.report import find_runs, summary
+from carryover.report.figures.style import Figure
+from carryover.report.page import page
+from carryover.report.tables.cells import clock
+from carryover.report.tables.table import Bold, Table
 from carryover.runs.flags import Flag
 
 EVIL = "</script><script>alert(1)</script><b>x</b>&amp;\u2028<!--"
@@ -51,7 +52,7 @@ def written(tmp_path):
     folder = made_runs.make(tmp_path / "results" / "run" / "1", tests=tests, finished=False)
     path = folder / "predictions_test_nl_best.csv"
     path.write_text(path.read_text().replace("goed,goede morgen,goed,", f"goed,goede morgen,{EVIL},"))
-    runs = summary.load([tmp_path / "results"])
+    runs = find_runs.load([tmp_path / "results"])
     svg = tmp_path / "report" / "figures" / "loss.svg"
     svg.parent.mkdir(parents=True)
     svg.write_text("<svg/>")
@@ -131,7 +132,7 @@ def test_rates_of_other_sets_normalisers_and_training_utterances_are_not_mixed(t
         if name == "c":
             info = json.loads((folder / "run.json").read_text())
             (folder / "run.json").write_text(json.dumps(info | {"normaliser": "verbatim"}))
-    runs = summary.load([root])
+    runs = find_runs.load([root])
     html = page.write(tmp_path / "index.html", runs, [], [], {}, "").read_text(encoding="utf-8")
     rows = re.findall(r'<th scope="row">(\w+)/1</th>(.*?)</tr>', html, re.S)
     cells = {name: re.findall(r'<td class="n">([^<]*)</td>', row)[2:-1] for name, row in rows}
@@ -163,7 +164,7 @@ def test_the_same_runs_give_the_same_bytes(written, tmp_path):
 def test_a_long_test_is_cut_and_the_page_says_so(tmp_path, monkeypatch):
     made_runs.make(tmp_path / "run" / "1", tests={("de", "best"): made_runs.GERMAN})
     monkeypatch.setattr(page, "PER_RUN", 2)
-    found = page.collect(summary.load([tmp_path]))
+    found = page.collect(find_runs.load([tmp_path]))
     assert [row[2] for row in found.rows] == ["de0", "de3"]  # 1 error in 3 words, in 1 word; de2 as de0
     assert "holds 2 of 5 tested utterances" in found.notes[0] and "(2 of 5)" in found.notes[0]
 
@@ -175,7 +176,7 @@ def test_clips_are_embedded_only_when_asked_and_up_to_a_limit(tmp_path, monkeypa
     clips.mkdir(parents=True)
     for i in (0, 1, 3):
         (clips / f"{i}.wav").write_bytes(b"RIFF" + bytes([i]) * (600_000 if i == 1 else 300_000))
-    runs = summary.load(["results"])
+    runs = find_runs.load(["results"])
     assert page.collect(runs).sounds == {}
     monkeypatch.setattr(page, "CLIP_MB", 1)
     found = page.collect(runs, clips=True)
@@ -193,7 +194,7 @@ def test_clips_of_one_name_in_two_corpora_are_two(tmp_path):
         event = made_runs.predictions(folder, "de", "best", made_runs.GERMAN[:1], f"data/{corpus}/{{}}/test/{{}}.wav")
         with open(folder / "metrics.jsonl", "a") as file:
             file.write(json.dumps(event) + "\n")
-    found = page.collect(summary.load([tmp_path]))
+    found = page.collect(find_runs.load([tmp_path]))
     assert found.clips == ["de/test/0.wav"] * 2 and {row[3] for row in found.rows} == {0, 1}
 
 
@@ -220,5 +221,5 @@ def test_what_a_run_said_of_itself(tmp_path):
         {"update": 6, "message": "see /home/anna/x.csv"},
     ]
     run = summary.Summary(tmp_path, "run", flags=flags)
-    assert said(run) == [(3, "out of memory; micro-batches are halved"), (6, "see …/x.csv")]
+    assert run.messages == [(3, "out of memory; micro-batches are halved"), (6, "see …/x.csv")]
     assert [clock(s) for s in (0, 59.6, 3725.2, float("nan"))] == ["0:00:00", "0:01:00", "1:02:05", "-"]

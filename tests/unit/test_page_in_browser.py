@@ -6,7 +6,8 @@ import subprocess
 import made_runs
 import pytest
 
-from carryover.report import page, summary
+from carryover.report import find_runs
+from carryover.report.page import page
 
 EVIL = "<img/src=x/onerror=document.title='broken'>"
 
@@ -31,7 +32,7 @@ def index(tmp_path_factory):
         run = made_runs.make(folder / "run" / str(seed), seed=seed, tests={("de", "best"): rows})
         path = run / "predictions_test_de_best.csv"
         path.write_text(path.read_text().replace("a x,a b,a x", f"a x,a b,a {EVIL}"))
-    runs = summary.load([folder])
+    runs = find_runs.load([folder])
     return page.write(folder / "index.html", runs, [], [], {}, "Methods.")
 
 

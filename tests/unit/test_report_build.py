@@ -11,7 +11,8 @@ from test_summary import write_manifest
 from typer.testing import CliRunner
 
 from carryover.commands import app
-from carryover.report import build, forgetting
+from carryover.report import build
+from carryover.report.tables import forgetting
 from carryover.stats import error_rates
 
 

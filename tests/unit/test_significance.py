@@ -1,4 +1,4 @@
-"""carryover/report/significance.py and bootstrap.py: by hand, against scipy, kaldialign and NIST's sc_stats, simulated.
+"""carryover/stats/significance.py and bootstrap.py: by hand, against scipy, kaldialign and NIST's sc_stats, simulated.
 
 Tolerances of resampled numbers are in Monte-Carlo standard errors. The 2.5 % point of R resamples with standard
 deviation s is known to sqrt(0.025 * 0.975 / R) / 0.0584 * s, which is 0.027 s for R = 10 000; that of the difference

@@ -11,7 +11,7 @@ import made_runs
 import numpy as np
 import pytest
 
-from carryover.report import summary
+from carryover.report import find_runs, log_reader, summary
 from carryover.report.run_folder import Run
 
 ROOT = Path(__file__).parents[2]
@@ -40,7 +40,7 @@ def write_manifest(run: Path, language: str, texts=("een twee", "drie"), audio="
 def test_what_is_kept_of_a_run(tmp_path):
     folder = made_runs.make(tmp_path / "results" / "ewc" / "7", seed=7, loss=2.0, penalty=0.01, lr="1e-3")
     write_manifest(folder, "de")
-    found = summary.load([tmp_path / "results"])[0]
+    found = find_runs.load([tmp_path / "results"])[0]
     assert (found.name, found.experiment, found.seed, found.status) == ("ewc/7", "german_adaptation", "7", "finished")
     assert found.settings["max_updates"] == 100 and found.settings["lr"] == 0.001 and found.asked["lr"] == "1e-3"
     assert found.objects == {"normaliser": "!new:carryover.text.Normaliser"} and "normaliser" not in found.settings
@@ -153,7 +153,7 @@ def test_a_long_log_is_thinned_and_shows_the_same_curve(tmp_path):
             events.append({"event": "valid", "update": i + 1, "language": "de", "WER": 5.0})
     (folder / "metrics.jsonl").write_text("".join(json.dumps(e) + "\n" for e in events))
     found = summary.summarise(folder)
-    assert found.train_events == n and len(found.train["loss"]) <= summary.POINTS + 3
+    assert found.train_events == n and len(found.train["loss"]) <= log_reader.POINTS + 3
     assert found.train["loss"].max() == 99 and found.train["loss"].min() == -7
     assert {1, 3322, n} <= set(found.train["update"])
     assert found.mean_loss == pytest.approx(loss.mean()) and found.audio_seconds == 3 * n
@@ -171,7 +171,7 @@ def test_flags_are_those_of_the_log_or_found_in_it(tmp_path, monkeypatch):
     kinds = [f.kind for f in found.red_flags]
     assert kinds.count("small set") >= 1  # 11 words of German
     assert kinds[0] == "plateau", "the log has it, and nothing finds it again: the loss falls"
-    monkeypatch.setattr(summary, "LONG_LOG", 10)
+    monkeypatch.setattr(log_reader, "LONG_LOG", 10)
     long = summary.summarise(folder)
     [only] = long.red_flags
     assert long.long_log and (only.kind, only.update, only.evidence) == ("plateau", 5, "loss 3")
@@ -225,27 +225,27 @@ def test_finding_runs(tmp_path):
     for name in ("b/2", "a/1"):
         made_runs.make(tmp_path / "results" / name, seed=int(name[-1]))
     root = tmp_path / "results"
-    assert summary.find([root, root / "a"]) == [root / "a" / "1", root / "b" / "2"]
-    assert [run.name for run in summary.load([root / "a" / "1", root / "b"])] == ["a/1", "b/2"]
+    assert find_runs.find([root, root / "a"]) == [root / "a" / "1", root / "b" / "2"]
+    assert [run.name for run in find_runs.load([root / "a" / "1", root / "b"])] == ["a/1", "b/2"]
     (tmp_path / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match="empty: no run in it: no metrics.jsonl"):
-        summary.find([root, tmp_path / "empty"])
+        find_runs.find([root, tmp_path / "empty"])
     with pytest.raises(FileNotFoundError, match="nowhere: no such folder"):
-        summary.find([tmp_path / "nowhere"])
+        find_runs.find([tmp_path / "nowhere"])
     with pytest.raises(FileNotFoundError, match="a: no metrics.jsonl"):
         summary.summarise(root / "a")
     made_runs.make(tmp_path / "more" / "a" / "1")
     with pytest.raises(ValueError, match="two runs are called a/1: .*more.* and .*results.*rename one"):
-        summary.load([root, tmp_path / "more"])
-    assert [run.name for run in summary.load([tmp_path])] == ["more/a/1", "results/a/1", "results/b/2"]
+        find_runs.load([root, tmp_path / "more"])
+    assert [run.name for run in find_runs.load([tmp_path])] == ["more/a/1", "results/a/1", "results/b/2"]
 
 
 def test_processes_read_the_same(tmp_path, monkeypatch):
     for seed in range(5):
         made_runs.make(tmp_path / "a" / str(seed), seed=seed, loss=seed + 1.0)
-    one = summary.load([tmp_path])
-    monkeypatch.setattr(summary, "SMALL", 0)
-    for a, b in zip(one, summary.load([tmp_path], workers=2), strict=True):
+    one = find_runs.load([tmp_path])
+    monkeypatch.setattr(find_runs, "SMALL", 0)
+    for a, b in zip(one, find_runs.load([tmp_path], workers=2), strict=True):
         assert (a.name, a.tests, a.problems, a.settings) == (b.name, b.tests, b.problems, b.settings)
         np.testing.assert_array_equal(a.train["loss"], b.train["loss"])
 

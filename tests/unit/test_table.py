@@ -1,4 +1,4 @@
-"""carryover/report/table.py: precision, escaping, and LaTeX that compiles (by pdflatex where it is installed)."""
+"""carryover/report/tables/table.py: precision, escaping, and LaTeX that compiles (by pdflatex where it is installed)."""
 
 import csv
 import io
@@ -8,8 +8,8 @@ import subprocess
 
 import pytest
 
-from carryover.report import table
-from carryover.report.table import Bold, Table, escape
+from carryover.report.tables import table
+from carryover.report.tables.table import Bold, Table, escape
 
 NASTY = r"50 % & a_b #1 $x$ {y} ~ ^ \n ÄÖÜäöüß é ő 'q' \"w\" <z> | † … → λ 漢 --seed [1] *"
 TABLE = Table(

@@ -12,7 +12,8 @@ import pytest
 from test_summary import write_manifest
 from test_table import check
 
-from carryover.report import grids, learning, provenance, scores, summary, tables
+from carryover.report import find_runs, grouping, log_reader
+from carryover.report.tables import all_tables, grids, learning, provenance, scores
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def results(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def runs(results):
-    return summary.load([results])
+    return find_runs.load([results])
 
 
 def read(table):
@@ -74,15 +75,15 @@ def test_methods_by_languages(runs, results):
 
 def test_a_caption_names_few_corpora_each_once(tmp_path):
     made_runs.make(tmp_path / "a" / "1", data_folder="/home/anna/cv/de")  # says no more than the language
-    assert scores.about(summary.load([tmp_path])) == "1 run, seed 1."
+    assert grouping.about(find_runs.load([tmp_path])) == "1 run, seed 1."
     for seed in (2, 3):
         made_runs.make(tmp_path / "a" / str(seed), seed=seed, data_folder="/home/anna/kerstin", old_data_folder="mine")
-    assert scores.about(summary.load([tmp_path])) == "3 runs, seeds 1, 2, 3; data: kerstin (de), mine (nl)."
+    assert grouping.about(find_runs.load([tmp_path])) == "3 runs, seeds 1, 2, 3; data: kerstin (de), mine (nl)."
     made_runs.make(tmp_path / "a" / "4", seed=4, old_data_folder="data/mine")
-    assert scores.data_of(summary.load([tmp_path])) == "kerstin (de), mine (de, nl)"
+    assert grouping.data_of(find_runs.load([tmp_path])) == "kerstin (de), mine (de, nl)"
     for seed in (5, 6):
         made_runs.make(tmp_path / "a" / str(seed), seed=seed, old_language="null", data_folder=f"data/{seed}")
-    assert scores.data_of(summary.load([tmp_path])) == "5 (de), 6 (de), kerstin (de), 1 more"
+    assert grouping.data_of(find_runs.load([tmp_path])) == "5 (de), 6 (de), kerstin (de), 1 more"
 
 
 def test_before_and_after(runs, results):
@@ -142,7 +143,7 @@ def test_speakers(runs, tmp_path):
     assert (float(row["low"]), float(row["high"])) == pytest.approx((100 / 11, 50)), "not the logged one"
     assert row["remark"].startswith("2 speakers are few")
     made_runs.make(tmp_path / "one" / "1", tests={("de", "best"): made_runs.GERMAN[:2]})
-    [row] = scores.speakers(summary.load([tmp_path])).rows
+    [row] = scores.speakers(find_runs.load([tmp_path])).rows
     assert row[3:] == ["1", "20.00 [0.00, 33.33]", "-", "one speaker: not possible"]
 
 
@@ -158,7 +159,7 @@ def test_updates_to_a_loss(tmp_path):
                 event["loss"] = next(written)
         (folder / "metrics.jsonl").write_text("".join(json.dumps(event) + "\n" for event in lines))
         write_manifest(folder, "de", digest="d" * 32)
-    runs = summary.load([tmp_path])
+    runs = find_runs.load([tmp_path])
     (table,) = learning.updates_to_loss(runs)
     assert table.columns[2:] == ("loss 8.95", "loss 5", "loss 2")
     assert table.rows == [["warmup=0", "2", "50", "100", "-"], ["warmup=500", "1", "100", "100", "-"]]
@@ -186,7 +187,7 @@ def test_gpu_hours_and_energy(tmp_path):
             if line["event"] == "train":
                 line["energy_joules"] = 3.6e5
         (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    runs = summary.load([tmp_path])
+    runs = find_runs.load([tmp_path])
     table = learning.cost(runs)
     rows = {row["experiment"]: row for row in read(table)}
     for name, hours, machine in (
@@ -213,7 +214,7 @@ def test_yamls_are_compared_and_what_varies_is_said(runs, tmp_path):
     folder = made_runs.make(tmp_path / "whisper_ft" / "1", max_updates=7)
     info = json.loads((folder / "run.json").read_text()) | {"command": "python train.py hparams/whisper_ft.yaml"}
     (folder / "run.json").write_text(json.dumps(info))
-    found = {t.name: t for t in provenance.hyperparameters([*runs, *summary.load([tmp_path])])}
+    found = {t.name: t for t in provenance.hyperparameters([*runs, *find_runs.load([tmp_path])])}
     rows = {row["key"]: row for row in read(found["hyperparameters"])}
     assert rows["max_updates"] == {"key": "max_updates", "german_adaptation": "100", "whisper_ft": "7"}
     assert rows["lr"]["german_adaptation"] == "varied"
@@ -225,9 +226,9 @@ def test_by_heart_stands_beside_in_full(tmp_path):
         (folder / "manifests" / "de").mkdir(parents=True)
         counts = {"counts": {"train": 7}, "hours": {"train": 0.5}}
         (folder / "manifests" / "de" / ".done").write_text(json.dumps(counts))
-    assert provenance.by_heart_and_in_full(summary.load([tmp_path])) == []  # nothing was learned by heart
+    assert provenance.by_heart_and_in_full(find_runs.load([tmp_path])) == []  # nothing was learned by heart
     made_runs.make(tmp_path / "heart" / "1", overfit=5, dropout=0.1, early_stopping_patience=0)
-    [table] = provenance.by_heart_and_in_full(summary.load([tmp_path]))
+    [table] = provenance.by_heart_and_in_full(find_runs.load([tmp_path]))
     rows = {row["key"]: (row["heart"], row["full"]) for row in read(table)}
     assert rows["purpose"] == ("5 by heart", "in full") and rows["utterances"] == ("5", "7")
     assert rows["dropout"] == ("0.1", "0.3") and rows["patience"] == ("none", "15") and rows["clip"] == ("5", "5")
@@ -239,7 +240,7 @@ def test_grids_are_pivots(tmp_path):
     """WER = 1000 loss / 100 at the last validation; two seeds of one cell are averaged."""
     for lr, warmup, seed, loss in ((1, 10, 1, 1), (1, 10, 2, 3), (1, 20, 1, 4), (2, 10, 1, 5), (2, 20, 1, 6)):
         made_runs.make(tmp_path / f"lr={lr},warmup={warmup}" / str(seed), seed=seed, loss=loss, lr=lr, warmup=warmup)
-    runs = summary.load([tmp_path])
+    runs = find_runs.load([tmp_path])
     by_name = {table.name: table for table in grids.grids(runs)}
     assert set(by_name) == {"grid_lr_warmup_test_WER", "grid_lr_warmup_valid_WER"}
     table = by_name["grid_lr_warmup_valid_WER"]
@@ -256,7 +257,7 @@ def test_grids_are_pivots(tmp_path):
     for name, words in captions.items():
         assert grids.grid(runs, "lr", "warmup", name).caption.startswith(words)
     made_runs.make(tmp_path / "lr=1,warmup=10,dropout=1" / "3", seed=3, loss=9, lr=1, warmup=10, dropout=1)
-    again = {table.name: table for table in grids.grids(summary.load([tmp_path]))}
+    again = {table.name: table for table in grids.grids(find_runs.load([tmp_path]))}
     assert again["grid_lr_warmup_valid_WER"].rows == table.rows, "another dropout is another grid"
 
 
@@ -270,7 +271,7 @@ def test_batch_sizes_by_memory(tmp_path):
                 .replace('"peak_memory_bytes": 1000000000', '"peak_memory_bytes": 3221225472')
             )
             (folder / "metrics.jsonl").write_text(text)
-    runs = summary.load([tmp_path])
+    runs = find_runs.load([tmp_path])
     rows = read(learning.batch_memory(runs))
     assert [(r["batch size"], r["effective batch"], float(r["peak memory (GiB)"])) for r in rows] == [
         ("4", "16", pytest.approx(1e9 / 2**30)), ("16", "16", 3)
@@ -286,7 +287,7 @@ def test_batch_sizes_stand_beside_runs_that_are_otherwise_alike(tmp_path):
     for lr, size, seed in cells:
         folder = tmp_path / f"{lr}_{size}" / str(seed)
         made_runs.make(folder, seed=seed, lr=lr, batch_size=size, model=f"results/dutch/{seed}/model")
-    table = learning.batch_memory(summary.load([tmp_path]))
+    table = learning.batch_memory(find_runs.load([tmp_path]))
     assert [(row["settings"], row["batch size"]) for row in read(table)] == [
         ("lr=1", "4"), ("lr=1", "8"), ("lr=2", "4"), ("lr=2", "8")
     ]  # fmt: skip
@@ -305,7 +306,7 @@ def test_data_and_parameters_and_runs(runs, tmp_path):
     folder = made_runs.make(tmp_path / "a" / "1", model="m")
     event = {"event": "run", "parameters": 2000, "trainable": 500, "update": 0}
     (folder / "metrics.jsonl").write_text(json.dumps(event) + "\n" + (folder / "metrics.jsonl").read_text())
-    assert read(provenance.parameters(summary.load([tmp_path])))[0]["trainable (%)"] == "25.0"
+    assert read(provenance.parameters(find_runs.load([tmp_path])))[0]["trainable (%)"] == "25.0"
     rows = read(provenance.provenance(runs))
     row = next(row for row in rows if row["run"] == "preset=replay/1")
     assert (row["status"], row["commit"], row["uncommitted changes"]) == ("unfinished", "22ca7dd571f7", "True")
@@ -320,7 +321,7 @@ def test_mixed_test_sets_and_normalisers_stand_apart(results, tmp_path):
         write_manifest(root / "preset=ewc" / "1", language, texts=("etwas", "anderes"))
     yaml = root / "preset=new_only" / "1" / "as_written.yaml"
     yaml.write_text(yaml.read_text().replace("text.Normaliser", "text.Verbatim"))
-    runs = summary.load([root])
+    runs = find_runs.load([root])
     made, _ = scores.methods(runs)
     assert {row["method"] for t in made for row in read(t)} == {"plain", "ewc", "new_only"}
     assert [len(read(t)) for t in made] == [1, 1, 1]
@@ -339,7 +340,7 @@ def test_runs_without_usable_predictions_are_named(results, tmp_path):
     (root / "preset=ewc" / "1" / "predictions_test_de_best.csv").unlink()
     path = root / "preset=plain" / "2" / "metrics.jsonl"
     path.write_text(path.read_text().replace('"errors": 3, "utterances": 5', '"errors": 4, "utterances": 5'))
-    runs = summary.load([root])
+    runs = find_runs.load([root])
     [table], left_out = scores.methods(runs)
     assert {row["method"]: row["seeds"] for row in read(table)} == {"plain": "1", "new_only": "1"}
     assert left_out[0].startswith("preset=ewc/1 is not among the methods: predictions_test_de_best.csv: not there")
@@ -355,8 +356,8 @@ def test_a_row_that_is_cut_off_costs_its_run_alone(results, tmp_path, weights):
     path = root / "preset=plain" / "2" / f"predictions_test_nl_{weights}.csv"
     head, first, second = path.read_text().splitlines()
     path.write_text(f"{head}\n{first}\n{second[: second.index('goede morgen')]}")
-    runs = summary.load([root])
-    made, left_out = tables.make(runs)
+    runs = find_runs.load([root])
+    made, left_out = all_tables.make(runs)
     assert {row["method"]: row["seeds"] for row in read(made[0])} == {"plain": "1", "ewc": "1", "new_only": "1"}
     said = f"predictions_test_nl_{weights}.csv: row 2 cannot be read (TypeError: "
     assert left_out[0].startswith(f"preset=plain/2 is not among the methods: {said}")
@@ -368,28 +369,28 @@ def test_a_row_that_is_cut_off_costs_its_run_alone(results, tmp_path, weights):
 def test_seeds_that_differ_in_more_than_the_seed_are_told(tmp_path):
     for seed, lr in ((1, "1e-3"), (2, "1e-4")):
         made_runs.make(tmp_path / "preset=plain" / str(seed), seed=seed, lr=lr)
-    [table], _ = scores.methods(summary.load([tmp_path]))
+    [table], _ = scores.methods(find_runs.load([tmp_path]))
     assert "The runs of plain differ in more than the seed: lr." in table.notes
 
 
 def test_logs_that_nobody_looked_at_again_are_told(tmp_path, monkeypatch):
     for seed in (1, 2):
         made_runs.make(tmp_path / "a" / str(seed), seed=seed)
-    assert provenance.flags(summary.load([tmp_path])).notes == []
-    monkeypatch.setattr(summary, "LONG_LOG", 10)
+    assert provenance.flags(find_runs.load([tmp_path])).notes == []
+    monkeypatch.setattr(log_reader, "LONG_LOG", 10)
     said = "2 of 2 logs are longer than 2 MB and were not looked at again: they are judged by what training flagged "
-    _, left_out = tables.make(summary.load([tmp_path]))
+    _, left_out = all_tables.make(find_runs.load([tmp_path]))
     none = said + "(0 of them have flags; an older version wrote none)"
     assert f"flags: no log shows any; {none}" in left_out
     flag = {"event": "flag", "update": 5, "kind": "plateau", "evidence": "loss 3", "advice": "try lr x 2"}
     with open(tmp_path / "a" / "1" / "metrics.jsonl", "a") as file:
         file.write(json.dumps(flag) + "\n")
-    table = provenance.flags(summary.load([tmp_path]))
+    table = provenance.flags(find_runs.load([tmp_path]))
     assert len(table.rows) == 1 and table.notes == [f"{none.replace('(0', '(1')}."]
 
 
 def test_what_has_nothing_to_show_is_left_out_and_said(runs, tmp_path):
-    made, left_out = tables.make(runs)
+    made, left_out = all_tables.make(runs)
     names = [table.name for table in made]
     assert {"methods", "before_after", "learning_curve", "adaptation", "cost", "data", "runs", "flags"} <= set(names)
     assert len(set(names)) == len(names) and all(table.rows for table in made)
@@ -401,13 +402,13 @@ def test_what_has_nothing_to_show_is_left_out_and_said(runs, tmp_path):
         assert "seed" in table.caption and "data: common_voice (nl), common_voice mine (de)." in text, table.name
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "metrics.jsonl").write_text("")  # a run that has just begun
-    made, left_out = tables.make(summary.load([tmp_path]))
+    made, left_out = all_tables.make(find_runs.load([tmp_path]))
     assert [table.name for table in made] == ["problems", "runs"] and len(left_out) == 18
 
 
 def test_learning_by_heart_is_no_test(tmp_path):
     made_runs.make(tmp_path / "a" / "1", overfit=8)
-    runs = summary.load([tmp_path])
+    runs = find_runs.load([tmp_path])
     assert scores.methods(runs) == ([], []) and scores.test_sets(runs) is None
     table = learning.overfit(runs)
     assert table.rows[0] == ["a/1", "8", "10", "10", "3", "0.50"] and len(table.rows) == 10
@@ -416,4 +417,10 @@ def test_learning_by_heart_is_no_test(tmp_path):
 
 def test_methods_sort_by_their_numbers():
     names = ["ewc,lambda=1e10", "ewc,lambda=1e2", "ewc,lambda=0.5", "ewc", "plain"]
-    assert sorted(names, key=scores._natural) == ["ewc", "ewc,lambda=0.5", "ewc,lambda=1e2", "ewc,lambda=1e10", "plain"]
+    assert sorted(names, key=grouping._natural) == [
+        "ewc",
+        "ewc,lambda=0.5",
+        "ewc,lambda=1e2",
+        "ewc,lambda=1e10",
+        "plain",
+    ]

@@ -10,7 +10,7 @@ from carryover.commands.sweep.execute import execute, stopped_like_ctrl_c
 from carryover.commands.sweep.grid import cell_name, grid, method_name, parse_seeds
 from carryover.commands.sweep.jobs import Job, default_folder, plan
 from carryover.config.settings import SettingsError
-from carryover.report import forgetting
+from carryover.report.tables import forgetting
 
 
 def sweep(

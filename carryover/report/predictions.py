@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 import kaldialign
 
-from carryover.report.summary import Summary, number
+from carryover.report.log_reader import to_float
+from carryover.report.summary import Summary
 from carryover.runs.privacy import clean
 from carryover.stats import error_rates
 
@@ -66,6 +67,28 @@ def read(path: Path) -> list[Utterance]:
     return found
 
 
+def read_checked(path: Path, event: Mapping) -> list[Utterance]:
+    """The same of a test that the run logged.
+
+    Raises
+    ------
+    ValueError
+        As `read`; for a file without utterances or with an id twice; and for other counts than the test event has.
+    """
+    found = read(path)
+    ids = {u.id for u in found}
+    if not found or len(ids) < len(found):
+        raise ValueError(f"{path}: {len(found)} rows with {len(ids)} different ids; expected one row an utterance")
+    errors, words = sum(u.errors for u in found), sum(u.words for u in found)
+    if (errors, words) != (event.get("errors"), event.get("words")):
+        raise ValueError(
+            f"{path}: {errors} errors in {words} words, but metrics.jsonl says {event.get('errors')} in "
+            f"{event.get('words')}: the two are not of one test, so tables show the logged numbers. Delete the folder "
+            "and run again"
+        )
+    return found
+
+
 def tests(run: Summary) -> dict[str, list[Utterance]]:
     """Utterances of a run's test sets with its best weights; of a file that cannot be read, `run.problems` tells."""
     found = {}
@@ -89,18 +112,12 @@ def intervals(runs: Sequence[Summary]) -> dict[tuple[str, str, str], tuple[float
     found, sets = {}, {}
     for run in runs:
         for key, event in {(e.get("set", ""), e.get("weights", "")): e for e in run.tests}.items():
-            found[run.name, *key] = tuple(map(number, event.get("interval", (math.nan, math.nan))))
+            found[run.name, *key] = tuple(map(to_float, event.get("interval", (math.nan, math.nan))))
             path = run.predictions.get(key)
             if path is None:
                 continue
             try:
-                rows = read(path)
-                counted, logged = (sum(u.errors for u in rows), sum(u.words for u in rows)), _counts(event)
-                if counted != logged:
-                    raise ValueError(
-                        f"{path}: {counted[0]} errors in {counted[1]} words, but metrics.jsonl says {logged[0]} in "
-                        f"{logged[1]}: the two are not of one test. Its logged interval is shown"
-                    )
+                rows = read_checked(path, event)
             except ValueError as error:
                 tell(run, error)
             else:
@@ -109,10 +126,6 @@ def intervals(runs: Sequence[Summary]) -> dict[tuple[str, str, str], tuple[float
                     dict(zip(names, (u.id, u.language, u.words, u.errors), strict=True)) for u in rows
                 ]
     return found | dict(zip(sets, error_rates.intervals(list(sets.values())), strict=True))
-
-
-def _counts(event: Mapping) -> tuple:
-    return event.get("errors"), event.get("words")
 
 
 def tell(run: Summary, error: Exception) -> str:

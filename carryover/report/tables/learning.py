@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from carryover.report.grids import beside
-from carryover.report.scores import SWEPT_APART, about, comparable, having, method_names, without_seed
-from carryover.report.summary import POINTS, Summary, number
-from carryover.report.table import MOST, Table
+from carryover.report.grouping import SWEPT_APART, about, comparable, having, method_names, without_seed
+from carryover.report.log_reader import POINTS, to_float
+from carryover.report.summary import Summary
+from carryover.report.tables.grids import beside
+from carryover.report.tables.table import MOST, Table
 
 # Columns of a train event that are no term of the loss.
 NO_TERM = {
@@ -31,7 +32,7 @@ def learning_curve(runs: Sequence[Summary]) -> Table | None:
         for event in run.valid:
             before = np.flatnonzero(updates <= event.get("update", -1))
             loss = float(losses[before[-1]]) if len(before) and len(losses) else math.nan
-            rates = [number(event.get(key)) for key in ("loss", "WER", "CER")]
+            rates = [to_float(event.get(key)) for key in ("loss", "WER", "CER")]
             weights = str(event.get("weights", "training"))
             cells = [run.name, event.get("language", ""), weights, event.get("epoch"), event.get("update")]
             mine.append([*cells, loss, *rates])
@@ -189,7 +190,7 @@ def updates_to_loss(runs: Sequence[Summary]) -> list[Table]:
 def _validation_losses(run: Summary) -> list[tuple[int, float]]:
     """(update, loss) of a run's validations of what it learns, without those that found no finite loss."""
     found = [
-        (int(event["update"]), number(event.get("loss")))
+        (int(event["update"]), to_float(event.get("loss")))
         for event in run.valid
         if event.get("language") == run.language and "weights" not in event
     ]

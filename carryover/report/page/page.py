@@ -17,11 +17,13 @@ from pathlib import Path, PurePath
 import jinja2
 from markupsafe import Markup
 
-from carryover.report import aligned, scores
-from carryover.report.style import Figure
-from carryover.report.summary import Summary, number
-from carryover.report.table import NUMERIC, Bold, Table
-from carryover.report.wording import clock, said
+from carryover.report import predictions
+from carryover.report.figures.style import Figure
+from carryover.report.log_reader import to_float
+from carryover.report.summary import Summary
+from carryover.report.tables import scores
+from carryover.report.tables.cells import clock
+from carryover.report.tables.table import NUMERIC, Bold, Table
 from carryover.runs.privacy import clean
 
 HERE = Path(__file__).parent
@@ -101,7 +103,7 @@ def write(
     errors = collect(summaries, clips)
     tests, marks = _tests(summaries)
     runs = [
-        _run(summary, tests[summary.name], len(flags.get(summary.name, ())) + len(said(summary)))
+        _run(summary, tests[summary.name], len(flags.get(summary.name, ())) + len(summary.messages))
         for summary in summaries
     ]
     environment = jinja2.Environment(
@@ -115,7 +117,7 @@ def write(
         figures=[_figure(figure, path.parent) for figure in figures],
         tested=sorted({test for run in runs for test in run["tests"]}),
         marks=marks,
-        flags=[(s.name, flags.get(s.name, ()), said(s)) for s in summaries if flags.get(s.name) or said(s)],
+        flags=[(s.name, flags.get(s.name, ()), s.messages) for s in summaries if flags.get(s.name) or s.messages],
         problems=[(s.name, s.problems) for s in summaries if s.problems],
         methods=[part.strip() for part in methods.split("\n\n") if part.strip()],
         places=places(summaries),
@@ -160,7 +162,7 @@ def _tests(summaries: Sequence[Summary]) -> tuple[dict[str, dict[str, str]], lis
     mark, notes = scores.marks(run.normaliser for run, *_ in found.values())
     tests = {run.name: {} for run in summaries}
     for (_, name, digest, weights), (run, e, by_heart) in found.items():
-        rates = f"{cell(number(e.get('WER')))} / {cell(number(e.get('CER')))}{mark[run.normaliser]}"
+        rates = f"{cell(to_float(e.get('WER')))} / {cell(to_float(e.get('CER')))}{mark[run.normaliser]}"
         which = f" {digest}" * (len(digests[name]) > 1 and not by_heart)
         tests[run.name][f"{name}{which} {weights}"] = rates + " of training utterances" * bool(by_heart)
     return tests, notes
@@ -244,7 +246,7 @@ def collect(summaries: Sequence[Summary], clips: bool = False) -> Errors:
 
     per_run = min(PER_RUN, max(20, ROWS // max(1, len(summaries))))
     for run in summaries:
-        tests = aligned.tests(run)
+        tests = predictions.tests(run)
         found.runs.append(run.name)
         for name, rows in tests.items():
             tested += len(rows)
@@ -253,7 +255,7 @@ def collect(summaries: Sequence[Summary], clips: bool = False) -> Errors:
                 cut.append((len(kept), len(rows)))
             for u in kept:
                 clip = place("clips", (u.audio, clip_name(u.audio, run)))  # two corpora may name a clip alike
-                pairs = [a if a == b else [a, b] for a, b in aligned.words(u.reference, u.hypothesis)]
+                pairs = [a if a == b else [a, b] for a, b in predictions.words(u.reference, u.hypothesis)]
                 place_of = (place("sets", name), u.id, clip, place("speakers", u.speaker))
                 found.rows.append([len(found.runs) - 1, *place_of, round(u.duration, 2), pairs])
     found.sets, found.speakers = list(number_of["sets"]), list(number_of["speakers"])

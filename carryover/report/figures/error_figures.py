@@ -8,8 +8,8 @@ from zlib import crc32
 
 import numpy as np
 
-from carryover.report import aligned
-from carryover.report.style import Figure, Line, Styles, draw_heat, draw_lines, save
+from carryover.report import predictions
+from carryover.report.figures.style import Figure, Line, Styles, draw_heat, draw_lines, save
 from carryover.report.summary import Summary
 
 BINS = 5  # of durations, with as many utterances each
@@ -61,7 +61,7 @@ def collect(runs: Mapping[str, Sequence[Summary]]) -> list[TestSet]:
     found = {}
     for experiment, seeds in runs.items():
         for run in seeds:
-            for name, rows in aligned.tests(run).items():
+            for name, rows in predictions.tests(run).items():
                 key = name, crc32(repr(sorted((u.id, u.reference) for u in rows)).encode())
                 if key not in found:
                     found[key] = TestSet(name, len(rows), edges([u.duration for u in rows]))
@@ -82,7 +82,7 @@ def edges(durations: Sequence[float]) -> np.ndarray:
     return np.unique([low, *inner, max(high, low + 0.1)])
 
 
-def count(rows: Sequence[aligned.Utterance], edges: np.ndarray, seed: str) -> Errors:
+def count(rows: Sequence[predictions.Utterance], edges: np.ndarray, seed: str) -> Errors:
     """One run's test."""
     counts = np.array([(u.errors, u.words) for u in rows])
     bins = np.clip(np.digitize([u.duration for u in rows], edges) - 1, 0, len(edges) - 2)
@@ -92,7 +92,7 @@ def count(rows: Sequence[aligned.Utterance], edges: np.ndarray, seed: str) -> Er
         found.by_speaker[u.speaker] += both
         found.characters += u.characters
         if u.character_errors:
-            found.confusions += aligned.confusions(u.reference, u.hypothesis)
+            found.confusions += predictions.confusions(u.reference, u.hypothesis)
     return found
 
 

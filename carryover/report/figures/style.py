@@ -14,8 +14,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure as Canvas
 
-from carryover.report.curve import COLOURS, MARKERS
-from carryover.report.summary import Summary
+from carryover.report.figures.curve import COLOURS, MARKERS
 
 LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 PER_PANEL = 6  # lines that one pair of axes holds and an eye still follows
@@ -48,21 +47,6 @@ class Figure:
     caption: str
     files: list[str]
     csv: str
-
-
-def groups(summaries: Iterable[Summary]) -> dict[str, list[Summary]]:
-    """Runs that differ in their seed alone, by the folder that they are in: its last part where no two have the same.
-
-    Example
-    -------
-    Runs lambda/preset=ewc/1, lambda/preset=ewc/2 and lambda/preset=mas/1 give the groups preset=ewc and preset=mas.
-    """
-    found = {}
-    for run in summaries:
-        folder, _, last = run.name.rpartition("/")
-        found.setdefault(folder if folder and last == run.seed else run.name, []).append(run)
-    short = [name.rpartition("/")[2] for name in found]
-    return dict(zip(short if len(set(short)) == len(short) else found, found.values(), strict=True))
 
 
 class Styles:

@@ -3,15 +3,14 @@
 import re
 from collections.abc import Mapping, Sequence
 
-from carryover.report.learning import machine
+from carryover.report.grouping import PLACES, about, method_names, without_seed
+from carryover.report.log_reader import LONG_LOG
 from carryover.report.methods import sample
-from carryover.report.scores import SWEPT_APART, about, method_names, without_seed
-from carryover.report.summary import LONG_LOG, Summary
-from carryover.report.table import Table
+from carryover.report.summary import Summary
+from carryover.report.tables.learning import machine
+from carryover.report.tables.table import Table
 
 FEW = 6  # experiments that stand beside each other; more stand below each other
-# says where a run reads and writes, or follows from its seed
-PLACES = {*SWEPT_APART, "modules", "needs"}
 
 
 def hyperparameters(runs: Sequence[Summary]) -> list[Table]:

@@ -10,16 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from carryover.report import table as report_table
-from carryover.report.run_folder import Run, same_normaliser
-from carryover.stats import bootstrap, error_rates
+from carryover.report.grouping import BASELINE, FROM_SCRATCH
+from carryover.report.run_folder import Run
+from carryover.report.system_scores import Scores
+from carryover.report.tables import table as report_table
+from carryover.report.tables.cells import number, points, rate, spread
+from carryover.stats import bootstrap
 from carryover.stats.significance import Spread
-from carryover.stats.systems import NONE, Estimate, Systems
-
-BASELINE, FROM_SCRATCH = "plain", "new_only"
-
+from carryover.stats.systems import NONE, Estimate
 
 NO_SPREAD = Spread("", math.nan, math.nan, 0)
 
@@ -126,80 +124,6 @@ class Table:
     def csv(self) -> str:
         """All rows and columns, with full precision; empty where there is no number."""
         return self.as_table().csv()
-
-
-def number(value: float, form: str = ".2f", unit: str = "") -> str:
-    """A cell's number, "-" where there is none."""
-    return "-" if math.isnan(value) else f"{value:{form}}{unit}"
-
-
-def rate(e: Estimate) -> str:
-    """A rate and its interval."""
-    if math.isnan(e.value) or math.isnan(e.low):
-        return number(e.value)
-    return f"{e.value:.2f} [{e.low:.2f}, {e.high:.2f}]"
-
-
-def spread(s: Spread) -> str:
-    """Mean and standard deviation of several values."""
-    return "-" if math.isnan(s.sd) else f"{s.mean:.2f} ± {s.sd:.2f}"
-
-
-def points(e: Estimate) -> str:
-    """A signed difference, its interval, and its corrected p-value where there is one."""
-    if math.isnan(e.value) or math.isnan(e.low):
-        return number(e.value, "+.2f")
-    text = "" if math.isnan(e.p_holm) else ", p < 0.001" if e.p_holm < 0.001 else f", p = {e.p_holm:.3f}"
-    return f"{e.value:+.2f} [{e.low:+.2f}, {e.high:+.2f}]{text}"
-
-
-class Scores(Systems):
-    """WER of several systems on one test set, from the predictions of their runs.
-
-    Parameters
-    ----------
-    language : str
-        Language of the test set.
-    systems : dict
-        Runs of a system, one a seed, by (method, weights).
-    resamples, seed : int
-        Of the bootstrap.
-
-    Raises
-    ------
-    ValueError
-        When two runs were tested on different utterances or references, or scored under different normalisers.
-    """
-
-    def __init__(self, language: str, systems: Mapping[tuple[str, str], Sequence[Run]], resamples: int, seed: int):
-        errors, first, references = {}, None, {}
-        self.CER, self.speakers = {}, set()
-        for key, runs in systems.items():
-            characters, columns = np.zeros(2), []
-            for run in runs:
-                found = run.predictions(language, key[1])
-                words = {name: p.words for name, p in found.items()}
-                if first is None:
-                    first, references, spoken = (
-                        run,
-                        dict(sorted(words.items())),
-                        error_rates.language_of([p._asdict() for p in found.values()]),
-                    )
-                same_normaliser(first, run)
-                if references != words:
-                    other = sum(references.get(name) != n for name, n in words.items())
-                    raise ValueError(
-                        f"{run.folder}: its {language} test set is not that of {first.folder}: {len(words)} "
-                        f"utterances against {len(references)}, {other} of them unknown there or with other "
-                        "references; systems are compared on one test set only"
-                    )
-                columns.append([found[name].errors for name in references])
-                characters += np.sum([(p.character_errors, p.characters) for p in found.values()], axis=0)
-                self.speakers |= {p.speaker for p in found.values()}
-            errors[key] = np.array(columns).T
-            self.CER[key] = 100 * characters[0] / characters[1]
-        seeds = {key: [run.seed for run in runs] for key, runs in systems.items()}
-        super().__init__(spoken, list(references.values()), errors, seeds, resamples, seed)
 
 
 def table(

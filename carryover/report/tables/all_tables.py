@@ -2,16 +2,17 @@
 
 from collections.abc import Sequence
 
-from carryover.report import forgetting, grids, learning, provenance, scores
+from carryover.report.grouping import BASELINE
 from carryover.report.summary import Summary
-from carryover.report.table import Table
+from carryover.report.tables import grids, learning, provenance, scores
+from carryover.report.tables.table import Table
 
 
 def make(
     runs: Sequence[Summary],
     rate: float | None = None,
     wanted: Sequence[tuple[str, str, str]] = (),
-    baseline: str = forgetting.BASELINE,
+    baseline: str = BASELINE,
 ) -> tuple[list[Table], list[str]]:
     """Make the tables of these runs.
 

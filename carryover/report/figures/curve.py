@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from carryover.report import forgetting
-from carryover.report.forgetting import Estimate, number, points, rate
 from carryover.report.run_folder import Run
-from carryover.report.table import Bold, Table
+from carryover.report.tables import forgetting
+from carryover.report.tables.cells import number, points, rate
+from carryover.report.tables.table import Bold, Table
 from carryover.stats import bootstrap
+from carryover.stats.systems import Estimate
 
 # Colours of Okabe and Ito, told apart by the colour-blind; the markers alone are enough in black and white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")

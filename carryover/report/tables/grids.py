@@ -5,9 +5,11 @@ import math
 import statistics
 from collections.abc import Sequence
 
-from carryover.report.scores import SWEPT_APART, about, of_test, rate, without_seed
-from carryover.report.summary import Summary, number
-from carryover.report.table import Table
+from carryover.report.grouping import SWEPT_APART, about, of_test, without_seed
+from carryover.report.log_reader import to_float
+from carryover.report.summary import Summary
+from carryover.report.tables.scores import rate
+from carryover.report.tables.table import Table
 
 PAIRS = (("lr", "warmup"), ("lr", "batch_size"))  # rows and columns of grids that one asks for first
 
@@ -29,7 +31,7 @@ def metric(run: Summary, name: str) -> float:
         before, after = (rate(run.test(run.old_language, w), "WER") for w in ("before", "best"))
         return after - before
     if name == "valid WER":
-        found = [number(e.get("WER")) for e in run.valid if e.get("language") == run.language and "weights" not in e]
+        found = [to_float(e.get("WER")) for e in run.valid if e.get("language") == run.language and "weights" not in e]
         return min(found, default=math.nan)
     column = run.train.get(name, ())
     return float(column[-1]) if len(column) else math.nan

@@ -5,114 +5,18 @@ table only where ids, durations and texts of their test sets and the normaliser 
 """
 
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import PurePath
 
-from carryover.report import aligned, forgetting
+from carryover.report import predictions
+from carryover.report.grouping import BASELINE, about, having, method_names, method_sets, mixed_settings, of_test
+from carryover.report.log_reader import to_float
 from carryover.report.run_folder import Run
-from carryover.report.style import groups
-from carryover.report.summary import Summary, number
-from carryover.report.table import Table
+from carryover.report.summary import Summary
+from carryover.report.tables import cells, forgetting
+from carryover.report.tables.table import Table
 from carryover.runs.privacy import clean
 from carryover.stats import bootstrap, significance
-
-SWEPT_APART = ("seed", "pretrain_seed", "output_folder", "output_root")  # differ without making another method
-SETS = 3  # corpora that a caption names
-
-
-def of_test(runs: Sequence[Summary]) -> list[Summary]:
-    """Finished runs with a test of their own; learning a handful by heart (--overfit) has none."""
-    return [run for run in runs if run.status == "finished" and run.tests and not run.settings.get("overfit")]
-
-
-def comparable(runs: Sequence[Summary]) -> dict[tuple, list[Summary]]:
-    """Runs by what they were tested on: (language, old language, digests of both test sets, normaliser)."""
-    found = {}
-    for run in of_test(runs):
-        digests = tuple(run.test_sets.get(name, "unknown") for name in (run.language, run.old_language) if name)
-        found.setdefault((run.language, run.old_language, digests, run.normaliser), []).append(run)
-    return found
-
-
-def method_sets(runs: Sequence[Summary]) -> dict[tuple, list[Summary]]:
-    """Those of which a table of methods is made: with an old language, or of several methods."""
-    return {key: found for key, found in comparable(runs).items() if key[1] or len(groups(found)) > 1}
-
-
-def seeds_of(runs: Sequence[Summary]) -> str:
-    """Seeds in words.
-
-    Example
-    -------
-    "seed 1234", "seeds 1, 2, 3"
-    """
-    found = sorted({run.seed for run in runs}, key=lambda seed: (len(seed), seed))
-    return f"seed{'s' * (len(found) > 1)} {', '.join(found)}"
-
-
-def data_of(runs: Sequence[Summary]) -> str:
-    """What the runs learned from, a corpus by its kind and its folder's last part, with languages; "" where unknown.
-
-    Example
-    -------
-    "synthetic (de, nl)", "common_voice (de), manifest nl_nathalie (nl)"
-    """
-    found = {}
-    for run in runs:
-        for language, folder in ((run.language, "data_folder"), (run.old_language, "old_data_folder")):
-            parts = run.counts.get(language, {}).get("corpus") or "", run.settings.get(folder) or ""
-            names = [clean(PurePath(str(part)).name) for part in parts]
-            name = " ".join(dict.fromkeys(part for part in names if part not in ("", "…", language)))
-            if language and name:
-                found.setdefault(name, set()).add(language)
-    named = [f"{name} ({', '.join(sorted(languages))})" for name, languages in sorted(found.items())]
-    return ", ".join(named[:SETS] + [f"{len(named) - SETS} more"] * (len(named) > SETS))
-
-
-def without_seed(value, seed: str) -> str:
-    """A value as text; a path that holds the run's seed is the same for all seeds."""
-    return re.sub(rf"(?<=/){re.escape(seed)}(?=/|$)", "SEED", str(value))
-
-
-def about(runs: Sequence[Summary]) -> str:
-    """Runs, seeds and data of a table, for its caption."""
-    data = data_of(runs)
-    return f"{len(runs)} run{'s' * (len(runs) != 1)}, {seeds_of(runs)}{f'; data: {data}' * bool(data)}."
-
-
-def method_name(folder: str) -> str:
-    """What a folder of a sweep's cell is called: preset=ewc,lambda=10 is ewc,lambda=10."""
-    return folder.replace("preset=", "")
-
-
-def baseline_of(runs: Sequence[Summary], asked: str) -> str:
-    """The method's name that `asked` means: a method, or the folder of a sweep's cell.
-
-    Raises
-    ------
-    ValueError
-        No run is of it; forgetting.BASELINE may be missing.
-    """
-    known = {name for found in (runs, *method_sets(runs).values()) for name in method_names(found)}
-    for name in (asked, method_name(asked)):
-        if name in known or name == forgetting.BASELINE:
-            return name
-    raise ValueError(f"--baseline {asked}: no run is of it; expected one of {', '.join(sorted(known))}")
-
-
-def method_names(runs: Sequence[Summary]) -> dict[str, list[Summary]]:
-    """Runs by method: the folder that seeds lie in, a sweep's cell preset=ewc by its preset alone."""
-    named = groups(runs)
-    short = [method_name(folder) for folder in named]
-    named = dict(zip(short if len(set(short)) == len(short) else named, named.values(), strict=True))
-    return dict(sorted(named.items(), key=lambda item: _natural(item[0])))
-
-
-def _natural(name: str) -> list:
-    """A key that sorts lambda=1e2 before lambda=1e10."""
-    parts = re.split(r"((?<=[=,])\d[\d.]*(?:e[-+]?\d+)?)", name)
-    return [(0, float(part), "") if i % 2 else (1, 0.0, part) for i, part in enumerate(parts)]
+from carryover.stats.systems import Estimate
 
 
 def said(error: Exception, runs: Sequence[Summary]) -> str:
@@ -123,7 +27,7 @@ def said(error: Exception, runs: Sequence[Summary]) -> str:
     return clean(text)
 
 
-def methods(runs: Sequence[Summary], baseline: str = forgetting.BASELINE) -> tuple[list[Table], list[str]]:
+def methods(runs: Sequence[Summary], baseline: str = BASELINE) -> tuple[list[Table], list[str]]:
     """Methods by languages with forgetting, backward and forward transfer; one table for each set of comparable runs.
 
     Parameters
@@ -162,8 +66,8 @@ def methods(runs: Sequence[Summary], baseline: str = forgetting.BASELINE) -> tup
             shown = [row for row in compared.rows if row.shown]
             table.columns = [*table.columns[:at], "BWT", *table.columns[at:]]
             table.values = [
-                [*cells[:at], forgetting.points(_minus(row.forgetting)), *cells[at:]]
-                for cells, row in zip(table.values, shown, strict=False)  # a long table shows its first rows
+                [*values[:at], cells.points(_minus(row.forgetting)), *values[at:]]
+                for values, row in zip(table.values, shown, strict=False)  # a long table shows its first rows
             ]
         transfer = [(-r.forgetting.value, -r.forgetting.high, -r.forgetting.low) for r in compared.rows]
         table.csv_columns = [*table.csv_columns, *(f"backward_transfer{end}" for end in ("", "_low", "_high"))]
@@ -178,19 +82,8 @@ def methods(runs: Sequence[Summary], baseline: str = forgetting.BASELINE) -> tup
     return tables, left_out
 
 
-def _minus(e: forgetting.Estimate) -> forgetting.Estimate:
-    return forgetting.Estimate(-e.value, -e.high, -e.low)
-
-
-def mixed_settings(named: Mapping[str, Sequence[Summary]]) -> list[str]:
-    """What the seeds of one method were set differently in, where they were."""
-    said = []
-    for name, runs in named.items():
-        values = [{**run.settings, **run.objects} for run in runs]
-        keys = {key for value in values for key in value} - set(SWEPT_APART)
-        differ = sorted(k for k in keys if len({str(v.get(k)) for v in values}) > 1 and k not in ("model", "needs"))
-        said += [f"The runs of {name} differ in more than the seed: {', '.join(differ)}."] * bool(differ)
-    return said
+def _minus(e: Estimate) -> Estimate:
+    return Estimate(-e.value, -e.high, -e.low)
 
 
 def _unusable(run: Summary) -> str:
@@ -202,7 +95,7 @@ def _unusable(run: Summary) -> str:
             for name in sorted(weights):
                 reader.predictions(language, name)
     except ValueError as error:
-        return aligned.tell(run, error)
+        return predictions.tell(run, error)
     except (FileNotFoundError, KeyError) as error:  # the summary has told of it
         return said(error, [run]).replace(f"{run.name}/", "")
     return ""
@@ -220,20 +113,20 @@ def marks(normalisers: Iterable[str]) -> tuple[dict[str, str], list[str]]:
 
 def before_after(runs: Sequence[Summary]) -> Table | None:
     """Each run's test sets before and after training; None where no run has been tested."""
-    rows, intervals = [], aligned.intervals(runs)
+    rows, intervals = [], predictions.intervals(runs)
     for run in runs:
         for name, language in dict.fromkeys((e.get("set", "test"), e.get("language", "")) for e in run.tests):
             before, after = run.test(language, "before"), run.test(language, "best")
             known = after or before
             if known is None or "WER" not in known:
                 continue
-            cells = [run.name, run.status, name, language, _count(known, "utterances"), _count(known, "words")]
+            values = [run.name, run.status, name, language, _count(known, "utterances"), _count(known, "words")]
             for event in (before, after):
                 weights = (event or {}).get("weights")
                 low, high = intervals.get((run.name, name, weights), (math.nan, math.nan))
-                cells += [rate(event, "WER"), low, high, rate(event, "CER"), rate(event, "WER_raw")]
+                values += [rate(event, "WER"), low, high, rate(event, "CER"), rate(event, "WER_raw")]
             change = rate(after, "WER") - rate(before, "WER")
-            rows.append([*cells, change, run.test_sets.get(language, "unknown")[:12], run.normaliser])
+            rows.append([*values, change, run.test_sets.get(language, "unknown")[:12], run.normaliser])
     if not rows:
         return None
     columns = ["run", "status", "set", "language", "utterances", "words"]
@@ -258,17 +151,17 @@ def before_after(runs: Sequence[Summary]) -> Table | None:
 
 def speakers(runs: Sequence[Summary]) -> Table | None:
     """WER of each finished run with its interval over utterances and over speakers."""
-    rows, used, intervals = [], {}, aligned.intervals(of_test(runs))
+    rows, used, intervals = [], {}, predictions.intervals(of_test(runs))
     for run in of_test(runs):
-        logged = {event.get("set"): event for event in run.tests if event.get("weights") == aligned.WEIGHTS}
-        for name, utterances in aligned.tests(run).items():
+        logged = {event.get("set"): event for event in run.tests if event.get("weights") == predictions.WEIGHTS}
+        for name, utterances in predictions.tests(run).items():
             event = logged.get(name)
             if event is None:
                 continue
             errors, words = ([getattr(u, key) for u in utterances] for key in ("errors", "words"))
             draws = bootstrap.generator(bootstrap.SEED, name, "speakers")
             over = significance.speaker_bootstrap(errors, words, [u.speaker for u in utterances], draws)
-            between = intervals[run.name, name, aligned.WEIGHTS]
+            between = intervals[run.name, name, predictions.WEIGHTS]
             rows.append([run.name, name, len(utterances), over.n, over.value, *between, *over[2:4], over.warning])
             used[run.name] = run
     if not rows:
@@ -288,15 +181,9 @@ def speakers(runs: Sequence[Summary]) -> Table | None:
     return Table("speakers", heads, shown, caption, csv_columns=columns, csv_values=rows)
 
 
-def having(runs: Sequence[Summary], rows: Sequence[Sequence]) -> list[Summary]:
-    """Runs that have a row, which begins with the run's name."""
-    names = {row[0] for row in rows}
-    return [run for run in runs if run.name in names]
-
-
 def rate(event: Mapping | None, key: str) -> float:
     """A rate of a test event, nan where there is none."""
-    return math.nan if event is None else number(event.get(key))
+    return math.nan if event is None else to_float(event.get(key))
 
 
 def _count(event: Mapping, key: str) -> int | None:
@@ -304,7 +191,7 @@ def _count(event: Mapping, key: str) -> int | None:
 
 
 def _with_interval(values: Sequence[float]) -> str:
-    return forgetting.rate(forgetting.Estimate(*values))
+    return cells.rate(Estimate(*values))
 
 
 def test_sets(runs: Sequence[Summary]) -> Table | None:

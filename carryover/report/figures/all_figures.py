@@ -10,11 +10,12 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
-from carryover.report import error_figures
-from carryover.report.learning import TASK
-from carryover.report.scores import method_names
-from carryover.report.style import Figure, Line, Styles, canvas, draw_lines, save
-from carryover.report.summary import Summary, number
+from carryover.report.figures import error_figures
+from carryover.report.figures.style import Figure, Line, Styles, canvas, draw_lines, save
+from carryover.report.grouping import method_names
+from carryover.report.log_reader import to_float
+from carryover.report.summary import Summary
+from carryover.report.tables.learning import TASK
 
 BAND = "Mean over seeds; band: lowest to highest seed, drawn where all seeds have been."
 
@@ -128,7 +129,7 @@ def forgetting_against_gain(
                 title = f"{run.language} ({new.get('words')} words), {run.old_language} ({old.get('words')} words)"
                 place = (title, _scored(run, run.language, run.old_language))
                 languages[place] = run.language, run.old_language
-                point = (number(old["WER"]) - number(before["WER"]), number(new["WER"]))
+                point = (to_float(old["WER"]) - to_float(before["WER"]), to_float(new["WER"]))
                 pairs.setdefault(place, {}).setdefault((experiment, weights), []).append(point)
     if not pairs:
         return None
@@ -250,7 +251,7 @@ def _valid(runs: Sequence[Summary], key: str, with_terms: bool = False) -> dict[
     for run in runs:
         panels = {}
         for e in run.valid:
-            value = number(e.get(key))
+            value = to_float(e.get(key))
             if "weights" in e or not np.isfinite(value) or "update" not in e:  # with weights: not of the curve
                 continue
             size = f"{e['words']} words" if "words" in e else "of unknown size"
@@ -269,6 +270,6 @@ def _terms(keys) -> str:
 
 def _one(values: Sequence) -> float | None:
     """The value that all have, where it is a positive number."""
-    found = {number(value) for value in values}
+    found = {to_float(value) for value in values}
     value = found.pop() if len(found) == 1 else np.nan
     return value if value > 0 else None

@@ -1,0 +1,45 @@
+"""How the cells of a table show a number, a rate with its interval, a difference, a time."""
+
+import math
+
+from carryover.stats.significance import Spread
+from carryover.stats.systems import Estimate
+
+
+def number(value: float, form: str = ".2f", unit: str = "") -> str:
+    """A cell's number, "-" where there is none."""
+    return "-" if math.isnan(value) else f"{value:{form}}{unit}"
+
+
+def rate(e: Estimate) -> str:
+    """A rate and its interval."""
+    if math.isnan(e.value) or math.isnan(e.low):
+        return number(e.value)
+    return f"{e.value:.2f} [{e.low:.2f}, {e.high:.2f}]"
+
+
+def spread(s: Spread) -> str:
+    """Mean and standard deviation of several values."""
+    return "-" if math.isnan(s.sd) else f"{s.mean:.2f} ± {s.sd:.2f}"
+
+
+def points(e: Estimate) -> str:
+    """A signed difference, its interval, and its corrected p-value where there is one."""
+    if math.isnan(e.value) or math.isnan(e.low):
+        return number(e.value, "+.2f")
+    text = "" if math.isnan(e.p_holm) else ", p < 0.001" if e.p_holm < 0.001 else f", p = {e.p_holm:.3f}"
+    return f"{e.value:+.2f} [{e.low:+.2f}, {e.high:+.2f}]{text}"
+
+
+def clock(seconds: float) -> str:
+    """h:mm:ss, "-" where unknown.
+
+    Example
+    -------
+    >>> clock(3725.2)
+    '1:02:05'
+    """
+    if not math.isfinite(seconds):
+        return "-"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
