@@ -15,6 +15,7 @@ from carryover.data import manifest, preparation
 from carryover.runs import run_folder
 from carryover.runs.flags import overlap
 from carryover.stats import error_rates
+from carryover.training import describe
 from carryover.training.brain import Stage
 from carryover.training.checkpoint import Checkpointer
 from carryover.training.run_log import peak_memory_bytes
@@ -250,7 +251,7 @@ class Experiment:
 
     def describe(self, brain) -> dict[str, list[str]]:
         """Sentences of a methods paragraph by section, citations as @[key]: what each object says of itself."""
-        found = {"model": [], "loss": [], "optimisation": []} | brain.describe()
+        found = {"model": [], "loss": []} | brain.describe() | {"optimisation": describe.optimisation(brain)}
         found["forgetting"] = [method.describe() for method in self.methods]
         return found
 
