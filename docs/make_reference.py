@@ -1,8 +1,7 @@
-"""Makes docs/reference/keys.md from the comments of hparams/*.yaml, and commands.md beside it from `carryover --help`.
+"""Makes docs/reference: keys.md from the comments of hparams/*.yaml, commands.md from `carryover --help`, and events.md
+from the schema of metrics.jsonl.
 
 python docs/make_reference.py
-
-docs/reference/events.md is written by hand until carryover.runs.events has a `markdown()`; then it is made here, too.
 """
 
 import inspect
@@ -280,8 +279,20 @@ def commands() -> str:
     return "\n".join(lines) + "\n"
 
 
+def events_page() -> str:
+    """The page of the events."""
+    from carryover.runs import events
+
+    head = (
+        "# Events\n\n`metrics.jsonl` of a run folder has one event a line. Numbers that are not finite are strings: "
+        '"nan", "inf".\nLosses are means over the updates since the event before, weighted by units (target tokens, or '
+        "utterances).\n\n"
+    )
+    return head + events.markdown()
+
+
 def main() -> None:
-    for name, made in (("keys.md", keys()), ("commands.md", commands())):
+    for name, made in (("keys.md", keys()), ("commands.md", commands()), ("events.md", events_page())):
         (REFERENCE / name).write_text(made, encoding="utf-8")
         print(f"Wrote {REFERENCE / name}")
 
