@@ -40,6 +40,7 @@ setup(
         "lora": ["peft"],  # adapters in the language model of recipes/speech_llm.py
         "bitsandbytes": ["bitsandbytes"],
         "wandb": ["wandb"],
+        "docs": ["mkdocs-material>=9.5,<10"],  # `mkdocs build`: the manual as a site
         "energy": ["nvidia-ml-py"],  # joules of NVIDIA GPUs in metrics.jsonl
         "lm": ["kenlm", "pygtrie"],  # beam search with an n-gram model; kenlm is built from source
         "pose": ["pose-format"],  # landmarks in .pose files

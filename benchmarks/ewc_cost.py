@@ -11,7 +11,7 @@ A step is four micro-batches of CTC, forward and backward, and an update of Adam
     (c) as loss  the same penalty in each micro-batch's loss, by autograd (CL-MASR's way)
 
 The three take turns (a b c a b c ...) on one model, and the table gives medians: a busy machine slows all three alike.
-Then the Fisher information of the same utterances, one at a time and in batches (carryover.forgetting.per_example).
+Then the Fisher information of utterances, one at a time.
 On a CPU the time is the process's own processor time, which others on the machine do not add to; with one thread it
 is the wall time of an idle machine.
 """
@@ -24,7 +24,7 @@ import time
 import torch
 from transformers import AutoConfig, AutoModelForCTC, Wav2Vec2Config
 
-from carryover.forgetting import ewc, fisher
+from carryover.forgetting import L2SP, fisher
 from carryover.losses import ctc
 from carryover.models.wav2vec2 import CTCModel
 
@@ -81,28 +81,29 @@ class Trainer:
         self.args, self.model = args, make_model(args)
         self.trained = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
         self.optimizer = torch.optim.AdamW(self.trained.values(), lr=1e-6, fused=True)
-        self.penalty = ewc.NoPenalty()
+        self.penalty = None
 
     def hold(self):
         """An importance of random numbers: what it costs does not depend on its values."""
-        self.penalty = ewc.L2SP(0.4, storage=self.args.storage)
+        self.penalty = L2SP(0.4, storage=self.args.storage)
         self.penalty.hold(self.trained, {n: torch.rand_like(p) for n, p in self.trained.items()})
 
     def held_bytes(self) -> int:
         """F and theta*."""
-        return self.penalty.held_bytes() if isinstance(self.penalty, ewc.QuadraticPenalty) else 0
+        return self.penalty.held_bytes() if self.penalty else 0
 
     def step(self, variant: str, group: list[tuple]) -> None:
         """An update as carryover.training.brain makes it."""
-        nothing, penalty = ewc.NoPenalty(), self.penalty
-        if variant == "a":
-            penalty = nothing
-        else:
+        penalty = self.penalty if variant != "a" else None
+        if penalty:
             penalty.gradient = "in_place" if variant == "b" else "autograd"
         for batch in group:
-            loss = -log_likelihood(self.model, batch).mean() + sum(penalty.terms().values())
+            loss = -log_likelihood(self.model, batch).mean()
+            if penalty:
+                loss = loss + sum(penalty.terms(None, batch).values())
             (loss / len(group)).backward()
-        penalty.add_gradient()
+        if penalty:
+            penalty.add_gradient()
         torch.nn.utils.clip_grad_norm_(self.trained.values(), 5.0)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -198,49 +199,14 @@ def peak_memory(args) -> None:
 
 
 def fisher_time(args) -> None:
-    """Fisher information over the same utterances, one at a time and in batches."""
+    """Fisher information, one utterance at a time."""
     model = make_model(args).eval()
     parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
-    config = model.hf.config
-    generator = torch.Generator().manual_seed(1)
-    seconds = [
-        args.clip_seconds * (0.6 + 0.8 * torch.rand(1, generator=generator).item()) for _ in range(args.utterances)
-    ]
-    if config.to_dict().get("feat_extract_norm") == "group":  # padding changes such a model: no batches of it
-        seconds = [args.clip_seconds] * args.utterances
-    print(
-        f"Fisher information over {args.utterances} utterances of {min(seconds):.1f} to {max(seconds):.1f} s, "
-        f"{sum(p.numel() for p in parameters.values()) / 1e6:.1f} M parameters, {args.device}"
-    )
-    sizes, found = (1, *args.fisher_batch), {}
-    batches = {
-        size: [
-            make_batch(model, seconds[i : i + size], [1000 + k for k in range(i, min(i + size, len(seconds)))])
-            for i in range(0, len(seconds), size)
-        ]
-        for size in sizes
-    }
-    times, rows = {size: [] for size in sizes}, []
-    for _ in range(args.fisher_repetitions):
-        for size in sizes:
-            start = clock(args.device)
-            found[size] = fisher.fisher(
-                parameters, lambda batch: log_likelihood(model, batch), batches[size],
-                modules=model if size > 1 else None,
-            )  # fmt: skip
-            times[size].append(clock(args.device) - start)
-    floor = 1e-12 * max(F.max().item() for F in found[1].values())  # key biases: their gradient is rounding
-    for size in sizes:
-        gaps = [
-            (found[size][n] - F).abs().max().item() / F.max().item()
-            for n, F in found[1].items()
-            if F.max() > 1e3 * floor
-        ]
-        mine = statistics.median(times[size])
-        rows.append(
-            [f"batches of {size}", f"{mine:.2f}", f"{mine / statistics.median(times[1]):.2f}", f"{max(gaps):.1e}"]
-        )
-    table(["", "median s", "ratio to 1", "largest difference, of a tensor's largest entry"], rows)
+    batches = [make_batch(model, [args.clip_seconds], [1000 + i]) for i in range(args.utterances)]
+    start = clock(args.device)
+    fisher.fisher(parameters, lambda batch: log_likelihood(model, batch), batches)
+    seconds = clock(args.device) - start
+    print(f"Fisher information: {seconds / args.utterances:.2f} s an utterance of {args.clip_seconds:g} s")
 
 
 def main():
@@ -254,8 +220,6 @@ def main():
     parser.add_argument("--repetitions", type=int, default=9)
     parser.add_argument("--storage", choices=("device", "half", "host"), default="device")
     parser.add_argument("--utterances", type=int, default=16, help="of the Fisher information; 0: not measured")
-    parser.add_argument("--fisher-batch", type=int, nargs="+", default=[8, 16])
-    parser.add_argument("--fisher-repetitions", type=int, default=1)
     args = parser.parse_args()
     args.shape = LARGE if args.shape == "large" else {}
     torch.set_num_threads(args.threads)

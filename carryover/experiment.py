@@ -15,6 +15,7 @@ from carryover.data import manifest, preparation
 from carryover.runs import run_folder
 from carryover.runs.flags import overlap
 from carryover.stats import error_rates
+from carryover.training import describe
 from carryover.training.brain import Stage
 from carryover.training.checkpoint import Checkpointer
 from carryover.training.run_log import peak_memory_bytes
@@ -81,6 +82,12 @@ class Experiment:
     def hparams(self) -> dict:
         return settings.load(self.text, self.overrides, {"forgetting": self.methods})
 
+    @property
+    def old_splits(self) -> tuple[str, ...]:
+        """Splits of the old language that `old_splits` names or a method against forgetting reads."""
+        read = {*(self.values["old_splits"] or []), *(split for method in self.methods for split in method.reads)}
+        return tuple(split for split in NEW_SPLITS if split in read)
+
     # ---- before anything costs time ----
 
     def check(self) -> None:
@@ -96,6 +103,11 @@ class Experiment:
                     "(--preset ewc, mas or l2sp), or leave it out"
                 )
         forgetting.check(self.methods, self.values)
+        if self.values.get("old_language") and not self.old_splits:
+            raise ValueError(
+                f"old_language: {self.values['old_language']}, but nothing reads it (old_splits: []); give old_splits: "
+                "[test] to see what is lost, or old_language: null"
+            )
         if self.values.get("old_language") == self.values["language"]:
             raise ValueError(
                 f"old_language: '{self.values['language']}' is the new language, too; give another, or null"
@@ -171,8 +183,7 @@ class Experiment:
             new = overfit.subset(new["train"], hparams["overfit"])
         if not hparams["old_language"]:
             return new, {}
-        read = {*hparams["old_splits"], *(split for method in self.methods for split in method.reads)}
-        old = make(hparams["old_data_folder"], hparams["old_language"], tuple(s for s in NEW_SPLITS if s in read))
+        old = make(hparams["old_data_folder"], hparams["old_language"], self.old_splits)
         return new | {"train": self.mixed(new["train"], old.get("train"))}, old
 
     def mixed(self, new: Path, old: Path | None) -> Path:
@@ -250,7 +261,7 @@ class Experiment:
 
     def describe(self, brain) -> dict[str, list[str]]:
         """Sentences of a methods paragraph by section, citations as @[key]: what each object says of itself."""
-        found = {"model": [], "loss": [], "optimisation": []} | brain.describe()
+        found = {"model": [], "loss": []} | brain.describe() | {"optimisation": describe.optimisation(brain)}
         found["forgetting"] = [method.describe() for method in self.methods]
         return found
 

@@ -1,4 +1,4 @@
-"""Draws docs/schedules.png and .svg: the rate of each update under the schedules of carryover.training.schedule.
+"""Draws docs/figures/schedules.png: the rate of each update under the schedules of carryover.training.schedule.
 
 python docs/schedules.py
 """
@@ -53,8 +53,7 @@ def main() -> None:
     axes.set_title(f"lr {PEAK:g}, warmup {WARMUP}, {UPDATES} updates", fontsize=10)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    figure.savefig(HERE / "schedules.png", dpi=150, metadata={"Software": None})
-    figure.savefig(HERE / "schedules.svg", metadata={"Date": None})
+    figure.savefig(HERE / "figures" / "schedules.png", dpi=150, metadata={"Software": None})
 
 
 if __name__ == "__main__":

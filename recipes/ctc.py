@@ -7,9 +7,17 @@ import torch
 from carryover.data import manifest
 from carryover.data.batching import with_lengths
 from carryover.models.limits import UNKNOWN
+from carryover.training import describe
 from carryover.training.brain import Stage
 from carryover.training.ctc_brain import CTCRecipeBrain
 from carryover.training.output import Output
+
+FAMILIES = {
+    "wav2vec2": "wav2vec 2.0 @[baevski2020wav2vec]",
+    "hubert": "HuBERT @[hsu2021hubert]",
+    "wavlm": "WavLM @[chen2022wavlm]",
+    "wav2vec2-bert": "w2v-BERT 2.0 @[barrault2023seamless]",
+}
 
 # Shapes: B batch, S samples, T output frames, L symbols of a target, V symbols in all
 
@@ -90,7 +98,20 @@ class CTCBrain(CTCRecipeBrain):
         heard = torch.arange(logits.shape[1], device=logits.device) < frames[:, None]
         return logits[..., self.old_units()].float() * heard[..., None]
 
-    # ---- export ----
+    # ---- export, description ----
+
+    def describe(self):
+        h, kind = self.hparams, self.modules.acoustic.hf.config.model_type
+        model = [
+            f"The model is a {FAMILIES[kind]} with a linear layer over {len(h.tokenizer.symbols)} symbols.",
+            describe.started_from(h.model, h.from_scratch),
+            describe.trained(h.train, self.modules.acoustic),
+        ]
+        if h.mask_time_prob or h.mask_feature_prob:
+            share = f"{100 * h.mask_time_prob:g} % of the frames and {100 * h.mask_feature_prob:g} % of the channels"
+            model.append(f"In training {share} of its inputs are masked @[park2019specaugment].")
+        model += describe.augmentation(h.augment_prob, "the batches")
+        return {"model": model} | {"loss": [*super().describe()["loss"], describe.targets(h.target_text)]}
 
     def export(self, folder):
         self.modules.acoustic.hf.save_pretrained(folder)

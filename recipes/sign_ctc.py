@@ -7,6 +7,7 @@ from carryover.data import landmarks
 from carryover.data.batching import with_lengths
 from carryover.models.sequence_model import SequenceCTC, load
 from carryover.text import Glosses
+from carryover.training import describe
 from carryover.training.brain import Stage
 from carryover.training.ctc_brain import CTCRecipeBrain
 
@@ -68,6 +69,17 @@ class SignBrain(CTCRecipeBrain):
             return torch.from_numpy(landmarks.read(path, self.hparams.layout).array)
 
         return points
+
+    def describe(self):
+        h, shape = self.hparams, self.modules.recogniser.config
+        model = [
+            f"The model has convolutions over time with strides {' and '.join(map(str, shape['strides']))} and "
+            f"{shape['layers']} transformer layers of width {shape['d_model']}, over {len(h.tokenizer)} units.",
+            describe.started_from(h.model, random=False),
+            describe.trained(h.train, self.modules.recogniser),
+            *describe.augmentation(h.augment_prob if h.augmentation.changes else 0, "the utterances"),
+        ]
+        return {"model": model, "loss": [*super().describe()["loss"], *h.distillation.describe(h.loss_weights["kd"])]}
 
     def export(self, folder):
         self.modules.recogniser.save(folder)

@@ -16,6 +16,7 @@ from carryover.data.utterance import COLUMNS
 from carryover.models import projector
 from carryover.models.chat import Chat, echoes
 from carryover.models.limits import answer_limit
+from carryover.training import describe
 from carryover.training.brain import RecipeBrain, Stage
 from carryover.training.output import Output
 
@@ -172,6 +173,26 @@ class SpeechLLMBrain(RecipeBrain):
     def rows(self, path):
         training = Path(path).name.startswith("train")
         return sample(super().rows(path), self.hparams.max_train_samples if training else self.hparams.max_eval_samples)
+
+    def describe(self):
+        h, bridge = self.hparams, self.modules.projector
+        encoder = "trained" if "encoder" in self.modules else "frozen"
+        kind = type(bridge).__name__ + " @[shazeer2020glu]" * (type(bridge).__name__ == "SwiGLU")
+        lora = " with trained low-rank adapters @[hu2022lora]" * bool(len(self.modules.adapters))
+        model = [
+            f"The model is a speech LLM: of a {encoder} audio encoder ({h.encoder}) every {bridge.frames} frames are "
+            f"stacked and mapped by a {kind} projector to vectors that a frozen language model ({h.language_model})"
+            f"{lora} reads within its prompt.",
+            f"The projector goes on from {h.start_from}."
+            if h.start_from
+            else "The projector starts from random weights.",
+        ]
+        if self.tasks.others:
+            asked = ", ".join(f"{task.name} ({100 * task.share:g} % of the clips)" for task in self.tasks.others)
+            model.append(f"Beside transcription it is trained for other tasks by prompt: {asked}.")
+        loss = "The loss is the negative log-likelihood of the answer's tokens, given prompt and audio"
+        loss += f", with label smoothing of {h.label_smoothing:g} @[szegedy2016rethinking]" * bool(h.label_smoothing)
+        return {"model": model, "loss": [f"{loss}.", describe.targets(h.target_text)]}
 
     def export(self, folder):
         """projector.safetensors and config.json; adapters where LoRA is on, the encoder where it was trained.

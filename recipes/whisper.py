@@ -7,6 +7,7 @@ from carryover import losses
 from carryover.data.batching import with_lengths
 from carryover.data.packing import Packing
 from carryover.models import whisper
+from carryover.training import describe
 from carryover.training.brain import RecipeBrain, Stage
 from carryover.training.output import Output
 
@@ -154,6 +155,25 @@ class WhisperBrain(RecipeBrain):
             yield torch.tensor(tokenizer.encode(target, language))
 
         return target
+
+    def describe(self):
+        h = self.hparams
+        model = [
+            "The model is a Whisper encoder-decoder @[radford2023robust].",
+            describe.started_from(h.model, h.from_scratch),
+            describe.trained(h.train, self.modules.whisper),
+            *describe.augmentation(h.augment_prob, "the batches"),
+        ]
+        loss = "The loss is the negative log-likelihood of the transcript's tokens, given the prompt"
+        if h.label_smoothing:
+            loss += f", with label smoothing of {h.label_smoothing:g} @[szegedy2016rethinking]"
+        if any(True for _ in self.modules.ctc.parameters()):
+            loss += (
+                "; in training the encoder has a head for connectionist temporal classification beside the decoder "
+                f"@[graves2006connectionist, watanabe2017hybrid], with weight {h.loss_weights['ctc']:g}"
+            )
+        beams = "greedy" if h.test_beams == 1 else f"a beam search of width {h.test_beams}"
+        return {"model": model, "loss": [f"{loss}.", describe.targets(h.target_text), f"Test decoding is {beams}."]}
 
     def export(self, folder):
         model = self.modules.whisper

@@ -57,6 +57,10 @@ class NoDistillation:
         """
         return {}
 
+    def describe(self, weight: float) -> list[str]:
+        """Sentences of a methods paragraph; `weight` of the term in the loss."""
+        return []
+
 
 class SoftTargets:
     """Knowledge distillation (Hinton et al. 2015) from another, frozen model; weight: `loss_weights: {kd: ...}`.
@@ -78,6 +82,12 @@ class SoftTargets:
 
     def __init__(self, teacher, temperature: float = 2.0):
         self.teacher, self.temperature = teacher, checked_temperature(temperature)
+
+    def describe(self, weight):
+        return [
+            "A frozen teacher is distilled: the Kullback-Leibler divergence from the teacher's posteriors is "
+            f"added, at temperature {self.temperature:g} and with weight {weight:g} @[hinton2015distilling]."
+        ]
 
     def begin(self, model):
         parameters = list(model.parameters())

@@ -69,5 +69,5 @@ class CTCRecipeBrain(RecipeBrain):
         return super().summary(window) | {"blank_ratio": window["blanks"] / window["output_frames"]}
 
     def describe(self):
-        return {"loss": ["The loss is connectionist temporal classification @[graves2006connectionist], a mean over "
-                         "utterances."]}  # fmt: skip
+        loss = "The loss is connectionist temporal classification @[graves2006connectionist], a mean over utterances."
+        return {"loss": [loss]}

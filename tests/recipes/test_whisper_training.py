@@ -123,7 +123,7 @@ def test_logged_rates_are_the_closed_form_across_a_stop(whisper_run, schedule):
     overrides = whisper_run | {
         "lr_schedule": schedule, "lr": str(peak), "warmup": str(w), "max_updates": str(total), "batch_size": "1",
         "grad_accumulation_factor": str(k), "valid_every": "1000", "save_every": "50", "log_every": "1",
-        "augment_prob": "0.0", "model": make_minute_model(whisper_run),
+        "augment_prob": "0.0", "model": make_minute_model(whisper_run), "train": "all",
     }  # fmt: skip
     brain, _, manifests = make_brain(overrides, saves=True)
     stop_at(brain, 170)

@@ -41,7 +41,7 @@ SIBLINGS = {
     },
     ("sign_teacher", "sign_student"): {
         "run_first", "teacher", "pretrain_seed", "d_model", "layers", "d_ffn", "heads", "dropout", "loss_weights",
-        "temperature", "distillation", "output_folder",
+        "temperature", "distillation", "output_folder", "keep_bytes",
     },
 }  # fmt: skip
 

@@ -18,7 +18,14 @@ from carryover.training.output import Output
 HPARAMS = Path(__file__).parents[2] / "hparams"
 YAMLS = sorted(HPARAMS.rglob("*.yaml"))
 METHODS = ("ewc", "mas", "l2sp", "lwf", "agem", "replay", "replay_ewc", "averaging")
-OLD = {"old_language": "xx", "old_data_folder": "there", "from_scratch": "False", "model": "m", "start_from": "s"}
+OLD = {
+    "old_language": "xx",
+    "old_splits": "[test]",
+    "old_data_folder": "there",
+    "from_scratch": "False",
+    "model": "m",
+    "start_from": "s",
+}
 
 
 def experiment(name: str, names=(), overrides=None) -> Experiment:
@@ -56,6 +63,7 @@ def test_every_preset_works_on_every_yaml_that_carries_a_model_over(path, preset
         (["l2sp"], {"from_scratch": "True"}, "l2sp would keep what random weights know .from_scratch: True"),
         (["new_only", "lwf"], {}, "LwF would keep what random weights know"),
         ([], {"old_language": "de"}, "old_language: 'de' is the new language, too"),
+        ([], {"old_splits": "[]"}, r"old_language: nl, but nothing reads it .old_splits: \[\]"),
         ([], {"forgetting": "[1]"}, "forgetting: 1 is no method; expected a list such as"),
         (
             [],

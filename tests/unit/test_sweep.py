@@ -58,9 +58,9 @@ own = ("edit", "sleep", "model_too", "fail", "preset", "noprogressbar")
 (folder / "overrides.yaml").write_text("".join(f"{k}: {v}\\n" for k, v in given.items() if k not in own))
 test = {"event": "test", "language": "de", "weights": "best", "errors": 2 * errors, "words": 20}
 (folder / "metrics.jsonl").write_text(json.dumps(test) + "\\n")
-head = "id,audio,speaker,duration,reference,reference_normalised,hypothesis_normalised,"
+head = "id,audio,language,speaker,duration,reference,reference_normalised,hypothesis_normalised,"
 head += "words,word_errors,characters,character_errors\\n"
-rows = "".join(f"{i},{i}.wav,s,1,r,r,h,10,{errors},50,{errors}\\n" for i in range(2))
+rows = "".join(f"{i},{i}.wav,de,s,1,r,r,h,10,{errors},50,{errors}\\n" for i in range(2))
 (folder / "predictions_test_de_best.csv").write_text(head + rows)
 if given.get("fail") != "late":
     (folder / "results.md").write_text("done")
