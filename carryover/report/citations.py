@@ -1,6 +1,12 @@
 """What the methods paragraph cites, as BibTeX."""
 
 BIBTEX = {
+    "aljundi2018memory": """@inproceedings{aljundi2018memory,
+  title = {Memory Aware Synapses: Learning What (not) to Forget},
+  author = {Aljundi, Rahaf and Babiloni, Francesca and Elhoseiny, Mohamed and Rohrbach, Marcus and Tuytelaars, Tinne},
+  booktitle = {European Conference on Computer Vision (ECCV)},
+  year = {2018}
+}""",
     "ardila2020common": """@inproceedings{ardila2020common,
   title = {Common Voice: A Massively-Multilingual Speech Corpus},
   author = {Ardila, Rosana and Branson, Megan and Davis, Kelly and Kohler, Michael and Meyer, Josh and Henretty, Michael
@@ -9,11 +15,17 @@ BIBTEX = {
   pages = {4218--4222},
   year = {2020}
 }""",
-    "aljundi2018memory": """@inproceedings{aljundi2018memory,
-  title = {Memory Aware Synapses: Learning What (not) to Forget},
-  author = {Aljundi, Rahaf and Babiloni, Francesca and Elhoseiny, Mohamed and Rohrbach, Marcus and Tuytelaars, Tinne},
-  booktitle = {European Conference on Computer Vision (ECCV)},
-  year = {2018}
+    "baevski2020wav2vec": """@inproceedings{baevski2020wav2vec,
+  title = {wav2vec 2.0: A Framework for Self-Supervised Learning of Speech Representations},
+  author = {Baevski, Alexei and Zhou, Yuhao and Mohamed, Abdelrahman and Auli, Michael},
+  booktitle = {Advances in Neural Information Processing Systems (NeurIPS)},
+  year = {2020}
+}""",
+    "barrault2023seamless": """@misc{barrault2023seamless,
+  title = {Seamless: Multilingual Expressive and Streaming Speech Translation},
+  author = {Barrault, Lo{\\"i}c and Chung, Yu-An and Coria Meglioli, Mariano and Dale, David and Dong, Ning and others},
+  note = {arXiv:2312.05187},
+  year = {2023}
 }""",
     "bisani2004bootstrap": """@inproceedings{bisani2004bootstrap,
   title = {Bootstrap Estimates for Confidence Intervals in {ASR} Performance Evaluation},
@@ -23,12 +35,33 @@ BIBTEX = {
   pages = {409--412},
   year = {2004}
 }""",
+    "chaudhry2019efficient": """@inproceedings{chaudhry2019efficient,
+  title = {Efficient Lifelong Learning with {A-GEM}},
+  author = {Chaudhry, Arslan and Ranzato, Marc'Aurelio and Rohrbach, Marcus and Elhoseiny, Mohamed},
+  booktitle = {International Conference on Learning Representations (ICLR)},
+  year = {2019}
+}""",
+    "chen2022wavlm": """@article{chen2022wavlm,
+  title = {{WavLM}: Large-Scale Self-Supervised Pre-Training for Full Stack Speech Processing},
+  author = {Chen, Sanyuan and Wang, Chengyi and Chen, Zhengyang and Wu, Yu and Liu, Shujie and others},
+  journal = {IEEE Journal of Selected Topics in Signal Processing},
+  volume = {16},
+  number = {6},
+  pages = {1505--1518},
+  year = {2022}
+}""",
     "graves2006connectionist": """@inproceedings{graves2006connectionist,
   title = {Connectionist Temporal Classification: Labelling Unsegmented Sequence Data with Recurrent Neural Networks},
   author = {Graves, Alex and Fern{\\'a}ndez, Santiago and Gomez, Faustino and Schmidhuber, J{\\"u}rgen},
   booktitle = {International Conference on Machine Learning (ICML)},
   pages = {369--376},
   year = {2006}
+}""",
+    "hinton2015distilling": """@misc{hinton2015distilling,
+  title = {Distilling the Knowledge in a Neural Network},
+  author = {Hinton, Geoffrey and Vinyals, Oriol and Dean, Jeff},
+  note = {arXiv:1503.02531},
+  year = {2015}
 }""",
     "holm1979simple": """@article{holm1979simple,
   title = {A Simple Sequentially Rejective Multiple Test Procedure},
@@ -38,6 +71,22 @@ BIBTEX = {
   number = {2},
   pages = {65--70},
   year = {1979}
+}""",
+    "hsu2021hubert": """@article{hsu2021hubert,
+  title = {{HuBERT}: Self-Supervised Speech Representation Learning by Masked Prediction of Hidden Units},
+  author = {Hsu, Wei-Ning and Bolte, Benjamin and Tsai, Yao-Hung Hubert and Lakhotia, Kushal and Salakhutdinov,
+            Ruslan and Mohamed, Abdelrahman},
+  journal = {IEEE/ACM Transactions on Audio, Speech, and Language Processing},
+  volume = {29},
+  pages = {3451--3460},
+  year = {2021}
+}""",
+    "hu2022lora": """@inproceedings{hu2022lora,
+  title = {{LoRA}: Low-Rank Adaptation of Large Language Models},
+  author = {Hu, Edward J. and Shen, Yelong and Wallis, Phillip and Allen-Zhu, Zeyuan and Li, Yuanzhi and Wang, Shean and
+            Wang, Lu and Chen, Weizhu},
+  booktitle = {International Conference on Learning Representations (ICLR)},
+  year = {2022}
 }""",
     "kirkpatrick2017overcoming": """@article{kirkpatrick2017overcoming,
   title = {Overcoming Catastrophic Forgetting in Neural Networks},
@@ -50,6 +99,12 @@ BIBTEX = {
   pages = {3521--3526},
   year = {2017}
 }""",
+    "li2018explicit": """@inproceedings{li2018explicit,
+  title = {Explicit Inductive Bias for Transfer Learning with Convolutional Networks},
+  author = {Li, Xuhong and Grandvalet, Yves and Davoine, Franck},
+  booktitle = {International Conference on Machine Learning (ICML)},
+  year = {2018}
+}""",
     "li2018learning": """@article{li2018learning,
   title = {Learning without Forgetting},
   author = {Li, Zhizhong and Hoiem, Derek},
@@ -59,16 +114,18 @@ BIBTEX = {
   pages = {2935--2947},
   year = {2018}
 }""",
-    "li2018explicit": """@inproceedings{li2018explicit,
-  title = {Explicit Inductive Bias for Transfer Learning with Convolutional Networks},
-  author = {Li, Xuhong and Grandvalet, Yves and Davoine, Franck},
-  booktitle = {International Conference on Machine Learning (ICML)},
-  year = {2018}
-}""",
     "loshchilov2019decoupled": """@inproceedings{loshchilov2019decoupled,
   title = {Decoupled Weight Decay Regularization},
   author = {Loshchilov, Ilya and Hutter, Frank},
   booktitle = {International Conference on Learning Representations (ICLR)},
+  year = {2019}
+}""",
+    "park2019specaugment": """@inproceedings{park2019specaugment,
+  title = {{SpecAugment}: A Simple Data Augmentation Method for Automatic Speech Recognition},
+  author = {Park, Daniel S. and Chan, William and Zhang, Yu and Chiu, Chung-Cheng and Zoph, Barret and Cubuk, Ekin D.
+            and Le, Quoc V.},
+  booktitle = {Interspeech},
+  pages = {2613--2617},
   year = {2019}
 }""",
     "radford2023robust": """@inproceedings{radford2023robust,
@@ -84,11 +141,47 @@ BIBTEX = {
   note = {arXiv:2106.04624},
   year = {2021}
 }""",
+    "rolnick2019experience": """@inproceedings{rolnick2019experience,
+  title = {Experience Replay for Continual Learning},
+  author = {Rolnick, David and Ahuja, Arun and Schwarz, Jonathan and Lillicrap, Timothy P. and Wayne, Gregory},
+  booktitle = {Advances in Neural Information Processing Systems (NeurIPS)},
+  year = {2019}
+}""",
+    "shazeer2020glu": """@misc{shazeer2020glu,
+  title = {{GLU} Variants Improve Transformer},
+  author = {Shazeer, Noam},
+  note = {arXiv:2002.05202},
+  year = {2020}
+}""",
+    "szegedy2016rethinking": """@inproceedings{szegedy2016rethinking,
+  title = {Rethinking the {Inception} Architecture for Computer Vision},
+  author = {Szegedy, Christian and Vanhoucke, Vincent and Ioffe, Sergey and Shlens, Jon and Wojna, Zbigniew},
+  booktitle = {IEEE Conference on Computer Vision and Pattern Recognition (CVPR)},
+  pages = {2818--2826},
+  year = {2016}
+}""",
+    "vandereeckt2023weight": """@inproceedings{vandereeckt2023weight,
+  title = {Weight Averaging: A Simple Yet Effective Method to Overcome Catastrophic Forgetting in Automatic Speech
+            Recognition},
+  author = {Vander Eeckt, Steven and Van hamme, Hugo},
+  booktitle = {IEEE International Conference on Acoustics, Speech, and Signal Processing (ICASSP)},
+  note = {arXiv:2210.15282},
+  year = {2023}
+}""",
     "vaswani2017attention": """@inproceedings{vaswani2017attention,
   title = {Attention Is All You Need},
   author = {Vaswani, Ashish and Shazeer, Noam and Parmar, Niki and Uszkoreit, Jakob and Jones, Llion and Gomez, Aidan N.
             and Kaiser, {\\L}ukasz and Polosukhin, Illia},
   booktitle = {Advances in Neural Information Processing Systems (NeurIPS)},
+  year = {2017}
+}""",
+    "watanabe2017hybrid": """@article{watanabe2017hybrid,
+  title = {Hybrid {CTC}/Attention Architecture for End-to-End Speech Recognition},
+  author = {Watanabe, Shinji and Hori, Takaaki and Kim, Suyoun and Hershey, John R. and Hayashi, Tomoki},
+  journal = {IEEE Journal of Selected Topics in Signal Processing},
+  volume = {11},
+  number = {8},
+  pages = {1240--1253},
   year = {2017}
 }""",
     "wolf2020transformers": """@inproceedings{wolf2020transformers,
@@ -97,5 +190,12 @@ BIBTEX = {
   booktitle = {Conference on Empirical Methods in Natural Language Processing: System Demonstrations},
   pages = {38--45},
   year = {2020}
+}""",
+    "zenke2017continual": """@inproceedings{zenke2017continual,
+  title = {Continual Learning Through Synaptic Intelligence},
+  author = {Zenke, Friedemann and Poole, Ben and Ganguli, Surya},
+  booktitle = {International Conference on Machine Learning (ICML)},
+  pages = {3987--3995},
+  year = {2017}
 }""",
 }

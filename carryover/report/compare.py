@@ -186,12 +186,20 @@ def _provenance(run: Run) -> dict:
 
 def _differences(key: str, a, b) -> list[tuple[str, str, str]]:
     """Keys whose values differ, with both as text, clean; into objects as long as their tags agree."""
+    if isinstance(a, list) and isinstance(b, list) and all(map(_tag, [*a, *b])):
+        a, b = _by_class(a), _by_class(b)
     if isinstance(a, dict) and isinstance(b, dict) and _tag(a) == _tag(b):
         names = dict.fromkeys([*a, *b])
         inner = ((f"{key}.{n}" if key else str(n), a.get(n, ABSENT), b.get(n, ABSENT)) for n in names)
         return [row for values in inner for row in _differences(*values)]
     texts = _text(a), _text(b)
     return [] if texts[0] == texts[1] else [(key, *(clean_value(key, text) for text in texts))]
+
+
+def _by_class(objects: list) -> dict | list:
+    """A list of objects, as under `forgetting`, by their classes; as it stands where two are of one class."""
+    found = {_tag(value).rpartition(".")[2]: value for value in objects}
+    return found if len(found) == len(objects) else objects
 
 
 def _tag(value) -> str:

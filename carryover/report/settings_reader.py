@@ -1,6 +1,7 @@
-"""What was asked for of a run: its YAML as written under the overrides, without what is nobody's business.
+"""What was asked for of a run: its YAML as written under the overrides, without private data.
 
-Read without making an object and without torch: a value with a tag (!new, !name, ...) is kept as text.
+Read without making an object and without torch: a value with a tag (!new, !name, ...) and a list of such values, as
+under `forgetting`, are kept as text.
 """
 
 import functools
@@ -38,6 +39,7 @@ def read_settings(folder: Path, problems: list[str]) -> tuple[dict, dict[str, st
             lines = dict(line.split(": ", 1) for line in text.splitlines() if ": " in line and not line[0].isspace())
             asked = {key: clean_value(key, value) for key, value in lines.items()}
         tree |= found
+    tree = {key: _list_as_text(value) for key, value in tree.items()}
     settings = {key: _resolve(value, tree) for key, value in tree.items() if not key.startswith("__")}
     objects = {key: clean_value(key, str(value)) for key, value in settings.items() if isinstance(value, _Tagged)}
     plain = {k: clean_value(k, v) if isinstance(v, str) else v for k, v in settings.items() if k not in objects}
@@ -56,6 +58,13 @@ def _as_text(node: Node) -> str:
     if isinstance(node, SequenceNode):
         return f"{tag}[{', '.join(map(_as_text, node.value))}]"
     return f"{tag}{node.value}".rstrip()
+
+
+def _list_as_text(value):
+    """A list that holds an object as text; any other value as it stands."""
+    if isinstance(value, list) and any(isinstance(part, _Tagged) and ":" in part.split()[0] for part in value):
+        return _Tagged(f"[{', '.join(map(str, value))}]")
+    return value
 
 
 _Constructor.add_multi_constructor("!", lambda loader, suffix, node: _Tagged(_as_text(node)))

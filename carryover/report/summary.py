@@ -15,7 +15,7 @@ from pathlib import Path
 
 from carryover.report.log_reader import METRICS, Log, read_log
 from carryover.report.settings_reader import read_settings
-from carryover.runs.privacy import clean
+from carryover.runs.privacy import clean, clean_paths
 
 PREDICTIONS = re.compile(r"predictions_(.+?)_(before|best|last|evaluate|average_.+)\.csv")
 STEPS = {"available": "available", "passed the metadata": "passed", "sampled": "sampled", "valid audio": "valid"}
@@ -37,7 +37,7 @@ class Summary(Log):
     settings : dict
         Plain values of the YAML's top level under the overrides, and what refers to one of them.
     objects : dict
-        Values with a tag, by their key, as text: {"penalty": "!new:carryover.forgetting.EWC {lambda_: ...}"}.
+        Values with a tag, and lists of them, by their key, as text: {"optimizer": "!name:torch.optim.AdamW", ...}.
     asked : dict
         The overrides alone, as text: what was changed on the command line or by a preset.
     info : dict
@@ -78,6 +78,11 @@ class Summary(Log):
         return [(e.get("update", 0), clean(str(e["message"]))) for e in said]
 
     @property
+    def methods(self) -> dict[str, list[str]]:
+        """What the run's objects say of themselves by section, citations as @[key]; {} where run.json has none."""
+        return self.info.get("methods", {})
+
+    @property
     def language(self) -> str:
         return str(self.settings.get("language") or "")
 
@@ -111,6 +116,8 @@ def summarise(folder: str | Path, name: str | None = None) -> Summary:
     found.info = _read_json(folder / "run.json", problems)
     if "command" in found.info:
         found.info["command"] = clean(found.info["command"])
+    if "methods" in found.info:
+        found.info["methods"] = {k: [clean_paths(s) for s in said] for k, said in found.info["methods"].items()}
     found.experiment = _experiment(found, folder)
     found.seed = str(found.settings.get("seed", folder.name))
     read_log(found, folder / METRICS, found.settings)

@@ -30,7 +30,11 @@ def clean(text: str) -> str:
     >>> clean("python train.py x.yaml --data_folder /home/ann/cv/de --output_root /home/ann --hub_token hf_abcdefghij")
     'python train.py x.yaml --data_folder …/de --output_root … --hub_token …'
     """
-    text = SECRET.sub(lambda m: (m[1] or "") + "…", text)
+    return clean_paths(SECRET.sub(lambda m: (m[1] or "") + "…", text))
+
+
+def clean_paths(text: str) -> str:
+    """Sentences without absolute paths; the word "token" in them is no secret."""
     for path, shown in PATHS:
         text = path.sub(shown, text)
     return text

@@ -22,7 +22,8 @@ seed: 1
 lr: 1.0e-3  # peak
 lambda: 0.0
 normaliser: !new:carryover.text.Normaliser  # for scoring
-penalty: !new:carryover.forgetting.NoPenalty
+forgetting: []
+run_first: hparams/dutch_pretrain.yaml
 optimizer: !name:torch.optim.AdamW
     lr: !ref <lr>
     betas: [0.9, 0.98]
@@ -69,7 +70,7 @@ def two_runs(tmp_path):
     """A: 15 errors in de and 30 in nl; B, with a penalty: 10 and 30, elsewhere in de, the same ones in nl."""
     a = make_run(tmp_path / "a", {"de": wrong(4), "nl": wrong(2)})
     overrides = (
-        "lambda: 1e3\npenalty: !new:carryover.forgetting.EWC {lambda_: !ref <lambda>, samples: 5000}\nlr: 0.001\n"
+        "lambda: 1e3\nforgetting: [!new:carryover.forgetting.EWC {lambda_: !ref <lambda>, samples: 5000}]\nlr: 0.001\n"
     )
     b = make_run(tmp_path / "b", {"de": wrong(6, 1), "nl": wrong(2)}, overrides)
     return a, b
@@ -119,16 +120,16 @@ def test_settings_that_differ(two_runs):
     ewc = "!new:carryover.forgetting.EWC {lambda_: !ref <lambda>, samples: 5000}"
     assert compare(a, b, resamples=50).settings == [  # 1.0e-3 is 0.001
         ("lambda", "0", "1000"),
-        ("penalty", "!new:carryover.forgetting.NoPenalty", ewc),
+        ("forgetting.EWC", "(not there)", ewc),
     ]
-    overrides = 'penalty: !new:carryover.forgetting.EWC {lambda_: 1, samples: 10}\nlambda: 1e3\nseed: "1"\n'
+    overrides = 'forgetting: [!new:carryover.forgetting.EWC {lambda_: 1, samples: 10}]\nlambda: 1e3\nseed: "1"\n'
     overrides += "extra: [a, true]\n"
     optimizer = "optimizer: !name:torch.optim.AdamW {lr: !ref <lr>, betas: [0.9, 0.99]}\n"
     c = make_run(b.parent / "c", {"de": wrong(4)}, overrides + optimizer, info=RUN_JSON | {"commit": "def"})
     assert compare(b, c, resamples=50).settings == [
         ("seed", "1", '"1"'),
-        ("penalty.lambda_", "!ref <lambda>", "1"),
-        ("penalty.samples", "5000", "10"),
+        ("forgetting.EWC.lambda_", "!ref <lambda>", "1"),
+        ("forgetting.EWC.samples", "5000", "10"),
         ("optimizer.betas", "[0.9, 0.98]", "[0.9, 0.99]"),
         ("extra", "(not there)", "[a, True]"),
         ("commit", "abc", "def"),
@@ -140,10 +141,7 @@ def test_markdown(two_runs):
     text = compare(a, b, utterances=2, resamples=500).markdown()
     lines = text.splitlines()
     assert lines[0] == f"A: `…/{a.parent.name}/a`  " and str(a.parent) not in text
-    assert (
-        "| `penalty` | `!new:carryover.forgetting.NoPenalty` | `!new:carryover.forgetting.EWC {lambda_: !ref <lambda>,"
-        in text
-    )
+    assert "| `forgetting.EWC` | `(not there)` | `!new:carryover.forgetting.EWC {lambda_: !ref <lambda>," in text
     row = cells(next(line for line in lines if line.startswith("| de | 60 |")))
     heads = cells(next(line for line in lines if line.startswith("| test set |")))
     assert len(row) == len(heads) and row[3].startswith("3.") and row[5].startswith("-1.")
@@ -219,7 +217,7 @@ def test_markdown_is_safe_from_texts(tmp_path):
 
 
 def test_nobodys_paths_and_tokens(tmp_path, monkeypatch):
-    overrides = "data_folder: /home/{0}/cv/{0}\npenalty: !new:a.B {{path: /home/{0}}}\nhub_token: {0}-own\n"
+    overrides = "data_folder: /home/{0}/cv/{0}\nforgetting: [!new:a.B {{path: /home/{0}}}]\nhub_token: {0}-own\n"
     for name in ("anna", "ben"):
         info = RUN_JSON | {"versions": {"torch": f"/home/{name}/torch-{name}"}}
         make_run(tmp_path / name / "1", {"de": wrong(3)}, overrides.format(name), info=info)

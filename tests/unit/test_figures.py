@@ -104,7 +104,8 @@ def test_the_same_logs_give_the_same_bytes(drawn, tmp_path):
     runs, found, _ = drawn
     code = (
         "import sys; from carryover.report import summary, watch; from carryover.report.page import page; "
-        "from carryover.report.figures import all_figures; runs = [summary.summarise(*a.split('::')) for a in sys.argv[2:]]; "
+        "from carryover.report.figures import all_figures; "
+        "runs = [summary.summarise(*a.split('::')) for a in sys.argv[2:]]; "
         "all_figures.draw(runs, sys.argv[1]); assert 'torch' not in sys.modules"
     )
     names = [f"{run.folder}::{run.name}" for run in runs]

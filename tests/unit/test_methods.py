@@ -8,7 +8,7 @@ import made_runs
 import pytest
 from test_summary import write_manifest
 
-from carryover.report import citations, find_runs, methods
+from carryover.report import citations, find_runs, methods, phrases
 from carryover.report.tables import scores
 
 YAML = """# python train.py hparams/german_adaptation.yaml
@@ -67,7 +67,7 @@ def test_every_fact_is_the_files(runs):
         "we use elastic weight consolidation [kirkpatrick2017overcoming]",
         "The weight lambda of the penalty is 1000 (EWC).",
         "The importance of EWC is estimated from 500 utterances with the transcripts as labels (the empirical Fisher).",
-        "Training takes 100 updates (2 epochs begun). It stops after 3 validations without a lower WER.",
+        "Training took 100 updates (2 epochs begun). It stops after 3 validations without a lower WER.",
         "Results are of seeds 1, 2. Runs were made on AMD EPYC, 2 threads.",
         "the checkpoint with the lowest validation WER of the new language (de).",
         "counted by jiwer 4.0.0, after normalisation by carryover.text.Normaliser.",
@@ -140,9 +140,76 @@ def test_entries_are_bibtex_and_all_can_be_cited():
         assert re.match(rf"@(article|inproceedings|misc)\{{{key},\n", entry) and entry.endswith("\n}")
         assert entry.count("{") == entry.count("}")
         assert {"title", "author", "year"} <= set(re.findall(r"^  (\w+) = \{", entry, re.M)), key
-    source = open(methods.__file__, encoding="utf-8").read()
-    assert all(key in source for key in citations.BIBTEX)
+
+
+def test_whatever_is_cited_has_an_entry():
+    """Everywhere in the sources: runs describe themselves."""
+    root = Path(methods.__file__).parents[2]
+    sources = [
+        path.read_text(encoding="utf-8")
+        for folder in ("carryover", "recipes")
+        for path in (root / folder).rglob("*.py")
+    ]
+    cited = {key for text in sources for keys in methods.CITE.findall(text) for key in keys.split(", ")}
+    assert len(cited) > 20 and cited - {"key", "keys"} <= citations.BIBTEX.keys()
+
+
+EWC = "EWC @[kirkpatrick2017overcoming] adds lambda / 2 times a sum over each token of it, with lambda = {:g}."
+
+
+def describing(folder, seed, lambda_=None, **sections):
+    """A run whose run.json describes it."""
+    made_runs.make(folder / str(seed), seed=seed)
+    path = folder / str(seed) / "run.json"
+    methods = {
+        "model": [f"Training starts from /home/anna/dutch/{seed}/model."],
+        "loss": ["The loss is CTC @[graves2006connectionist]."],
+        "optimisation": ["The optimizer is AdamW @[loshchilov2019decoupled]."],
+        "forgetting": [EWC.format(lambda_)] if lambda_ else [],
+    }
+    path.write_text(
+        json.dumps(json.loads(path.read_text()) | {"methods": methods | sections, "parameters": 9, "trainable": 3})
+    )
+
+
+def test_runs_that_describe_themselves(tmp_path):
+    """Each sentence once, between runs that differ in a number with all its values, of some methods with their names."""
+    for seed in (1, 2):
+        describing(tmp_path / "plain", seed)
+        describing(tmp_path / "ewc,lambda=1", seed, 1)
+        describing(tmp_path / "ewc,lambda=10", seed, 10)
+    text = methods.describe(find_runs.load([tmp_path])).text()
+    assert text.startswith(
+        "german_adaptation: Training starts from …/model. It has 9 parameters, of which 3 are trained. The loss is CTC "
+        "[graves2006connectionist]. The optimizer is AdamW [loshchilov2019decoupled]. Peak memory"
+    )
+    assert (
+        "EWC [kirkpatrick2017overcoming] adds lambda / 2 times a sum over each token of it, with lambda = 1 or 10 "
+        "(ewc,lambda=1 and ewc,lambda=10). Training took 100 updates"
+    ) in text
+    assert "Against forgetting" not in text and "Tested is" not in text, "older runs' sentences"
+    describing(tmp_path / "plain", 3, data=["Texts are spoken @[new2030]."])
+    found = methods.describe(find_runs.load([tmp_path]))
+    assert "Texts are spoken [new2030] (1 of 7 runs)." in found.text() and "% new2030: cited" in found.bibtex()
+
+
+@pytest.mark.parametrize("key", ["replay: {}", "forgetting: [{}]"])
+def test_joint_training_is_no_replay(tmp_path, key):
+    """Of runs that do not describe themselves, too."""
+    for name, share in (("joint", "1.0"), ("replay", "0.1")):
+        folder = made_runs.make(tmp_path / name / "1")
+        with open(folder / "overrides.yaml", "a") as file:
+            file.write(key.format(f"!new:carryover.forgetting.Replay {{share: {share}}}") + "\n")
+    joint, replay = find_runs.load([tmp_path])
+    text = methods.describe([joint]).text()
+    assert "In training all training utterances of both languages are used together (joint training)." in text
+    assert "replay" not in text and "Against forgetting" not in text
+    assert (
+        "we use replay of the old language's utterances [rolnick2019experience]." in methods.describe([replay]).text()
+    )
+    both = methods.describe([joint, replay]).text()
+    assert "In 1 of 2 runs all training utterances" in both and "we use replay of" in both
 
 
 def test_words_in_a_list():
-    assert [methods.listed(x) for x in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == ["", "a", "a and b", "a, b and c"]
+    assert [phrases.listed(x) for x in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == ["", "a", "a and b", "a, b and c"]

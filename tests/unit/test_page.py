@@ -1,4 +1,4 @@
-"""carryover/report/page/page.py: one file that needs nothing else, names no machine, and runs nothing that a run says."""
+"""carryover/report/page/page.py: one file that needs nothing else, names no machine, and runs nothing of a run."""
 
 import base64
 import hashlib

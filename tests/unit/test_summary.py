@@ -198,14 +198,18 @@ def test_references_and_languages_of_a_yaml(tmp_path):
     folder = made_runs.make(tmp_path / "a" / "1")
     (folder / "as_written.yaml").write_text(
         "seed: 3\nlanguage: no\nlr: 1e-3\nroot: results\nout: !ref <root>/x/<seed>\nsame: !ref <seed>\n"
-        "pen: !new:a.B {l: !ref <lr>, m: [!ref <seed>, 2]}\nof: !ref <pen>\n__set: !apply:a.b [1]\n"
+        "pen: !new:a.B {l: !ref <lr>, m: [!ref <seed>, 2]}\nof: !ref <pen>\nlist: [!ref <seed>, 2]\n"
+        "forgetting: [!new:a.B {l: !ref <lr>}, !new:a.C {}]\n__set: !apply:a.b [1]\n"
     )
     (folder / "overrides.yaml").write_text("seed: 5\nout2: 'a: b'")
     found = summary.summarise(folder)
     assert found.settings == {
-        "seed": 5, "language": "no", "lr": 0.001, "root": "results", "out": "results/x/5", "same": 5, "out2": "a: b"
+        "seed": 5, "language": "no", "lr": 0.001, "root": "results", "out": "results/x/5", "same": 5, "out2": "a: b",
+        "list": ["!ref <seed>", 2],
     }  # fmt: skip
-    assert found.objects == {"pen": "!new:a.B {l: !ref <lr>, m: [!ref <seed>, 2]}", "of": "!ref <pen>"}
+    assert found.objects == {"pen": "!new:a.B {l: !ref <lr>, m: [!ref <seed>, 2]}", "of": "!ref <pen>"} | {
+        "forgetting": "[!new:a.B {l: !ref <lr>}, !new:a.C {}]"
+    }
     (folder / "overrides.yaml").write_text("a: [1")
     assert any("overrides.yaml: no YAML" in p for p in summary.summarise(folder).problems)
 

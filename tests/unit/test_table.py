@@ -1,4 +1,4 @@
-"""carryover/report/tables/table.py: precision, escaping, and LaTeX that compiles (by pdflatex where it is installed)."""
+"""carryover/report/tables/table.py: precision, escaping, and LaTeX that compiles (by pdflatex where it is there)."""
 
 import csv
 import io

@@ -341,12 +341,15 @@ def test_runs_without_usable_predictions_are_named(results, tmp_path):
     path = root / "preset=plain" / "2" / "metrics.jsonl"
     path.write_text(path.read_text().replace('"errors": 3, "utterances": 5', '"errors": 4, "utterances": 5'))
     runs = find_runs.load([root])
+    scores.before_after(runs)
     [table], left_out = scores.methods(runs)
     assert {row["method"]: row["seeds"] for row in read(table)} == {"plain": "1", "new_only": "1"}
     assert left_out[0].startswith("preset=ewc/1 is not among the methods: predictions_test_de_best.csv: not there")
     assert left_out[1].startswith("preset=plain/2 is not among the methods") and "metrics.jsonl says 4" in left_out[1]
     problems = read(provenance.problems(runs))
     assert problems[0]["run"] == "preset=ewc/1" and "predictions_test_de_best.csv: not there" in problems[0]["problem"]
+    [told] = [row["problem"] for row in problems if row["run"] == "preset=plain/2"]  # once, by two tables
+    assert told.startswith("predictions_test_de_best.csv: 3 errors in 11 words, but metrics.jsonl says 4 in 11")
 
 
 @pytest.mark.parametrize("weights", ["best", "before"])
@@ -367,10 +370,14 @@ def test_a_row_that_is_cut_off_costs_its_run_alone(results, tmp_path, weights):
 
 
 def test_seeds_that_differ_in_more_than_the_seed_are_told(tmp_path):
-    for seed, lr in ((1, "1e-3"), (2, "1e-4")):
-        made_runs.make(tmp_path / "preset=plain" / str(seed), seed=seed, lr=lr)
-    [table], _ = scores.methods(find_runs.load([tmp_path]))
-    assert "The runs of plain differ in more than the seed: lr." in table.notes
+    for seed, lr, methods in ((1, "1e-3", "[]"), (2, "1e-4", "[!new:carryover.forgetting.MAS {lambda_: 1}]")):
+        own = {"lr": lr, "forgetting": methods, "run_first": f"hparams/{seed}.yaml", "train": "all"}
+        made_runs.make(tmp_path / "preset=plain" / str(seed), seed=seed, **own)
+    runs = find_runs.load([tmp_path])
+    [table], _ = scores.methods(runs)
+    assert "The runs of plain differ in more than the seed: forgetting, lr." in table.notes
+    table = provenance.differences("x", {run.name: [run] for run in runs}, "runs")
+    assert [row["key"] for row in read(table)] == ["lr", "forgetting"]
 
 
 def test_logs_that_nobody_looked_at_again_are_told(tmp_path, monkeypatch):

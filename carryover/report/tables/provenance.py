@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from carryover.report.grouping import PLACES, about, method_names, without_seed
 from carryover.report.log_reader import LONG_LOG
-from carryover.report.methods import sample
+from carryover.report.phrases import sample
 from carryover.report.summary import Summary
 from carryover.report.tables.learning import machine
 from carryover.report.tables.table import Table
