@@ -173,7 +173,7 @@ def describing(folder, seed, lambda_=None, **sections):
 
 
 def test_runs_that_describe_themselves(tmp_path):
-    """Each sentence once, between runs that differ in a number with all its values, of some methods with their names."""
+    """Each sentence once, with all values of a number that varies, and with the methods that it holds for."""
     for seed in (1, 2):
         describing(tmp_path / "plain", seed)
         describing(tmp_path / "ewc,lambda=1", seed, 1)

@@ -40,7 +40,9 @@ def write_manifest(run: Path, language: str, texts=("een twee", "drie"), audio="
 def test_what_is_kept_of_a_run(tmp_path):
     folder = made_runs.make(tmp_path / "results" / "ewc" / "7", seed=7, loss=2.0, penalty=0.01, lr="1e-3")
     write_manifest(folder, "de")
+    write_manifest(folder, "nl", settings={"corpus": "local.common_voice.utterances"})
     found = find_runs.load([tmp_path / "results"])[0]
+    assert {counts["corpus"] for counts in found.counts.values()} == {"common_voice"}
     assert (found.name, found.experiment, found.seed, found.status) == ("ewc/7", "german_adaptation", "7", "finished")
     assert found.settings["max_updates"] == 100 and found.settings["lr"] == 0.001 and found.asked["lr"] == "1e-3"
     assert found.objects == {"normaliser": "!new:carryover.text.Normaliser"} and "normaliser" not in found.settings

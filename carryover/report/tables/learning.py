@@ -15,7 +15,7 @@ from carryover.report.tables.table import MOST, Table
 # Columns of a train event that are no term of the loss.
 NO_TERM = {
     "update", "epoch", "time", "loss", "lr", "grad_norm", "audio_seconds", "padding", "blank_ratio", "skipped",
-    "data_wait_seconds", "peak_memory_bytes", "penalty_ratio", "energy_joules",
+    "data_wait_seconds", "peak_memory_bytes", "penalty_ratio", "energy_joules", "agem_cosine",
 }  # fmt: skip
 # terms of the loss that name what is learned, in the order they are said; others are penalties
 TASK = ("ctc", "nll", "kd")
