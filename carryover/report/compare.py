@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from ruamel.yaml.comments import CommentedBase, TaggedScalar
 
+from carryover.report.phrases import grouped
 from carryover.report.predictions import Utterance
 from carryover.report.run_folder import Run, same_normaliser
 from carryover.report.system_scores import Scores
@@ -282,7 +283,7 @@ def _test_set(language: str, run_a: Run, run_b: Run, weights: str, shown: int, r
 
 
 def _caption(resamples: int, seed: int) -> str:
-    count = f"{resamples:,}".replace(",", " ")
+    count = grouped(resamples)
     return (
         "WER in percent over the test set, normalised; B - A in points, below 0 where B is better. In brackets 95 % "
         f"intervals: percentile bootstrap over utterances, {count} resamples (generator's seed {seed}), the same ones "

@@ -147,16 +147,6 @@ class Run:
         return float(found[-1]["WER"]) if found else math.nan
 
     @property
-    def seconds_per_update(self) -> float:
-        """Seconds of training that an update took, see `summary.seconds_of_update`; nan without train events."""
-        return self.summary.seconds_per_update
-
-    @property
-    def peak_memory_bytes(self) -> float:
-        """Highest peak that a train event logged; nan where none did."""
-        return self.summary.peak_memory_bytes
-
-    @property
     def penalty_ratio(self) -> float:
         """Penalty / task loss at the last train event; nan without a penalty."""
         ratios = self.summary.train.get("penalty_ratio", ())

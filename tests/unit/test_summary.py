@@ -1,6 +1,5 @@
 """carryover/report/summary.py: what is kept of a run, by hand; files cut off, old or missing; what is kept private."""
 
-import ast
 import json
 import math
 import subprocess
@@ -54,7 +53,7 @@ def test_what_is_kept_of_a_run(tmp_path):
     assert found.train_events == 10 and found.problems == []
     assert (found.first_loss, found.last_loss) == (20, 2)
     assert found.mean_loss == pytest.approx(np.mean(200 / updates))
-    assert found.seconds_per_update == 1 == Run(folder).seconds_per_update
+    assert found.seconds_per_update == 1
     assert found.audio_seconds == 10 and found.peak_memory_bytes == 1e9 and found.seconds == 121
     assert found.last_update == 100 and found.end["reason"] == "all updates done"
     # epoch = 1 + n // 60: updates 10 to 50, and 60 to 100
@@ -268,23 +267,3 @@ def test_report_imports_no_training_code():
     code = "import sys, carryover.report.build; print([m for m in ('torch', 'speechbrain') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, cwd=ROOT)
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
-
-
-def test_training_imports_nothing_of_the_report():
-    """Followed through the sources, imports within functions, too; sweep and cli start training and report on it."""
-    library = [path for path in (ROOT / "carryover").glob("*.py") if path.stem not in ("cli", "sweep")]
-    seen, left = set(), [ROOT / "train.py", *(ROOT / "recipes").glob("*.py"), *(ROOT / "local").glob("*.py"), *library]
-    while left:
-        path = left.pop()
-        seen.add(path.relative_to(ROOT).as_posix())
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            names = []
-            if isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and not node.level:
-                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-            paths = [ROOT / name.replace(".", "/") for name in names if name]
-            files = {path.with_suffix(".py") for path in paths} | {path / "__init__.py" for path in paths}
-            left += [file for file in files if file.is_file() and file.relative_to(ROOT).as_posix() not in seen]
-            assert not any(name and name.startswith("carryover.report") for name in names), path
-    assert {"carryover/training/brain.py", "carryover/forgetting/ewc.py", "carryover/stats/error_rates.py"} <= seen

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from carryover.report.grouping import BASELINE, FROM_SCRATCH
+from carryover.report.phrases import grouped
 from carryover.report.run_folder import Run
 from carryover.report.system_scores import Scores
 from carryover.report.tables import table as report_table
@@ -237,11 +238,11 @@ def _averages(runs: Sequence[Run]) -> list[str]:
 def _costs(row: Row, runs: Sequence[Run], baseline: Sequence[Run]) -> None:
     """Penalty, time and memory: means over seeds; an average of weights costs what its method does."""
     row.penalty_ratio = mean(run.penalty_ratio for run in runs)
-    row.seconds_per_update = mean(run.seconds_per_update for run in runs)
-    row.peak_memory_bytes = mean(run.peak_memory_bytes for run in runs)
+    row.seconds_per_update = mean(run.summary.seconds_per_update for run in runs)
+    row.peak_memory_bytes = mean(run.summary.peak_memory_bytes for run in runs)
     if baseline:
-        row.relative_time = row.seconds_per_update / mean(run.seconds_per_update for run in baseline)
-        row.relative_memory = row.peak_memory_bytes / mean(run.peak_memory_bytes for run in baseline)
+        row.relative_time = row.seconds_per_update / mean(run.summary.seconds_per_update for run in baseline)
+        row.relative_memory = row.peak_memory_bytes / mean(run.summary.peak_memory_bytes for run in baseline)
 
 
 def _choose_share(rows: Sequence[Row]) -> bool:
@@ -271,7 +272,7 @@ def _caption(rows, runs, baseline, from_scratch, resamples, seed, one_speaker, u
     compared = sum(not math.isnan(row.new_to_baseline.p_holm) for row in rows)
     lines = [
         "WER in percent over the test set, normalised; differences in points.",
-        f"In brackets 95 % intervals: percentile bootstrap, {f'{resamples:,}'.replace(',', ' ')} resamples of {drawn} "
+        f"In brackets 95 % intervals: percentile bootstrap, {grouped(resamples)} resamples of {drawn} "
         f"(generator's seed {seed}), the same ones on both sides of a difference.",
     ]
     if any(len(row.seeds) > 1 for row in rows):
