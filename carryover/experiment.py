@@ -91,7 +91,8 @@ class Experiment:
     # ---- before anything costs time ----
 
     def check(self) -> None:
-        """Raise ValueError for settings that contradict each other."""
+        """Raise ValueError for settings that are not given or contradict each other."""
+        self._require_corpora()
         used = ", ".join(type(method).__name__ for method in self.methods) or "none"
         for key, given in (
             ("lambda", "lambda" in self.overrides and self.values["lambda"]),
@@ -113,22 +114,47 @@ class Experiment:
                 f"old_language: '{self.values['language']}' is the new language, too; give another, or null"
             )
 
+    def _require_corpora(self) -> None:
+        """Raise ValueError where a corpus or its language is not given: hparams/*_real.yaml leave them open."""
+        wanted = ["data_folder", "language"]
+        if self.values.get("old_language"):
+            wanted.append("old_data_folder")
+        elif "old_language" not in self.overrides and self.overrides.get("old_data_folder", "null") != "null":
+            wanted.append("old_language")
+        for key in wanted:
+            if self.values.get(key) is None:
+                what = "the corpus's folder" if key.endswith("folder") else "the code of the language, e.g. nl"
+                raise ValueError(f"{key}: give {what}, at the top of {self.path} or as --{key} on the command line")
+
     def run_first(self) -> None:
         """Make the run whose result this one starts from (the YAML's `run_first`), where it is not there.
 
         It gets this run's seed for it (`pretrain_seed`) and output root, and what the command line says of
         max_updates, of SpeechBrain's options, and of the corpus: the old language's, or its own without an old one.
+        What its YAML leaves open (null) it gets in any case.
+
+        Raises
+        ------
+        ValueError
+            Where its YAML leaves the corpus open, and this one is to keep an old language that is not given.
         """
         values, model = self.values, run_first.missing(self.values)
         if model is None:
             return
+        its_values = settings.resolved(Path(values["run_first"]).read_text(encoding="utf-8"), {})
+        if its_values["data_folder"] is None and values["old_splits"] and not values["old_language"]:
+            raise ValueError(
+                f"old_language: give it and old_data_folder, at the top of {self.path} or on the command line: "
+                f"{values['run_first']} is run first, on that language; or give another model, --model FOLDER"
+            )
         print(f"{model} is not there; running {values['run_first']} first, which makes it", flush=True)
         argv = [values["run_first"], "--seed", values["pretrain_seed"], "--output_root", values["output_root"]]
-        corpus = (
-            {"old_data_folder": "data_folder"} if values["old_language"] else dict(zip(CORPUS, CORPUS, strict=True))
-        )
-        for mine, its in (dict(zip(SAME, SAME, strict=True)) | corpus).items():
+        corpus = {"old_data_folder": "data_folder"} if values["old_language"] else {key: key for key in CORPUS}
+        for mine, its in ({key: key for key in SAME} | corpus).items():
             argv += [f"--{its}", self.asked[mine]] if mine in self.asked else []
+        for its in ("data_folder", "language"):
+            if its_values[its] is None and f"--{its}" not in argv:
+                argv += [f"--{its}", values[f"old_{its}" if values["old_language"] else its]]
         for key, value in self.run_options.items():
             argv += [f"--{key}", value]
         subprocess.run([sys.executable, "train.py", *map(str, argv)], check=True)

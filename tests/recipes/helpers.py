@@ -16,6 +16,8 @@ from carryover.data.preparation import prepare
 from carryover.training.checkpoint import Checkpointer
 
 ROOT = Path(__file__).parents[2]
+YAMLS = sorted((ROOT / "hparams").rglob("*.yaml"))
+EMBEDDED = [path for path in YAMLS if "_real" not in path.stem]  # those that run on what the repository holds
 TIMES = {"time", "data_wait_seconds", "peak_memory_bytes", "energy_joules"}
 
 

@@ -83,3 +83,9 @@ def test_a_corpus_imports_the_data_package_alone(path):
 @pytest.mark.parametrize("path", [*files("recipes"), *ROOT.glob("*.py"), *(ROOT / "carryover").glob("*.py")])
 def test_training_imports_neither_report_nor_commands(path):
     assert not packages(path) & ({"report", "commands"} | ({"config"} if path.parent.name == "recipes" else set()))
+
+
+@pytest.mark.parametrize("folder", ["carryover", "recipes", "local"])
+def test_no_file_is_longer_than_350_lines(folder):
+    lengths = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in files(folder)}
+    assert not {name: n for name, n in lengths.items() if n > 350}

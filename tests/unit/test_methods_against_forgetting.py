@@ -17,15 +17,12 @@ from carryover.training.output import Output
 
 HPARAMS = Path(__file__).parents[2] / "hparams"
 YAMLS = sorted(HPARAMS.rglob("*.yaml"))
-METHODS = ("ewc", "mas", "l2sp", "lwf", "agem", "replay", "replay_ewc", "averaging")
-OLD = {
-    "old_language": "xx",
-    "old_splits": "[test]",
-    "old_data_folder": "there",
-    "from_scratch": "False",
-    "model": "m",
+METHODS = ("ewc", "ewc_thesis", "mas", "l2sp", "lwf", "agem", "replay", "replay_ewc", "averaging")
+NEW = {"data_folder": "there", "language": "yy"}  # which hparams/*_real.yaml leave open
+OLD = NEW | {
+    "old_language": "xx", "old_data_folder": "there", "old_splits": "[test]", "from_scratch": "False", "model": "m",
     "start_from": "s",
-}
+}  # fmt: skip
 
 
 def experiment(name: str, names=(), overrides=None) -> Experiment:
@@ -37,7 +34,22 @@ def experiment(name: str, names=(), overrides=None) -> Experiment:
 
 @pytest.mark.parametrize("path", YAMLS, ids=lambda path: path.stem)
 def test_what_a_yaml_says_is_not_refused(path):
-    experiment(path.stem).check()
+    experiment(path.stem, overrides=NEW if "_real" in path.stem else None).check()
+
+
+@pytest.mark.parametrize(
+    "name, overrides, message",
+    [
+        ("whisper_real", {}, "^data_folder: give the corpus's folder, at the top of whisper_real or as --data_folder"),
+        ("sign_real", {}, "^data_folder: give"),
+        ("ctc_real", {"data_folder": "there"}, "^language: give the code of the language, e.g. nl, at the top of"),
+        ("whisper_real", NEW | {"old_language": "xx"}, "^old_data_folder: give the corpus's folder"),
+        ("whisper_real", NEW | {"old_data_folder": "there"}, "^old_language: give the code"),
+    ],
+)
+def test_a_corpus_that_is_not_given_is_one_line(name, overrides, message):
+    with pytest.raises(ValueError, match=message):
+        experiment(name, overrides=overrides).check()
 
 
 @pytest.mark.parametrize("preset", METHODS)
