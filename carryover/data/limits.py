@@ -101,14 +101,14 @@ class TranscriptLimits(Limits):
         Longest recording.
     """
 
-    target_text: Callable[[str], str]
+    target_text: Callable[[str, str], str]
     seconds: float
 
     EMPTY = "transcript is empty after normalisation"
     LONG = "audio is longer than max_seconds"
 
     def metadata(self, utterance):
-        text = self.target_text(utterance.text)
+        text = self.target_text(utterance.text, utterance.language)
         return self.text(text, utterance) if text else f"{self.EMPTY}: {utterance.text!r}"
 
     def text(self, text: str, utterance: Utterance) -> str | None:

@@ -79,13 +79,13 @@ def frames_needed(targets: Sequence[int]) -> int:
     return len(targets) + sum(one == next_one for one, next_one in pairwise(targets))
 
 
-def targets(tokenizer, target_text: Callable[[str], str]):
+def targets(tokenizer, target_text: Callable[[str, str], str]):
     """Dynamic item of a reading pipeline: text -> "target", its "tokens" (L,), "frames_needed" to write them."""
 
-    @takes("text")
+    @takes("text", "language")
     @provides("target", "tokens", "frames_needed")
-    def target(text):
-        yield (target := target_text(text))
+    def target(text, language):
+        yield (target := target_text(text, language))
         yield torch.tensor(ids := tokenizer.encode(target))
         yield frames_needed(ids)
 

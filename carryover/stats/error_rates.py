@@ -40,10 +40,10 @@ def errors(reference: str, hypothesis: str) -> tuple[int, int, int, int]:
     )
 
 
-def score(row: dict, hypothesis: str, normaliser: Callable[[str], str]) -> dict:
+def score(row: dict, hypothesis: str, normaliser: Callable[[str, str], str]) -> dict:
     """One prediction as a dict of `COLUMNS`; `row` holds id, audio, language, speaker, duration and text."""
     reference = row["text"]
-    normalised = normaliser(reference), normaliser(hypothesis)
+    normalised = normaliser(reference, row["language"]), normaliser(hypothesis, row["language"])
     kept = {key: row[key] for key in ("id", "audio", "language", "speaker", "duration")}
     texts = (reference, hypothesis, *normalised)
     return kept | dict(zip(COLUMNS[5:], (*texts, *errors(*normalised), *errors(reference, hypothesis)), strict=True))

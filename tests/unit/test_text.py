@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from transformers.models.whisper.english_normalizer import BasicTextNormalizer, EnglishTextNormalizer
 
 from carryover.text import Normaliser, Verbatim
+from carryover.text.languages import SPOKEN
 
 normalise = Normaliser()
 
@@ -39,7 +40,7 @@ def letters(text):
         ("Oberspreewald-Lausitz — A–Z", "oberspreewald lausitz a z"),
         ("Donau\u00addampf\u00adschiff", "donaudampfschiff"),
         ("zee\u00a0\u00a0egel\tx\ny", "zee egel x y"),
-        ("AC/DC & Co. (25 %)", "ac dc co 25"),
+        ("AC/DC & Co. (25 %)", "ac dc & co 25 %"),
         ("c_d", "c d"),
         ("", ""),
         (" … ?! ", ""),
@@ -65,14 +66,15 @@ def test_idempotent(text):
 
 @given(st.text(CHARACTERS, max_size=40))
 def test_no_letter_or_digit_is_lost(text):
-    assert letters(normalise(text)) == letters(unicodedata.normalize("NFC", text.replace("\u00ad", "").lower()))
+    lower = normalise._letters(text)  # one form of each letter, which is all that may change
+    assert letters(normalise(text)) == letters(lower)
 
 
 @given(st.text(CHARACTERS, max_size=40))
 def test_nothing_else_is_left(text):
     once = normalise(text)
     assert once == unicodedata.normalize("NFC", once) == " ".join(once.split())
-    assert all(c in " '.," or unicodedata.category(c)[0] in "LMN" for c in once)
+    assert all(c in " '.,:·+#״་༌" + SPOKEN or unicodedata.category(c)[0] in "LMN" for c in once)
 
 
 @given(st.text(CHARACTERS, max_size=40))
@@ -100,4 +102,4 @@ def test_whispers_own_normalisers_do_lose_letters():
 def test_verbatim_keeps_all_but_spacing_and_form():
     verbatim = Verbatim()
     assert verbatim(" Ha\u0308tte,  er’s\tgewußt? ") == "Hätte, er’s gewußt?"
-    assert (verbatim.name, normalise.name) == ("verbatim", "carryover-1")
+    assert (verbatim.name, normalise.name) == ("verbatim", "carryover-2")

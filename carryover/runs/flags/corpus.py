@@ -11,7 +11,7 @@ def overlap(
     train_rows: Iterable[Mapping],
     test_rows: Iterable[Mapping],
     name: str = "test",
-    normaliser: Callable[[str], str] = Normaliser(),  # noqa: B008 (without state)
+    normaliser: Callable[[str, str | None], str] = Normaliser(),  # noqa: B008 (without state)
     tolerated: float = 0.01,
 ) -> list[Flag]:
     """Texts and speakers of a test set that are in training, too.
@@ -32,12 +32,12 @@ def overlap(
     """
     texts, speakers = set(), set()
     for row in train_rows:
-        texts.add(normaliser(row["text"]))
+        texts.add(normaliser(row["text"], row.get("language")))
         speakers.add(row["speaker"])
     tested, voices, seen = 0, Counter(), 0
     for row in test_rows:
         tested += 1
-        seen += normaliser(row["text"]) in texts
+        seen += normaliser(row["text"], row.get("language")) in texts
         voices[row["speaker"]] += 1
     found = []
     if seen > tolerated * tested:
