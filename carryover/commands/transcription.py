@@ -14,6 +14,7 @@ from carryover.data.limits import Limits
 from carryover.data.table import found_at
 from carryover.data.utterance import Utterance
 
+NO_RECORDING = "no recording"  # of what stands beside recordings: said, but no fault
 COLUMNS = ("audio", "duration", "text")
 
 
@@ -73,7 +74,7 @@ def transcribe(
     for path in tqdm(files, desc="Checking", unit="file", delay=2):
         try:
             if audio_kinds.beside(path) and path.suffix.lower() not in brain.endings:
-                raise ValueError(f"no recording: a file with the ending '{path.suffix or path.name}'")
+                raise ValueError(f"{NO_RECORDING}: a file with the ending '{path.suffix or path.name}'")
             seconds, *_ = brain.inspect(str(path))
         except ValueError as error:
             refused[path] = str(error)

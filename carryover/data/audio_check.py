@@ -54,15 +54,16 @@ def inspect(path: str) -> Inspected:
             frames = sum(iter(lambda: samples.add(file.read(1 << 16, dtype="float32", always_2d=True)), 0))
             rate, channels = file.samplerate, file.channels
     except soundfile.LibsndfileError as error:  # its str() holds a memory address, which differs in every run
-        known = audio_kinds.said(Path(path), data)
+        cut = _cut_ogg(data) if data[:4] == b"OggS" else None
+        known = f"audio is truncated: {cut}" if cut else audio_kinds.said(Path(path), data)
         raise ValueError(known or f"audio cannot be read: {error.error_string}") from error
+    if data[:4] == b"OggS" and (cut := _cut_ogg(data)):
+        raise ValueError(f"audio is truncated: {cut}")
     if frames == 0:
         lost = " though the file has more: its header was never finished" if len(data) > 4096 else ""
         raise ValueError(f"audio is empty (0 samples){lost}")
     if frames < promised:
         raise ValueError(f"audio is truncated: {frames} of {promised} samples that its header promises")
-    if data[:4] == b"OggS" and (cut := _cut_ogg(data)):
-        raise ValueError(f"audio is truncated: {cut}")
     if not RATES[0] <= rate <= RATES[1]:
         raise ValueError(f"audio has an impossible sampling rate: {rate} Hz; expected {RATES[0]} to {RATES[1]}")
     if frames / rate < SHORTEST:

@@ -111,6 +111,24 @@ def read_done(folder: str | Path) -> dict | None:
     return done if all((marker.parent / f"{split}.csv").exists() for split in done["hours"]) else None
 
 
+def left_out(manifests: str | Path) -> dict[str, str]:
+    """What of each language's test set was refused: {language: "2 of 102 listed utterances are refused (...)"}.
+
+    A sample that was asked for is no loss.
+    """
+    found = {}
+    for marker in sorted(Path(manifests).glob("*/.done")):
+        done = read_done(marker.parent)
+        steps = (done or {}).get("steps", {})
+        if "test" not in steps.get("available", {}):
+            continue
+        listed, passed, sampled, valid = (steps[step]["test"] for step in STEPS)
+        if lost := listed - passed + sampled - valid:
+            where = f"{marker.parent.name}/rejected.csv"
+            found[marker.parent.name] = f"{lost} of {listed} listed utterances are refused ({where} says why)"
+    return found
+
+
 def summary(done: dict) -> str:
     """One line for people: kept per split with hours, rejected with reasons, what will be mixed or resampled."""
     parts = [f"{split} {done['counts'][split]} ({hours:.2f} h)" for split, hours in done["hours"].items()]

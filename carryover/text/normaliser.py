@@ -2,7 +2,7 @@
 
 Whisper's own is made for English: it writes `hatte` for `hätte`, `een` for `één` and `is` for Dutch `'s`. All
 normalisers share one face, `normaliser(text, language) -> text`; a YAML names one for scoring and one for targets.
-What each rule does is told in docs/reference/normaliser.md, made from `carryover.text.rules`.
+What each rule does is told with examples in docs/reference/normaliser.md.
 """
 
 import unicodedata
@@ -106,7 +106,11 @@ class Normaliser:
         code = code_of(language)
         if self.numbers:
             self.numbers.require(code)
-        return self._words(self._letters(text), code)
+        # what a rule takes out can bring two others together (€:0 -> € 0 -> 0 €): until nothing changes
+        said = self._words(self._letters(text), code)
+        while (again := self._words(self._letters(said), code)) != said:
+            said = again
+        return said
 
     @staticmethod
     def _letters(text: str) -> str:
@@ -139,7 +143,8 @@ class Normaliser:
     def _symbol(match, code: str | None) -> str:
         one, symbol = match[1], match[2].replace(" ", "")
         name = LANGUAGES[code].symbols[symbol][one is None] if code in LANGUAGES else symbol
-        return f"{one or ''} {name} "
+        joined = name != symbol and symbol == "%" and match.string[match.end() :][:1].isalpha()  # 5%ige
+        return f"{one or ''} {name}{'' if joined else ' '}"
 
 
 def _quotes(text: str) -> set[int]:

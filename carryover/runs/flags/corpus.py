@@ -7,6 +7,12 @@ from carryover.runs.flags.flag import ADVICE, Flag
 from carryover.text import Normaliser
 
 
+def incomplete(left_out: Mapping[str, str]) -> list[Flag]:
+    """Test sets that lost utterances when they were prepared, of `carryover.data.manifest.left_out`."""
+    kind = "test set incomplete"
+    return [Flag(kind, 0, f"test_{language}: {what}", ADVICE[kind]) for language, what in left_out.items()]
+
+
 def overlap(
     train_rows: Iterable[Mapping],
     test_rows: Iterable[Mapping],
