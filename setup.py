@@ -27,6 +27,7 @@ setup(
         "soundfile",
         "scipy>=1.15",
         "kaldialign",  # word alignments of the report
+        "regex",  # scripts and combining marks in the normaliser
         "tqdm",
         "typer",
         "tensorboard",
@@ -36,11 +37,12 @@ setup(
         "espeakng-loader==0.2.4",  # speaks the embedded corpus; pinned, for the samples depend on it
     ],
     extras_require={
-        "test": ["pytest", "pytest-xdist", "hypothesis", "ruff", "peft"],
+        "test": ["pytest", "pytest-xdist", "hypothesis", "ruff", "peft", "num2words"],
         "lora": ["peft"],  # adapters in the language model of recipes/speech_llm.py
         "bitsandbytes": ["bitsandbytes"],
         "wandb": ["wandb"],
         "docs": ["mkdocs-material>=9.5,<10"],  # `mkdocs build`: the manual as a site
+        "numbers": ["num2words"],  # figures as words, in targets and scoring
         "energy": ["nvidia-ml-py"],  # joules of NVIDIA GPUs in metrics.jsonl
         "lm": ["kenlm", "pygtrie"],  # beam search with an n-gram model; kenlm is built from source
         "pose": ["pose-format"],  # landmarks in .pose files

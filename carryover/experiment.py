@@ -13,7 +13,7 @@ from carryover import forgetting
 from carryover.config import overfit, presets, profiles, run_first, settings
 from carryover.data import manifest, preparation
 from carryover.runs import run_folder
-from carryover.runs.flags import overlap
+from carryover.runs.flags import incomplete, overlap
 from carryover.stats import error_rates
 from carryover.training import describe
 from carryover.training.brain import Stage
@@ -184,7 +184,7 @@ class Experiment:
         about = {"parameters": parameters, "trainable": trainable, "device": str(brain.device)}
         run_folder.write_info(folder, about | {"methods": self.describe(brain)})
         results = self.train_and_test(brain, folder, new, old, others)
-        table = error_rates.before_after(results)
+        table = error_rates.before_after(results, hparams["normaliser"].name, manifest.left_out(folder / "manifests"))
         (folder / "results.md").write_text(table + "\n", encoding="utf-8")
         seconds = time.strftime("%H:%M:%S", time.gmtime(brain.progress.now()["time"]))
         memory = peak_memory_bytes(brain.device_type) / 2**30
@@ -262,6 +262,7 @@ class Experiment:
             if not hparams["overfit"]:  # which tests what it has learned, and is meant to
                 train_rows, test_rows = (manifest.load(new[split]).values() for split in ("train", "test"))
                 log.flag(overlap(train_rows, test_rows, f"test_{language}"))
+                log.flag(incomplete(manifest.left_out(folder / "manifests")))
         if hparams["test_before"] and fresh:
             test("before")
         elif hparams["test_before"]:

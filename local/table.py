@@ -18,6 +18,7 @@ the usual one, JSONL has one object a line; all are UTF-8.
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from carryover.data.table import found_at, read_table, votes
@@ -188,7 +189,7 @@ def _read_jsonl(path: Path, aliases: Mapping[str, tuple[str, ...]]) -> Iterator[
         if not line.strip():
             continue
         try:
-            row = json.loads(line.decode("utf-8"))
+            row = json.loads(line.decode("utf-8"), object_pairs_hook=partial(_once, f"{path}:{number}"))
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise ValueError(
                 f"{path}:{number}: not JSON in UTF-8 ({error}); expected one object, e.g. "
@@ -203,6 +204,13 @@ def _read_jsonl(path: Path, aliases: Mapping[str, tuple[str, ...]]) -> Iterator[
                     f"{path}:{number}: '{key}' is a {type(value).__name__}; expected a string; correct that line"
                 )
         yield number, {key: "" if value is None else str(value) for key, value in row.items()}
+
+
+def _once(where: str, pairs: list[tuple[str, object]]) -> dict:
+    """A JSON object whose keys are there once: json would take the last one without a word."""
+    if twice := [key for key, n in Counter(key for key, _ in pairs).items() if n > 1]:
+        raise ValueError(f"{where}: key '{twice[0]}' stands twice; which one is meant cannot be known: remove one")
+    return dict(pairs)
 
 
 def _columns(

@@ -58,8 +58,9 @@ class CTCBrain(CTCRecipeBrain):
         Single strange letters occur in every corpus and are listed in rejected.csv; more are another alphabet.
         """
         done = manifest.read_done(folder) or {"rejected": {}, "counts": {}}
-        unknown, utterances = done["rejected"].get(UNKNOWN, 0), sum(done["counts"].values())
-        require_few(unknown, utterances, f"{UNKNOWN} (see {folder / 'rejected.csv'})")
+        unknown = done["rejected"].get(UNKNOWN, 0) + done.get("remarks", {}).get(UNKNOWN, 0)
+        where = f"{folder / 'rejected.csv'} and {manifest.REMARKS}"
+        require_few(unknown, sum(done["counts"].values()), f"{UNKNOWN} (see {where})")
 
     def known(self, old_set):
         if not self.old_units():

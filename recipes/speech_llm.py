@@ -157,10 +157,10 @@ class SpeechLLMBrain(RecipeBrain):
     def target(self):
         tasks, target_text = self.tasks, self.hparams.target_text
 
-        @takes("text")
+        @takes("text", "language")
         @provides("target", "tokens", "task")
-        def target(text):
-            yield (target := target_text(text))
+        def target(text, language):
+            yield (target := target_text(text, language))
             yield torch.tensor(tasks.chat.encode(target))
             yield 0
 

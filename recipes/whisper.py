@@ -152,7 +152,7 @@ class WhisperBrain(RecipeBrain):
         @takes("text", "language")
         @provides("target", "tokens")
         def target(text, language):
-            yield (target := target_text(text))
+            yield (target := target_text(text, language))
             yield torch.tensor(tokenizer.encode(target, language))
 
         return target

@@ -24,4 +24,4 @@ def evaluate(
         name = f"{path.stem}_{path.parent.name}"
         found, rows = brain.evaluate(brain.read(path), test_loader_kwargs=loader, name=name, weights="evaluate")
         results.append(found | {"language": "+".join(sorted({row["language"] for row in rows})), "weights": "best"})
-    typer.echo(error_rates.before_after(results))
+    typer.echo(error_rates.before_after(results, hparams["normaliser"].name))

@@ -30,7 +30,8 @@ def transcribe(
             transcription.write(rows, file)
     else:
         transcription.write(rows, sys.stdout)
-    typer.echo(f"{len(rows)} of {len(files)} recordings transcribed" + (f" into {out}" if out else ""), err=True)
+    typer.echo(f"{len(rows)} of {len(files)} files transcribed" + (f" into {out}" if out else ""), err=True)
     for path, reason in refused.items():
-        typer.echo(f"refused: {path}: {reason}", err=True)
-    raise typer.Exit(int(bool(refused)))
+        beside = reason.startswith(transcription.NO_RECORDING)
+        typer.echo(f"{reason.split(':')[0]}: {path}" if beside else f"refused: {path}: {reason}", err=True)
+    raise typer.Exit(int(not all(reason.startswith(transcription.NO_RECORDING) for reason in refused.values())))

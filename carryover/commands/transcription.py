@@ -9,15 +9,19 @@ from speechbrain import Stage
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from carryover.data import audio_kinds
 from carryover.data.limits import Limits
 from carryover.data.table import found_at
 from carryover.data.utterance import Utterance
 
+NO_RECORDING = "no recording"  # of what stands beside recordings: said, but no fault
 COLUMNS = ("audio", "duration", "text")
 
 
 def find(paths: Iterable[str | Path], endings: Sequence[str]) -> list[Path]:
-    """Recordings: files as they are given, and what lies below folders, in alphabetical order, each once.
+    """Files as they are given, and all that lies below folders, in alphabetical order, each once.
+
+    Whatever a folder holds is accounted for: what is no recording is refused by `transcribe`, with its reason.
 
     Raises
     ------
@@ -28,11 +32,16 @@ def find(paths: Iterable[str | Path], endings: Sequence[str]) -> list[Path]:
     for path in map(Path, paths):
         if not path.exists():
             raise FileNotFoundError(f"{path}: {found_at(path)}; expected a recording or a folder of recordings")
-        below = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.suffix.lower() in endings)
-        if not below:
+        below = [path] if not path.is_dir() else sorted(p for p in path.rglob("*") if not _is_folder(p, endings))
+        if not any(p.suffix.lower() in endings or not audio_kinds.beside(p) for p in below):
             raise FileNotFoundError(f"{path}: {found_at(path)}; expected recordings: {', '.join(endings)}")
         files += below
     return list(dict.fromkeys(files))
+
+
+def _is_folder(path: Path, endings: Sequence[str]) -> bool:
+    """A folder that is not named like a recording; its files are found by themselves."""
+    return path.is_dir() and path.suffix.lower() not in endings
 
 
 def transcribe(
@@ -64,6 +73,8 @@ def transcribe(
     utterances, refused = [], {}
     for path in tqdm(files, desc="Checking", unit="file", delay=2):
         try:
+            if audio_kinds.beside(path) and path.suffix.lower() not in brain.endings:
+                raise ValueError(f"{NO_RECORDING}: a file with the ending '{path.suffix or path.name}'")
             seconds, *_ = brain.inspect(str(path))
         except ValueError as error:
             refused[path] = str(error)

@@ -4,7 +4,7 @@ import torch
 import torchaudio
 from speechbrain.dataio.audio_io import load
 
-ENDINGS = (".wav", ".flac", ".mp3", ".ogg", ".opus")
+ENDINGS = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".aiff", ".aif", ".aifc", ".au", ".snd", ".w64", ".caf", ".oga")
 
 
 def read(path: str, sample_rate: int = 16000) -> torch.Tensor:

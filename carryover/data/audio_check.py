@@ -2,12 +2,29 @@
 
 import hashlib
 import io
+import os
 from pathlib import Path
+from typing import NamedTuple
 
 import soundfile
 
+from carryover.data import audio_kinds
+from carryover.data.samples import Samples
 
-def inspect(path: str) -> tuple[float, str, str]:
+RATES = (1000, 768_000)  # Hz; what lies outside is a broken header
+SHORTEST = 0.02  # seconds; no sound of speech is shorter
+
+
+class Inspected(NamedTuple):
+    """What a file holds: seconds, form, SHA-256 of its bytes, and what to know of it though it can be used."""
+
+    duration: float
+    form: str
+    sha256: str
+    remark: str | None = None
+
+
+def inspect(path: str) -> Inspected:
     """Decode a file and say how long it really is.
 
     Decoding is the only honest test: a truncated wav opens without complaint, and a text file named .wav fails
@@ -15,14 +32,16 @@ def inspect(path: str) -> tuple[float, str, str]:
 
     Returns
     -------
-    (duration, form, sha256) : tuple
-        Seconds; "16000 Hz x 1" (sampling rate x channels); digest of the file's bytes.
+    (duration, form, sha256, remark) : Inspected
+        Seconds; "16000 Hz x 1" (sampling rate x channels); digest of the file's bytes; clipping and the like, or None.
 
     Raises
     ------
     ValueError
-        With the reason in one line, when the file is missing, empty, unreadable or shorter than its header says.
+        With the reason in one line, when the file is missing, empty, unreadable, shorter than its header says, silent,
+        or holds samples that are no numbers.
     """
+    _require_file(Path(path))
     try:
         data = Path(path).read_bytes()
     except OSError as error:
@@ -31,15 +50,47 @@ def inspect(path: str) -> tuple[float, str, str]:
         with soundfile.SoundFile(io.BytesIO(data)) as file:
             promised = _promised_frames(data, file)
             # not file.blocks(): it yields full blocks of stale samples past the end of a cut mp3
-            frames = sum(iter(lambda: len(file.read(1 << 16, dtype="float32")), 0))
+            samples = Samples()
+            frames = sum(iter(lambda: samples.add(file.read(1 << 16, dtype="float32", always_2d=True)), 0))
             rate, channels = file.samplerate, file.channels
     except soundfile.LibsndfileError as error:  # its str() holds a memory address, which differs in every run
-        raise ValueError(f"audio cannot be read: {error.error_string}") from error
+        cut = _cut_ogg(data) if data[:4] == b"OggS" else None
+        known = f"audio is truncated: {cut}" if cut else audio_kinds.said(Path(path), data)
+        raise ValueError(known or f"audio cannot be read: {error.error_string}") from error
+    if data[:4] == b"OggS" and (cut := _cut_ogg(data)):
+        raise ValueError(f"audio is truncated: {cut}")
     if frames == 0:
-        raise ValueError("audio is empty (0 samples)")
+        lost = " though the file has more: its header was never finished" if len(data) > 4096 else ""
+        raise ValueError(f"audio is empty (0 samples){lost}")
     if frames < promised:
         raise ValueError(f"audio is truncated: {frames} of {promised} samples that its header promises")
-    return frames / rate, f"{rate} Hz x {channels}", hashlib.sha256(data).hexdigest()
+    if not RATES[0] <= rate <= RATES[1]:
+        raise ValueError(f"audio has an impossible sampling rate: {rate} Hz; expected {RATES[0]} to {RATES[1]}")
+    if frames / rate < SHORTEST:
+        raise ValueError(f"audio is too short: {frames / rate:.4f} s, less than any sound of speech")
+    if fault := samples.fault(rate):
+        raise ValueError(fault)
+    return Inspected(frames / rate, f"{rate} Hz x {channels}", hashlib.sha256(data).hexdigest(), samples.remark(rate))
+
+
+def _require_file(path: Path) -> None:
+    """Raise ValueError for what is no file; a pipe would be waited for without end."""
+    if path.is_symlink() and not path.exists():
+        raise ValueError(f"audio cannot be opened: a link to what is not there ({os.readlink(path)})")
+    if path.is_dir():
+        raise ValueError("audio cannot be opened: a folder, no file")
+    if path.exists() and not path.is_file():
+        raise ValueError("audio cannot be opened: a pipe or device, no file")
+
+
+def _cut_ogg(data: bytes) -> str | None:
+    """What is lacking at the end of an Ogg file, or None: its last page is whole, and says that it is the last."""
+    at = data.rfind(b"OggS")
+    segments = data[at + 26] if at + 27 <= len(data) else 0
+    table = data[at + 27 : at + 27 + segments]
+    if at + 27 > len(data) or len(table) < segments or at + 27 + segments + sum(table) > len(data):
+        return "its last page is cut"
+    return None if data[at + 5] & 4 else "it has no last page"
 
 
 def _promised_frames(data: bytes, file: soundfile.SoundFile) -> int:
@@ -51,7 +102,7 @@ def _promised_frames(data: bytes, file: soundfile.SoundFile) -> int:
     """
     if file.format in ("WAV", "WAVEX") and data[:4] == b"RIFF":
         width = {"PCM_U8": 1, "ULAW": 1, "ALAW": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
-        at = 12
+        at = 12  # behind RIFF, size, WAVE
         while at + 8 <= len(data) and file.subtype in width:
             name, size = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
             if name == b"data":  # who writes to a pipe cannot know: SoX leaves 0x7FFFF000 there, ffmpeg 0xFFFFFFFF

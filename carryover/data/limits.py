@@ -35,6 +35,10 @@ class Limits:
         """What needs both, e.g. whether the transcript fits into the frames."""
         return None
 
+    def remark(self, utterance: Utterance) -> str | None:
+        """What is said and counted of an utterance that is kept."""
+        return None
+
     def __call__(self, utterance: Utterance) -> str | None:
         return self.metadata(utterance) or self.recording(utterance) or self.pair(utterance)
 
@@ -101,15 +105,28 @@ class TranscriptLimits(Limits):
         Longest recording.
     """
 
-    target_text: Callable[[str], str]
+    target_text: Callable[[str, str], str]
     seconds: float
 
+    MEASURED = ("valid", "test")  # splits that keep what a model cannot write: it counts as an error there
     EMPTY = "transcript is empty after normalisation"
     LONG = "audio is longer than max_seconds"
 
     def metadata(self, utterance):
-        text = self.target_text(utterance.text)
-        return self.text(text, utterance) if text else f"{self.EMPTY}: {utterance.text!r}"
+        text = self.target_text(utterance.text, utterance.language)
+        if not text:
+            return f"{self.EMPTY}: {utterance.text!r}"
+        unknown = self.unknown(text) if utterance.split not in self.MEASURED else None
+        return unknown or self.text(text, utterance)
+
+    def remark(self, utterance):
+        if utterance.split not in self.MEASURED:
+            return None
+        return self.unknown(self.target_text(utterance.text, utterance.language))
+
+    def unknown(self, text: str) -> str | None:
+        """What of a target the model has no symbol for."""
+        return None
 
     def text(self, text: str, utterance: Utterance) -> str | None:
         """What is to be said of a target that is not empty."""

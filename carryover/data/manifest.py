@@ -12,6 +12,7 @@ from pathlib import Path
 
 from carryover.data.utterance import COLUMNS, Utterance
 
+REMARKS = "remarks.csv"  # what is kept, with what is to be known of it: clipped, not writable, ...
 STEPS = ("available", "passed the metadata", "sampled", "valid audio")  # each counts a part of the one before it
 
 
@@ -21,6 +22,7 @@ def write(
     rejected: Sequence[tuple[Utterance, str]],
     steps: dict[str, dict[str, int]],
     done: dict,
+    remarks: Sequence[tuple[Utterance, str]] = (),
 ) -> dict:
     """Write a folder's files.
 
@@ -37,6 +39,8 @@ def write(
         {step: {split: utterances left}}.
     done : dict
         What `.done` is to hold besides counts, hours and reasons: settings, listing, digest.
+    remarks : sequence of (Utterance, str)
+        What is to be known of utterances that are kept; they get `remarks.csv` and are counted by kind.
 
     Returns
     -------
@@ -55,6 +59,9 @@ def write(
         ("split", "ID", "audio", "reason"),
         [(u.split, u.ID, u.audio, reason) for u, reason in rejected],
     )
+    _write_csv(
+        folder / REMARKS, ("split", "ID", "audio", "remark"), [(u.split, u.ID, u.audio, what) for u, what in remarks]
+    )
     (folder / "counts.md").write_text(_steps_table(steps, done["settings"]), encoding="utf-8")
     reasons = Counter(reason.split(":")[0] for _, reason in rejected)
     for split, rows in kept.items():
@@ -68,6 +75,7 @@ def write(
         "hours": {split: round(sum(u.duration for u in rows) / 3600, 4) for split, rows in kept.items()},
         "steps": steps,
         "rejected": dict(reasons),
+        "remarks": dict(Counter(what.split(":")[0] for _, what in remarks)),
     }
     (folder / ".done").write_text(json.dumps(done, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return done
@@ -103,10 +111,30 @@ def read_done(folder: str | Path) -> dict | None:
     return done if all((marker.parent / f"{split}.csv").exists() for split in done["hours"]) else None
 
 
+def left_out(manifests: str | Path) -> dict[str, str]:
+    """What of each language's test set was refused: {language: "2 of 102 listed utterances are refused (...)"}.
+
+    A sample that was asked for is no loss.
+    """
+    found = {}
+    for marker in sorted(Path(manifests).glob("*/.done")):
+        done = read_done(marker.parent)
+        steps = (done or {}).get("steps", {})
+        if "test" not in steps.get("available", {}):
+            continue
+        listed, passed, sampled, valid = (steps[step]["test"] for step in STEPS)
+        if lost := listed - passed + sampled - valid:
+            where = f"{marker.parent.name}/rejected.csv"
+            found[marker.parent.name] = f"{lost} of {listed} listed utterances are refused ({where} says why)"
+    return found
+
+
 def summary(done: dict) -> str:
     """One line for people: kept per split with hours, rejected with reasons, what will be mixed or resampled."""
     parts = [f"{split} {done['counts'][split]} ({hours:.2f} h)" for split, hours in done["hours"].items()]
     parts.append(f"rejected {done['counts']['rejected']}" + (f" {done['rejected']}" if done["rejected"] else ""))
+    if done.get("remarks"):
+        parts.append(f"kept, but see {REMARKS}: {done['remarks']}")
     if "not_sampled" in done["counts"]:
         sampled = {split: done["steps"]["sampled"][split] for split in done["settings"]["sample"]}
         available = {split: done["steps"]["available"][split] for split in sampled}

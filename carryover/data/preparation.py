@@ -102,14 +102,14 @@ def prepare(
     drawn = draw(passed, n_of, sample_seed)
 
     kept: dict[str, list[Utterance]] = {split: [] for split in splits}
-    forms, sha = Counter(), hashlib.sha256()
+    forms, sha, remarks = Counter(), hashlib.sha256(), []
     # closing: an error or Ctrl-C cancels what is still queued instead of waiting until the whole corpus is decoded
     with ThreadPoolExecutor(workers) as pool, closing(pool.map(partial(_inspect, limits), drawn)) as examined:
         for u, (found, reason) in tqdm(
             zip(drawn, examined, strict=True), total=len(drawn), desc=f"Checking {folder.name}", unit="clip"
         ):
             if reason is None:
-                duration, form, digest = found
+                duration, form, digest, *said = found
                 forms[form] += 1
                 u = replace(u, duration=duration)
                 reason = limits(u)
@@ -118,6 +118,7 @@ def prepare(
                 continue
             sha.update(f"{u.split}\t{u.ID}\t{digest}\t{u.text}\n".encode())
             kept[u.split].append(u)
+            remarks += [(u, remark) for remark in (*said, limits.remark(u)) if remark]
 
     counts = {split: len(rows) for split, rows in kept.items()} | {"rejected": len(refused)}
     if n_of:
@@ -129,7 +130,7 @@ def prepare(
 
     rejected = [(u, refused[u.split, u.ID]) for u in utterances if (u.split, u.ID) in refused]
     done = {"settings": settings, "listing": listing, "digest": sha.hexdigest(), "counts": counts, "forms": dict(forms)}
-    done = manifest.write(folder, kept, rejected, steps, done)
+    done = manifest.write(folder, kept, rejected, steps, done, remarks)
     print(f"Manifests in {folder}: {manifest.summary(done)}")
     return counts
 

@@ -39,6 +39,7 @@ def read_table(path: str | Path) -> Iterator[tuple[int, dict[str, str]]]:
         reader = csv.reader(file, **how)
         try:
             header = next(reader, [])
+            _require_header(path, header, "\t" if tab else ",")
             for fields in reader:
                 if fields and len(fields) != len(header):
                     raise ValueError(
@@ -55,6 +56,29 @@ def read_table(path: str | Path) -> Iterator[tuple[int, dict[str, str]]]:
                 f"{path} is not UTF-8 (byte 0x{error.object[error.start]:02x} after line {reader.line_num}); save it "
                 f"as UTF-8, e.g. iconv -f windows-1252 -t utf-8"
             ) from error
+
+
+def _require_header(path: str | Path, header: list[str], delimiter: str) -> None:
+    """Raise ValueError where a header names a column twice or not at all, or is separated by another sign."""
+    names = [name.strip().lower() for name in header]
+    if not any(names):
+        raise ValueError(f"{path}:1: no header; expected the columns' names in the first line; add it")
+    if twice := sorted({name for name in names if name and names.count(name) > 1}):
+        raise ValueError(
+            f"{path}:1: column {', '.join(map(repr, twice))} stands {names.count(twice[0])} times in the header; which "
+            "one is meant cannot be known: rename or remove the others"
+        )
+    if "" in names:
+        raise ValueError(
+            f"{path}:1: column {names.index('') + 1} of {len(names)} has no name; give it one, or remove the column"
+        )
+    signs = {sign: header[0].count(sign) for sign in "\t;,|" if sign != delimiter}
+    if len(header) == 1 and any(signs.values()):
+        sign = max(signs, key=signs.get)
+        raise ValueError(
+            f"{path}:1: the header is separated by {sign!r}, expected {delimiter!r}; save it with "
+            "that, or rename the file (a .tsv is separated by tabs, a .csv by commas)"
+        )
 
 
 def votes(row: Mapping[str, str]) -> tuple[int, int] | None:

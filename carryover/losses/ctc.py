@@ -7,6 +7,7 @@ no part of an export.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import groupby, pairwise
 
 import torch
@@ -79,14 +80,29 @@ def frames_needed(targets: Sequence[int]) -> int:
     return len(targets) + sum(one == next_one for one, next_one in pairwise(targets))
 
 
-def targets(tokenizer, target_text: Callable[[str], str]):
-    """Dynamic item of a reading pipeline: text -> "target", its "tokens" (L,), "frames_needed" to write them."""
+def encode_known(tokenizer, text: str) -> list[int]:
+    """Ids of what has a symbol; what has none (a character, or a gloss) is left out."""
+    if unknown := tokenizer.unknown(text):
+        words = [word for word in text.split() if word not in unknown]
+        if tokenizer.unknown(" ".join(words)):  # characters; a gloss goes as a whole
+            words = ["".join(char for char in word if char not in unknown) for word in words]
+        text = " ".join(filter(None, words))
+    return tokenizer.encode(text)
 
-    @takes("text")
+
+def targets(tokenizer, target_text: Callable[[str, str], str], training: bool = True):
+    """Dynamic item of a reading pipeline: text -> "target", its "tokens" (L,), "frames_needed" to write them.
+
+    A text that the symbols cannot write is an error in training; to be measured it keeps what they can write, for the
+    loss, while the error rates count its whole text.
+    """
+    encode = tokenizer.encode if training else partial(encode_known, tokenizer)
+
+    @takes("text", "language")
     @provides("target", "tokens", "frames_needed")
-    def target(text):
-        yield (target := target_text(text))
-        yield torch.tensor(ids := tokenizer.encode(target))
+    def target(text, language):
+        yield (target := target_text(text, language))
+        yield torch.tensor(ids := encode(target), dtype=torch.long)
         yield frames_needed(ids)
 
     return target

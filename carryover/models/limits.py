@@ -72,7 +72,7 @@ class CTCLimits(TranscriptLimits):
         """Output frames (B,) of waveforms of `samples` (B,)."""
         return self.acoustic.frames(self.features.lengths(samples))
 
-    def text(self, text, utterance):
+    def unknown(self, text):
         if unknown := self.tokenizer.unknown(text):
             return f"{UNKNOWN}: {' '.join(sorted(unknown))} in {text!r}"
         return None
@@ -84,7 +84,9 @@ class CTCLimits(TranscriptLimits):
         return super().recording(utterance)
 
     def pair(self, utterance):
-        needed = ctc.frames_needed(self.tokenizer.encode(self.target_text(utterance.text)))
+        needed = ctc.frames_needed(
+            ctc.encode_known(self.tokenizer, self.target_text(utterance.text, utterance.language))
+        )
         frames = int(self.frames(torch.tensor([round(utterance.duration * RATE)])))
         if needed > frames:
             return f"target needs more frames than the audio has: {needed} (symbols and repeats) of {frames}"
@@ -120,13 +122,15 @@ class GlossLimits(TranscriptLimits):
     def inspect(self, utterance):
         return landmarks.inspect(utterance.audio, self.layout, utterance.fps)
 
-    def text(self, text, utterance):
+    def unknown(self, text):
         if unknown := self.tokenizer.unknown(text):
             return f"glosses that are not in the vocabulary: {' '.join(sorted(unknown))}"
         return None
 
     def pair(self, utterance):
-        needed = ctc.frames_needed(self.tokenizer.encode(self.target_text(utterance.text)))
+        needed = ctc.frames_needed(
+            ctc.encode_known(self.tokenizer, self.target_text(utterance.text, utterance.language))
+        )
         inputs = len(landmarks.read(utterance.audio, self.layout).array)
         frames = int(self.recogniser.frames(torch.tensor([inputs])))
         if needed > frames:
@@ -223,7 +227,7 @@ class SpeechLLMLimits(TranscriptLimits):
 
     def _answers(self, utterance: Utterance) -> list[tuple[str, str]]:
         others = [(f"answer to task '{t.name}'", t.answers[getattr(utterance, t.column)]) for t in self.tasks.others]
-        return [("transcript", self.target_text(utterance.text)), *others]
+        return [("transcript", self.target_text(utterance.text, utterance.language)), *others]
 
     def settings(self):
         return super().settings() | {

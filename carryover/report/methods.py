@@ -213,7 +213,7 @@ def scoring(runs):
         return
     jiwer = sorted({(run.info.get("versions") or {}).get("jiwer") for run in tested} - {None})
     normalisers = sorted({run.normaliser for run in tested} - {""})
-    text = "WER and CER are those of the whole test set (sum of errors over sum of reference words or characters"
+    text = "WER and CER are those of the test set (sum of errors over sum of reference words or characters"
     text += f"), counted by jiwer {listed(jiwer)}" if jiwer else ")"
     yield text + (f", after normalisation by {listed(normalisers)}." if normalisers else ".")
 

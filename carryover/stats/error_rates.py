@@ -40,10 +40,10 @@ def errors(reference: str, hypothesis: str) -> tuple[int, int, int, int]:
     )
 
 
-def score(row: dict, hypothesis: str, normaliser: Callable[[str], str]) -> dict:
+def score(row: dict, hypothesis: str, normaliser: Callable[[str, str], str]) -> dict:
     """One prediction as a dict of `COLUMNS`; `row` holds id, audio, language, speaker, duration and text."""
     reference = row["text"]
-    normalised = normaliser(reference), normaliser(hypothesis)
+    normalised = normaliser(reference, row["language"]), normaliser(hypothesis, row["language"])
     kept = {key: row[key] for key in ("id", "audio", "language", "speaker", "duration")}
     texts = (reference, hypothesis, *normalised)
     return kept | dict(zip(COLUMNS[5:], (*texts, *errors(*normalised), *errors(reference, hypothesis)), strict=True))
@@ -136,13 +136,17 @@ def write_predictions(path: str | Path, rows: list[dict]) -> None:
         writer.writerows(rows)
 
 
-def before_after(results: list[dict]) -> str:
+def before_after(results: list[dict], normaliser: str = "", left_out: Mapping[str, str] | None = None) -> str:
     """Markdown table of test events: one row a language, WER with its interval and CER, before and after.
 
     Parameters
     ----------
     results : list of dict
         `totals` of each test with language, weights ("before" or "best") and interval.
+    normaliser : str
+        Its name and version.
+    left_out : dict, optional
+        What of a test set was refused when it was prepared, in words, by language.
     """
     found = {(r["language"], r["weights"]): r for r in results}
 
@@ -162,7 +166,7 @@ def before_after(results: list[dict]) -> str:
         lines.append(f"| {language} | {words} | {cells(before)} | {cells(after)} |")
         others = [r for r in results if r["language"] == language and r["weights"] not in ("before", "best")]
         lines += [f"| {language}, {r['weights']} | {words} | {cells(before)} | {cells(r)} |" for r in others]
-    return (
-        "\n".join(lines)
-        + "\n\nWER and CER in percent, normalised; intervals: percentile bootstrap over utterances, 10 000 resamples."
-    )
+    by = f" by {normaliser}" if normaliser else ""
+    note = f"WER and CER in percent, normalised{by}; intervals: percentile bootstrap over utterances, 10 000 resamples."
+    out = "".join(f"\n\nNot the whole test set of {name}: {what}." for name, what in (left_out or {}).items())
+    return "\n".join(lines) + f"\n\n{note}{out}"

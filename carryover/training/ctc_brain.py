@@ -1,5 +1,7 @@
 """What the CTC recipes share of their Brain: loss, targets, decoding, likelihood, blanks in the log."""
 
+from pathlib import Path
+
 from carryover.data.batching import with_lengths
 from carryover.decoding import Greedy
 from carryover.losses import ctc
@@ -44,6 +46,12 @@ class CTCRecipeBrain(RecipeBrain):
 
     def target(self):
         return ctc.targets(self.hparams.tokenizer, self.hparams.target_text)
+
+    def read(self, path):
+        """Dataset of a manifest; valid and test sets may hold texts that the symbols cannot write."""
+        training = Path(path).name.startswith("train")
+        target = ctc.targets(self.hparams.tokenizer, self.hparams.target_text, training)
+        return self.dataset(self.rows(path), [self.recording(), target])
 
     def targets(self, batch):
         """-> symbols (B, L), padded, and their numbers (B,)."""

@@ -37,17 +37,17 @@ def test_the_command_writes_what_it_can_and_says_what_it_refuses(tmp_path, whisp
     soundfile.write(clips / "deep" / "b.flac", noise[:8000], 8_000)
     soundfile.write(clips / "long.wav", np.tile(noise, 60), 16_000)
     (clips / "text.wav").write_text("no audio")
-    (clips / "notes.txt").write_text("no ending of a recording: not looked at in a folder")
+    (clips / "notes.txt").write_text("a text beside the recordings: said, and no fault")
     monkeypatch.chdir(ROOT)
     done = CliRunner().invoke(app, ["transcribe", run["output_folder"], str(clips), "--beams", "2"])
     rows = list(csv.DictReader(io.StringIO(done.stdout)))
     assert [row["audio"] for row in rows] == [str(clips / "a.wav"), str(clips / "deep" / "b.flac")]
     assert [row["duration"] for row in rows] == ["1.00", "1.00"]
     assert done.exit_code == 1
-    assert "2 of 4 recordings transcribed" in done.stderr
+    assert "2 of 5 files transcribed" in done.stderr
     assert f"refused: {clips / 'long.wav'}: audio is longer than the window" in done.stderr
     assert f"refused: {clips / 'text.wav'}: audio cannot be read" in done.stderr
-    assert "notes.txt" not in done.stderr
+    assert f"no recording: {clips / 'notes.txt'}" in done.stderr
 
     out = tmp_path / "heard.csv"
     good = CliRunner().invoke(app, ["transcribe", run["output_folder"], str(clips / "a.wav"), "--out", str(out)])

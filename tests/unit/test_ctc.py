@@ -141,3 +141,52 @@ def test_an_impossible_target_is_infinite_not_free():
 def test_the_null_object_adds_no_term_and_has_no_parameters():
     head = NoCTC()
     assert head(None, None, None, None, None) == {} and not list(head.parameters())
+
+
+def test_measured_texts_keep_what_the_symbols_can_write():
+    """They count as errors by their whole text; training refuses them."""
+    from carryover.losses import ctc
+    from carryover.text import Characters, Glosses, Normaliser
+
+    letters, normalise = Characters("abc"), Normaliser()
+    item = ctc.targets(letters, normalise, training=False)
+    ids = [list(item.func(text, "nl"))[1].tolist() for text in ("ab 42 c", "a4b", "42")]
+    assert ids == [letters.encode("ab c"), letters.encode("ab"), []]
+    with pytest.raises(ValueError, match="no symbol for '2', '4'"):
+        list(ctc.targets(letters, normalise).func("ab 42 c", "nl"))
+    glosses = Glosses(["HAUS", "REGEN"])
+    assert ctc.encode_known(glosses, "HAUS A REGEN") == glosses.encode("HAUS REGEN")
+
+
+def test_unwritable_sentences_stay_in_test_and_leave_training(tmp_path):
+    import numpy as np
+    import soundfile
+
+    from carryover.data import manifest
+    from carryover.data.preparation import prepare
+    from carryover.models.limits import UNKNOWN, CTCLimits
+    from carryover.text import Characters, Normaliser
+    from local.table import utterances
+
+    class Few(CTCLimits):
+        def recording(self, utterance):
+            return None
+
+        def pair(self, utterance):
+            return None
+
+        def settings(self):
+            return {}
+
+    soundfile.write(tmp_path / "a.wav", 0.1 * np.random.default_rng(1).standard_normal(16000), 16000)
+    rows = [
+        f"{split}{n}\ta.wav\tab {text}\t{split}\n" for split in ("train", "test") for n, text in enumerate(("c", 42))
+    ]
+    (tmp_path / "manifest.tsv").write_text("ID\taudio\ttext\tsplit\n" + "".join(rows) + "t\tgone.wav\tab\ttest\n")
+    limits = Few(acoustic=None, features=None, tokenizer=Characters("abc"), target_text=Normaliser())
+    out = tmp_path / "manifests" / "nl"
+    counts = prepare(utterances, tmp_path, out, "nl", ["train", "test"], limits)
+    assert counts == {"train": 1, "test": 2, "rejected": 2}
+    done = manifest.read_done(out)
+    assert done["remarks"] == {UNKNOWN: 1} and done["rejected"] == {UNKNOWN: 1, "audio cannot be opened": 1}
+    assert manifest.left_out(out.parent) == {"nl": "1 of 3 listed utterances are refused (nl/rejected.csv says why)"}

@@ -146,7 +146,7 @@ def test_truncated_wav_of_other_subtypes(tmp_path, how):
 
 def test_all_of_a_split_refused(corpus, tmp_path):
     (corpus / "clips/valid.wav").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"no utterance of split 'valid' is usable: \{'audio cannot be read': 1\}"):
+    with pytest.raises(ValueError, match=r"no utterance of split 'valid' is usable: \{'audio is empty': 1\}"):
         prepare(corpus, tmp_path / "out", "nl", SPLITS, accept)
     assert read_done(tmp_path / "out") is None and len(read(tmp_path / "out/rejected.csv")) == 1
 
@@ -310,7 +310,7 @@ def test_columns(tmp_path):
     table(path, ("path", "text", "Sentence", "split"), ("a.wav", "Ja.", "Ja.", "train"))
     refused(path, r"list\.tsv: columns 'text' and 'Sentence' both mean text; expected one")
     path.write_text("path;text;split\na.wav;Ja.;train\n")
-    refused(path, r"no column for audio; found 'path;text;split'; .* \(a \.tsv is separated by tabs")
+    refused(path, r"list\.tsv:1: the header is separated by ';', expected .* \(a \.tsv is separated by tabs")
 
 
 def test_broken_lines(tmp_path):

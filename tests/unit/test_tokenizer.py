@@ -138,6 +138,6 @@ def test_limits_of_a_model(starter):
     limits = WhisperLimits.of(model, starter, Normaliser())
     assert (limits.seconds, limits.tokens) == (10.0, 224)
     assert limits.settings() == {
-        "limits": "WhisperLimits", "target_text": "carryover-1", "seconds": 10.0, "tokens": 224, "vocabulary": 320,
+        "limits": "WhisperLimits", "target_text": "carryover-2", "seconds": 10.0, "tokens": 224, "vocabulary": 320,
     }  # fmt: skip
     assert limits.settings() != limits_of(starter, Verbatim(), 10.0, 224).settings()

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from carryover.report.grouping import BASELINE
+from carryover.report.phrases import listed
 from carryover.report.summary import Summary
 from carryover.report.tables import grids, learning, provenance, scores
 from carryover.report.tables.table import Table
@@ -55,9 +56,13 @@ def make(
         "problems": (provenance.problems(runs), "every file could be read"),
         "runs": (provenance.provenance(runs), "no run"),
     }
+    names = listed(sorted({run.normaliser for run in runs} - {""}))
     tables = []
     for name, (found, reason) in made.items():
         found = found if isinstance(found, list) else [found] if found is not None else []
+        for table in found:
+            if names and "normalised" in table.caption:
+                table.notes = [*table.notes, f"Normalised by {names}."]
         tables += found
         left_out += [] if found else [f"{name}: {reason}"]
     return tables, left_out

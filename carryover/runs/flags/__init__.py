@@ -3,9 +3,9 @@
 A flag is a reason to look, not a verdict: nothing is stopped by one. Nothing here needs torch.
 """
 
-from carryover.runs.flags.corpus import overlap
+from carryover.runs.flags.corpus import incomplete, overlap
 from carryover.runs.flags.flag import ADVICE, KINDS, Flag
 from carryover.runs.flags.monitor import Monitor, find, told
 from carryover.runs.flags.thresholds import Thresholds
 
-__all__ = ["ADVICE", "KINDS", "Flag", "Monitor", "Thresholds", "find", "overlap", "told"]
+__all__ = ["ADVICE", "KINDS", "Flag", "Monitor", "Thresholds", "find", "incomplete", "overlap", "told"]

@@ -7,11 +7,17 @@ from carryover.runs.flags.flag import ADVICE, Flag
 from carryover.text import Normaliser
 
 
+def incomplete(left_out: Mapping[str, str]) -> list[Flag]:
+    """Test sets that lost utterances when they were prepared, of `carryover.data.manifest.left_out`."""
+    kind = "test set incomplete"
+    return [Flag(kind, 0, f"test_{language}: {what}", ADVICE[kind]) for language, what in left_out.items()]
+
+
 def overlap(
     train_rows: Iterable[Mapping],
     test_rows: Iterable[Mapping],
     name: str = "test",
-    normaliser: Callable[[str], str] = Normaliser(),  # noqa: B008 (without state)
+    normaliser: Callable[[str, str | None], str] = Normaliser(),  # noqa: B008 (without state)
     tolerated: float = 0.01,
 ) -> list[Flag]:
     """Texts and speakers of a test set that are in training, too.
@@ -32,12 +38,12 @@ def overlap(
     """
     texts, speakers = set(), set()
     for row in train_rows:
-        texts.add(normaliser(row["text"]))
+        texts.add(normaliser(row["text"], row.get("language")))
         speakers.add(row["speaker"])
     tested, voices, seen = 0, Counter(), 0
     for row in test_rows:
         tested += 1
-        seen += normaliser(row["text"]) in texts
+        seen += normaliser(row["text"], row.get("language")) in texts
         voices[row["speaker"]] += 1
     found = []
     if seen > tolerated * tested:

@@ -20,6 +20,7 @@ ADVICE = {
     "waiting for data": "try num_workers 4 to 8, or faster storage",
     "penalty dominates": "try lambda / 10",
     "penalty negligible": "try lambda x 100; this run is plain fine-tuning",
+    "test set incomplete": "see rejected.csv, mend the recordings, or report the share",
     "texts in training": "report the share, or test on unseen texts",
     "speakers in training": "report it, or test on unseen speakers",
 }
