@@ -13,6 +13,7 @@ from carryover import forgetting
 from carryover.config import overfit, presets, profiles, run_first, settings
 from carryover.data import manifest, preparation
 from carryover.runs import run_folder
+from carryover.runs.privacy import clean_paths
 from carryover.runs.flags import overlap
 from carryover.stats import error_rates
 from carryover.training import describe
@@ -179,7 +180,7 @@ class Experiment:
         )
         trainable, parameters = brain.parameter_counts()
         about = {"parameters": parameters, "trainable": trainable, "device": str(brain.device)}
-        run_folder.write_info(folder, about | {"methods": self.describe(brain)})
+        run_folder.write_info(folder, about | {"methods": _clean(self.describe(brain))})
         results = self.train_and_test(brain, folder, new, old)
         table = error_rates.before_after(results)
         (folder / "results.md").write_text(table + "\n", encoding="utf-8")
@@ -302,6 +303,10 @@ def train(argv: list[str]) -> int:
     if "run_first_only" in flags:  # a sweep makes what its runs share before it starts them
         return 0
     return experiment.run(["train.py", *argv])
+
+
+def _clean(methods: dict[str, list[str]]) -> dict[str, list[str]]:
+    return {section: [clean_paths(sentence) for sentence in said] for section, said in methods.items()}
 
 
 def _read(path: Path) -> tuple[list[str], list[dict]]:
