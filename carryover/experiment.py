@@ -13,8 +13,8 @@ from carryover import forgetting
 from carryover.config import overfit, presets, profiles, run_first, settings
 from carryover.data import manifest, preparation
 from carryover.runs import run_folder
-from carryover.runs.privacy import clean_paths
 from carryover.runs.flags import overlap
+from carryover.runs.privacy import clean_paths
 from carryover.stats import error_rates
 from carryover.training import describe
 from carryover.training.brain import Stage
@@ -73,7 +73,7 @@ class Experiment:
         names, rest = presets.take(argv)
         profile, rest = profiles.take(rest)
         path, asked, run_options, flags = settings.parse(rest, FLAGS)
-        text = Path(path).read_text(encoding="utf-8")
+        text = settings.read(path)
         written = presets.scalars(text)
         overrides = presets.apply(names, written) | profiles.overrides(profile) | asked
         gate = overfit.overrides(asked.get("overfit"), written, settings.resolved(text, overrides))

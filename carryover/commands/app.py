@@ -1,9 +1,11 @@
 """`carryover evaluate|transcribe|export|watch RUN`, `sweep YAML`, `curve SWEEP`, `compare A B`, `report RESULTS`."""
 
+import os
 import sys
 
 import typer
 
+from carryover import exits
 from carryover.commands.compare import compare
 from carryover.commands.curve import curve
 from carryover.commands.evaluate import evaluate
@@ -19,16 +21,15 @@ for command in (evaluate, transcribe, export, curve, compare, watch, report):
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(sweep)
 
 
+@app.callback()
+def every(debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error")) -> None:
+    if debug:
+        os.environ[exits.DEBUG] = "1"
+
+
 def main() -> None:
     """Entry point of the console command; a wrong input ends in one line, not in a traceback."""
-    try:
-        app()
-    except (FileNotFoundError, ValueError, ImportError) as error:
-        sys.exit(f"error: {error}")
-
-
-if __name__ == "__main__":
-    main()
+    sys.exit(exits.run(app))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from carryover.data import manifest, preparation
-from carryover.data.home import with_home
+from carryover.data.home import below, data_roots, with_home
 from carryover.data.table import found_at
 from carryover.data.utterance import Utterance
 
@@ -16,7 +16,9 @@ SHOWN = 10  # rejected rows that are printed
 def require_list(path: Path) -> None:
     """Raise ValueError where a path is no list of recordings, before a model is loaded."""
     if not path.is_file() or path.suffix.lower() not in (".csv", ".tsv", ".jsonl"):
-        raise ValueError(f"--test {path}: {found_at(path)}; expected a .csv, .tsv or .jsonl file of recordings and texts")
+        raise ValueError(
+            f"--test {path}: {found_at(path)}; expected a .csv, .tsv or .jsonl file of recordings and texts"
+        )
 
 
 def prepare(path: Path, hparams: dict, folder: Path) -> Path:
@@ -33,8 +35,7 @@ def prepare(path: Path, hparams: dict, folder: Path) -> Path:
     table = importlib.import_module("local.table")  # by name, as a YAML does: the library imports no corpus
 
     def corpus(_, language: str, splits) -> Iterator[Utterance]:
-        rows = list(table.listed(path))
-        rows = [row for row in rows if row.get("split", "test") in splits]
+        rows = [row for row in table.listed(path) if row["split"] in ("", *splits)]
         for row in rows:
             beside, given = Path(row["file"]), Path(with_home(row["audio"]))
             row["file"] = str(given if given.exists() and not beside.exists() else beside)
@@ -64,19 +65,3 @@ def require_below(path: Path, hparams: dict) -> None:
                 f"{path}: '{row['audio']}' of ID '{ID}' does not lie below the run's data_folder "
                 f"({', '.join(map(str, roots)) or 'none'}); if the list is your own, give --trust"
             )
-
-
-def data_roots(folders) -> list[Path]:
-    """Data folders as they may be read below; neither / nor a folder that holds the home folder is one."""
-    found = []
-    for folder in folders:
-        root = Path(with_home(str(folder or ""))).resolve()
-        root = root.parent if root.is_file() else root
-        if folder and not Path.home().resolve().is_relative_to(root):
-            found.append(root)
-    return found
-
-
-def below(path: str, roots: list[Path]) -> bool:
-    """Whether a file, links followed, lies below one of some folders."""
-    return any(Path(path).resolve().is_relative_to(root) for root in roots)

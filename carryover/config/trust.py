@@ -10,6 +10,7 @@ import pydoc
 import re
 
 import ruamel.yaml
+from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
 # Classes may be made and named (!new, !name): modules, and what lies below them.
@@ -51,7 +52,10 @@ def require_listed(text: str, where: str) -> type:
     NotListed
         Naming the tag and `where` it stands.
     """
-    node = ruamel.yaml.YAML().compose(text)
+    try:
+        node = ruamel.yaml.YAML().compose(text)
+    except YAMLError as error:
+        raise NotListed(f"{where}: no YAML: {' '.join(str(error).split())[:300]}") from None
     _require(node, where, REFERENCES)
     return type("ListedLoader", (_ListedLoader,), {"where": where})
 

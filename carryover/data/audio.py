@@ -25,7 +25,7 @@ def read(path: str, sample_rate: int = 16000) -> torch.Tensor:
     Raises
     ------
     ValueError
-        When the file is gone, cannot be read or holds no sample; preparation rejects such files, so it was changed since.
+        When the file is gone, cannot be read or holds no sample: it was changed since preparation.
     """
     try:
         wav, rate = load(path)  # (channels, samples)

@@ -135,7 +135,7 @@ def load(path: str | Path) -> dict[str, dict]:
     for line, row in read_table(path):
         if missing := [column for column in COLUMNS if column not in row]:
             raise ValueError(
-                f"{path}: no column {', '.join(missing)}; expected a manifest that preparation made: {', '.join(COLUMNS)}"
+                f"{path}: no column {', '.join(missing)}; expected those of a run's manifest: {', '.join(COLUMNS)}"
             )
         if row["ID"] in rows:
             raise ValueError(f"{path}:{line}: ID '{row['ID']}' is there twice; give each row its own, or remove one")

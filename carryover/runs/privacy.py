@@ -5,7 +5,9 @@ Used where a run writes its command into run.json, and by the report for all tha
 
 import re
 
-from carryover.data.home import as_tilde
+from carryover.data.home import as_tilde, below, data_roots, with_home
+
+__all__ = ["below", "clean", "clean_paths", "clean_value", "data_roots", "portable", "with_home"]
 
 SECRET = re.compile(
     r"(?i)(\b[\w-]*(?:token|api_?key|password|secret)\b['\"]?(?:\s*[=:]\s*|\s+))(?:'[^']*'|\"[^\"]*\"|[^\s,}'\"]+)"
