@@ -74,6 +74,8 @@ class Experiment:
         profile, rest = profiles.take(rest)
         path, asked, run_options, flags = settings.parse(rest, FLAGS)
         text = settings.read(path)
+        settings.require_present_keys(text)
+        settings.require_needed_keys(text, path)
         written = presets.scalars(text)
         overrides = presets.apply(names, written) | profiles.overrides(profile) | asked
         gate = overfit.overrides(asked.get("overfit"), written, settings.resolved(text, overrides))

@@ -43,17 +43,27 @@ def prepare(path: Path, hparams: dict, folder: Path) -> Path:
         for row, utterance in table.of_rows(rows, language):
             yield Utterance(**vars(utterance) | {"language": row.get("language") or language})
 
-    preparation.prepare(
-        corpus, path, folder, hparams["language"], ["test"], hparams["limits"],
-        workers=hparams["workers"], metadata_limits=hparams["metadata_limits"],
-    )  # fmt: skip
+    try:
+        preparation.prepare(
+            corpus, path, folder, hparams["language"], ["test"], hparams["limits"],
+            workers=hparams["workers"], metadata_limits=hparams["metadata_limits"],
+        )  # fmt: skip
+    except ValueError as error:
+        _say_rejected(path, folder)
+        raise ValueError(f"--test {path}: {str(error).partition('; see ')[0]}") from error
+    _say_rejected(path, folder)
+    return folder / "test.csv"
+
+
+def _say_rejected(path: Path, folder: Path) -> None:
+    if not (folder / "rejected.csv").is_file():
+        return
     with open(folder / "rejected.csv", newline="", encoding="utf-8") as file:
         rejected = list(csv.DictReader(file))
     for row in rejected[:SHOWN]:
         print(f"rejected: {row['ID']} ({row['audio']}): {row['reason']}")
     if rejected:
         print(f"{len(rejected)} rows of {path} are rejected, and not in the table")
-    return folder / "test.csv"
 
 
 def require_below(path: Path, hparams: dict) -> None:

@@ -3,6 +3,7 @@
 import copy
 import difflib
 import io
+import re
 from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
@@ -44,6 +45,10 @@ GONE = {
     "freeze": "train (all, encoder, decoder, ...; docs/TUNING.md)",
     "freeze_feature_encoder": "train",
 }
+
+
+NEEDED = ("brain", "corpus", "data_folder", "forgetting", "language", "limits", "modules", "normaliser", "optimizer",
+          "output_folder", "seed")  # fmt: skip
 
 
 class SettingsError(ValueError):
@@ -139,6 +144,12 @@ def read(path: str | Path) -> str:
     return text
 
 
+def require_needed_keys(text: str, path: str) -> None:
+    """Raise SettingsError where a YAML lacks what every experiment has."""
+    if lacking := [key for key in NEEDED if key not in tree(text)]:
+        raise SettingsError(f"{path}: no key {', '.join(lacking)}; begin with a copy of one of hparams/*.yaml")
+
+
 def require_present_keys(text: str) -> None:
     """Raise SettingsError where a YAML has a key of an earlier version."""
     if gone := [key for key in tree(text) if key in GONE]:
@@ -200,7 +211,12 @@ def _dumped(found) -> str:
 
 @lru_cache(maxsize=16)
 def _resolved(written: str) -> str:
-    return resolve_references(written).getvalue()
+    try:
+        return resolve_references(written).getvalue()
+    except RecursionError:
+        refers = {key: re.findall(r"<(\w+)", str(getattr(value, "value", ""))) for key, value in tree(written).items()}
+        circle = [key for key in refers if any(key == other or key in refers.get(other, ()) for other in refers[key])]
+        raise SettingsError(f"{', '.join(circle) or 'the YAML'}: !ref leads back to itself; give a value") from None
 
 
 def resolved_text(text: str, overrides: dict[str, str]) -> str:
