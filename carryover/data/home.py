@@ -5,9 +5,12 @@ from pathlib import Path
 
 
 def as_tilde(text: str) -> str:
-    """A text with `~` for the home folder; other absolute paths stay, for the run is read by them."""
+    """A text with `~/` for the home folder; other absolute paths stay, for the run is read by them.
+
+    A `~` alone would be YAML's null.
+    """
     home = str(Path.home()).rstrip("/")
-    return re.sub(rf"(?<![\w./-]){re.escape(home)}(?![\w.-])", "~", text) if home else text
+    return re.sub(rf"(?<![\w./-]){re.escape(home)}(?![\w.-])/?", "~/", text) if home else text
 
 
 def with_home(text: str) -> str:
