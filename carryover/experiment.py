@@ -14,6 +14,7 @@ from carryover.config import overfit, presets, profiles, run_first, settings
 from carryover.data import manifest, preparation
 from carryover.runs import run_folder
 from carryover.runs.flags import incomplete, overlap
+from carryover.runs.privacy import clean_paths
 from carryover.stats import error_rates
 from carryover.training import describe
 from carryover.training.brain import Stage
@@ -72,7 +73,9 @@ class Experiment:
         names, rest = presets.take(argv)
         profile, rest = profiles.take(rest)
         path, asked, run_options, flags = settings.parse(rest, FLAGS)
-        text = Path(path).read_text(encoding="utf-8")
+        text = settings.read(path)
+        settings.require_present_keys(text)
+        settings.require_needed_keys(text, path)
         written = presets.scalars(text)
         overrides = presets.apply(names, written) | profiles.overrides(profile) | asked
         gate = overfit.overrides(asked.get("overfit"), written, settings.resolved(text, overrides))
@@ -182,7 +185,7 @@ class Experiment:
         )
         trainable, parameters = brain.parameter_counts()
         about = {"parameters": parameters, "trainable": trainable, "device": str(brain.device)}
-        run_folder.write_info(folder, about | {"methods": self.describe(brain)})
+        run_folder.write_info(folder, about | {"methods": _clean(self.describe(brain))})
         results = self.train_and_test(brain, folder, new, old, others)
         table = error_rates.before_after(results, hparams["normaliser"].name, manifest.left_out(folder / "manifests"))
         (folder / "results.md").write_text(table + "\n", encoding="utf-8")
@@ -311,6 +314,10 @@ def train(argv: list[str]) -> int:
     if "run_first_only" in flags:  # a sweep makes what its runs share before it starts them
         return 0
     return experiment.run(["train.py", *argv])
+
+
+def _clean(methods: dict[str, list[str]]) -> dict[str, list[str]]:
+    return {section: [clean_paths(sentence) for sentence in said] for section, said in methods.items()}
 
 
 def _read(path: Path) -> tuple[list[str], list[dict]]:

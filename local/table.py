@@ -160,6 +160,11 @@ def _lists(data_folder: Path, splits: Sequence[str]) -> list[tuple[Path, str | N
     return [(single[split][0], split) for split in splits]
 
 
+def listed(path: Path) -> Iterator[dict[str, str]]:
+    """Rows of one file by field, with `file`; `split` is "" where it has no such column."""
+    return _rows(path, "", ALIASES)
+
+
 def _rows(path: Path, split: str | None, aliases: Mapping[str, tuple[str, ...]]) -> Iterator[dict[str, str]]:
     """Rows by field instead of by column; `file` is the audio's path as it can be opened."""
     lines = path.suffix.lower() == ".jsonl"
@@ -175,7 +180,7 @@ def _rows(path: Path, split: str | None, aliases: Mapping[str, tuple[str, ...]])
             )
         stated = found["split"].lower() if "split" in found else split
         found["split"] = SPLIT_OF.get(stated, stated)
-        if split not in (None, found["split"]):
+        if split and split != found["split"]:
             raise ValueError(
                 f"{path}:{number}: '{columns['split']}' is '{stated}', but the file's name says '{split}'; rename the "
                 f"file to manifest{path.suffix} if it holds several splits, or correct the line"

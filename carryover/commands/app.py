@@ -1,9 +1,11 @@
 """The console command `carryover`: one file a command, see `carryover --help`."""
 
+import os
 import sys
 
 import typer
 
+from carryover import exits
 from carryover.commands.compare import compare
 from carryover.commands.curve import curve
 from carryover.commands.evaluate import evaluate
@@ -21,16 +23,15 @@ for command in (sweep, study):  # their other arguments are train.py's
     app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(command)
 
 
+@app.callback()
+def every(debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error")) -> None:
+    if debug:
+        os.environ[exits.DEBUG] = "1"
+
+
 def main() -> None:
     """Entry point of the console command; a wrong input ends in one line, not in a traceback."""
-    try:
-        app()
-    except (FileNotFoundError, ValueError, ImportError) as error:
-        sys.exit(f"error: {error}")
-
-
-if __name__ == "__main__":
-    main()
+    sys.exit(exits.run(app))
 
 
 if __name__ == "__main__":

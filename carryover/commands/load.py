@@ -7,10 +7,17 @@ from pathlib import Path
 import typer
 
 RUN = typer.Argument(help="Run folder, e.g. results/whisper_ft/1234")
+TRUST = typer.Option(False, "--trust", help="Run whatever the folder's YAML says, also what may do harm")
 
 
-def load_run(folder: Path):
-    """Brain of a run with its best weights loaded, its values, and its manifest folder."""
+def load_run(folder: Path, trusted: bool = False):
+    """Brain of a run with its best weights loaded, its values, and its manifest folder.
+
+    Raises
+    ------
+    ValueError
+        For a folder that is not `trusted` and wants more than a run's folder may; see `run_folder.load`.
+    """
     sys.path.insert(0, str(Path.cwd()))  # recipes/ and local/ belong to the checkout and are never installed
     import transformers
 
@@ -19,8 +26,13 @@ def load_run(folder: Path):
 
     transformers.logging.set_verbosity_error()  # generate warns at every call of arguments that it passes itself
     with contextlib.redirect_stdout(sys.stderr):  # what is said of the loading is no part of a command's result
-        hparams = run_folder.load(folder)
-        brain = hparams["brain"](hparams["modules"], None, hparams, {}, Checkpointer(folder / "save", clean=False))
+        if trusted:
+            print(f"--trust: what {folder}'s YAML says is run without a look at it")
+        hparams = run_folder.load(folder, trusted)
+        checkpointer = Checkpointer(folder / "save", clean=False)
+        if checkpointer.last() is None:
+            raise FileNotFoundError(f"{folder}: no checkpoint in save/; repeat the run's command, which trains it")
+        brain = hparams["brain"](hparams["modules"], None, hparams, {}, checkpointer)
         brain.evaluation.load_best()
     return brain, hparams, folder / "manifests"
 

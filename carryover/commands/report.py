@@ -22,4 +22,6 @@ def report(
         raise typer.BadParameter(
             f"--grid '{wrong[0]}': expected two keys of the YAML and a metric, with commas between"
         )
-    typer.echo(build.report(results, out, rate, grids, clips, workers, baseline).said())
+    made = build.report(results, out, rate, grids, clips, workers, baseline)
+    typer.echo(made.said())
+    raise typer.Exit(int(bool(made.unreadable)))  # the others are in it

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import typer
 
-from carryover.commands.load import RUN, load_run, set_beams
+from carryover.commands.load import RUN, TRUST, load_run, set_beams
 
 
 def transcribe(
@@ -14,11 +14,12 @@ def transcribe(
     out: Path = typer.Option(None, help="CSV to write; default: the screen"),
     language: str = typer.Option(None, help="What is spoken; default: the run's language"),
     beams: int = typer.Option(None, help="Beam size, where the recipe has one; default: the run's test_beams"),
+    trust: bool = TRUST,
 ) -> None:
     """Write down recordings with the run's best weights: audio, duration in seconds, text; what is refused is said."""
     from carryover.commands import transcription
 
-    brain, hparams, _ = load_run(folder)
+    brain, hparams, _ = load_run(folder, trust)
     set_beams(brain, beams)
     files = transcription.find(paths, brain.endings)
     rows, refused = transcription.transcribe(

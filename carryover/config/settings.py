@@ -3,6 +3,7 @@
 import copy
 import difflib
 import io
+import re
 from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
@@ -11,7 +12,10 @@ import yaml
 from hyperpyyaml import load_hyperpyyaml, resolve_references
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import YAMLError
 from speechbrain.utils.run_opts import RunOptions
+
+from carryover.config import trust
 
 RUN_OPTIONS = {field.name for field in fields(RunOptions)} - {"param_file", "overridden_args"}
 SWITCHES = {field.name for field in fields(RunOptions) if field.type is bool}  # they can stand alone
@@ -41,6 +45,10 @@ GONE = {
     "freeze": "train (all, encoder, decoder, ...; docs/TUNING.md)",
     "freeze_feature_encoder": "train",
 }
+
+
+NEEDED = ("brain", "corpus", "data_folder", "forgetting", "language", "limits", "modules", "normaliser", "optimizer",
+          "output_folder", "seed")  # fmt: skip
 
 
 class SettingsError(ValueError):
@@ -107,11 +115,39 @@ def parse(argv: list[str], flags: tuple[str, ...] = ()) -> tuple[str, dict[str, 
 def top_level_keys(path: str) -> list[str]:
     """Keys of a YAML's top level, without making its objects."""
     if not Path(path).is_file():
+        what = "a folder" if Path(path).is_dir() else "no such file"
         have = (
             ", ".join(sorted(str(p) for p in Path("hparams").rglob("*.yaml"))) or "none: is this the checkout's root?"
         )
-        raise SettingsError(f"{path}: no such file; experiments here: {have}")
-    return [key for key in tree(Path(path).read_text(encoding="utf-8")) if not key.startswith("__")]
+        raise SettingsError(f"{path}: {what}; experiments here: {have}")
+    return [key for key in tree(read(path)) if not key.startswith("__")]
+
+
+def read(path: str | Path) -> str:
+    """A YAML's text, which has been parsed once: its keys and values are there.
+
+    Raises
+    ------
+    SettingsError
+        Naming the file, and the line where it is no YAML.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        found = tree(text)
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path}: not UTF-8 (byte 0x{error.object[error.start]:02x} at {error.start})") from None
+    except (YAMLError, ValueError) as error:
+        said = " ".join(str(error).split())
+        raise SettingsError(f"{path}: no YAML: {said[:300]}; correct that line") from None
+    if not isinstance(found, (dict, type(None))) or any(not isinstance(key, str) for key in found or ()):
+        raise SettingsError(f"{path}: expected lines of 'key: value', found {type(found).__name__}")
+    return text
+
+
+def require_needed_keys(text: str, path: str) -> None:
+    """Raise SettingsError where a YAML lacks what every experiment has."""
+    if lacking := [key for key in NEEDED if key not in tree(text)]:
+        raise SettingsError(f"{path}: no key {', '.join(lacking)}; begin with a copy of one of hparams/*.yaml")
 
 
 def require_present_keys(text: str) -> None:
@@ -123,7 +159,8 @@ def require_present_keys(text: str) -> None:
 @lru_cache(maxsize=16)
 def tree(text: str):
     """A YAML's text parsed, with comments and tags; each text is parsed once, so the result is not to be changed."""
-    return YAML().load(text)
+    found = YAML().load(text)
+    return CommentedMap() if found is None else found
 
 
 def override_text(overrides: dict[str, str]) -> str:
@@ -174,7 +211,12 @@ def _dumped(found) -> str:
 
 @lru_cache(maxsize=16)
 def _resolved(written: str) -> str:
-    return resolve_references(written).getvalue()
+    try:
+        return resolve_references(written).getvalue()
+    except RecursionError:
+        refers = {key: re.findall(r"<(\w+)", str(getattr(value, "value", ""))) for key, value in tree(written).items()}
+        circle = [key for key in refers if any(key == other or key in refers.get(other, ()) for other in refers[key])]
+        raise SettingsError(f"{', '.join(circle) or 'the YAML'}: !ref leads back to itself; give a value") from None
 
 
 def resolved_text(text: str, overrides: dict[str, str]) -> str:
@@ -195,7 +237,7 @@ def _tagged(value) -> bool:
 
 def make(key: str, text: str, overrides: dict[str, str]):
     """The value of one key, which refers to plain values only, with its objects."""
-    return load_hyperpyyaml(_dumped({key: tree(resolved_text(text, overrides))[key]}))[key]
+    return _made(_dumped({key: tree(resolved_text(text, overrides))[key]}), {})[key]
 
 
 def is_read(key: str, text: str, overrides: dict[str, str]) -> bool:
@@ -204,7 +246,21 @@ def is_read(key: str, text: str, overrides: dict[str, str]) -> bool:
     return any(isinstance(e, yaml.ScalarEvent) and e.tag == "!ref" and f"<{key}>" in e.value for e in events)
 
 
-def load(text: str, overrides: dict[str, str], made: dict | None = None) -> dict:
-    """Make the objects of a YAML's text under overrides; those of the keys in `made` are there already."""
+def load(text: str, overrides: dict[str, str], made: dict | None = None, where: str | None = None) -> dict:
+    """Make the objects of a YAML's text under overrides; those of the keys in `made` are there already.
+
+    `where` is the file that the text comes from, where it is not to be trusted: see carryover.config.trust.
+    """
     made = made or {}
-    return load_hyperpyyaml(override(text, overrides | dict.fromkeys(made, "null"))) | made
+    written = override(text, overrides | dict.fromkeys(made, "null"))
+    return _made(written, {"loader": trust.require_listed(written, where)} if where else {}) | made
+
+
+def _made(written: str, options: dict) -> dict:
+    """The objects of a YAML's text; arguments that a class does not take are the YAML's fault."""
+    try:
+        return load_hyperpyyaml(written, **options)
+    except TypeError as error:
+        if not str(error.args[:1]).startswith("('Invalid argument to "):
+            raise
+        raise SettingsError(f"the YAML: {': '.join(map(str, error.args))}; correct the arguments") from error

@@ -25,9 +25,12 @@ def read(path: str, sample_rate: int = 16000) -> torch.Tensor:
     Raises
     ------
     ValueError
-        When the file holds no sample; preparation rejects such files, so it was changed since.
+        When the file is gone, cannot be read or holds no sample: it was changed since preparation.
     """
-    wav, rate = load(path)  # (channels, samples)
+    try:
+        wav, rate = load(path)  # (channels, samples)
+    except (OSError, RuntimeError) as error:  # of soundfile, whose error a worker process cannot pass on
+        raise ValueError(f"{path}: {error}; the file changed since its manifest was made") from error
     if wav.numel() == 0:
         raise ValueError(f"{path}: no samples; the file changed since its manifest was made")
     wav = wav.mean(dim=0)

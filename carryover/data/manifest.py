@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from carryover.data.home import as_tilde, with_home
+from carryover.data.table import read_table
 from carryover.data.utterance import COLUMNS, Utterance
 
 REMARKS = "remarks.csv"  # what is kept, with what is to be known of it: clipped, not writable, ...
@@ -57,10 +59,12 @@ def write(
     _write_csv(
         folder / "rejected.csv",
         ("split", "ID", "audio", "reason"),
-        [(u.split, u.ID, u.audio, reason) for u, reason in rejected],
+        [(u.split, u.ID, as_tilde(u.audio), as_tilde(reason)) for u, reason in rejected],
     )
     _write_csv(
-        folder / REMARKS, ("split", "ID", "audio", "remark"), [(u.split, u.ID, u.audio, what) for u, what in remarks]
+        folder / REMARKS,
+        ("split", "ID", "audio", "remark"),
+        [(u.split, u.ID, as_tilde(u.audio), as_tilde(what)) for u, what in remarks],
     )
     (folder / "counts.md").write_text(_steps_table(steps, done["settings"]), encoding="utf-8")
     reasons = Counter(reason.split(":")[0] for _, reason in rejected)
@@ -69,7 +73,7 @@ def write(
             raise ValueError(
                 f"no utterance of split '{split}' is usable: {dict(reasons)}; see {folder / 'rejected.csv'}"
             )
-        values = [(u.ID, u.audio, f"{u.duration:.4f}", u.language, u.speaker, u.text) for u in rows]
+        values = [(u.ID, as_tilde(u.audio), f"{u.duration:.4f}", u.language, u.speaker, u.text) for u in rows]
         _write_csv(folder / f"{split}.csv", COLUMNS, values)
     done = done | {
         "hours": {split: round(sum(u.duration for u in rows) / 3600, 4) for split, rows in kept.items()},
@@ -148,8 +152,25 @@ def summary(done: dict) -> str:
 def load(path: str | Path) -> dict[str, dict]:
     """Rows of a manifest for SpeechBrain's DynamicItemDataset: {ID: row}, with the whole row again under "row".
 
+    A home folder is `~` in the file and in "row", which predictions are written from.
+
+    Raises
+    ------
+    ValueError
+        For a file that lacks a column, and for an ID that is there twice.
+
     SpeechBrain's own CSV reader takes a `$5` in a transcript for a variable and stops with a KeyError.
     """
-    with open(path, newline="", encoding="utf-8") as file:
-        rows = {row["ID"]: row | {"duration": float(row["duration"])} for row in csv.DictReader(file)}
-    return {ID: row | {"row": row | {"id": ID}} for ID, row in rows.items()}
+    rows = {}
+    for line, row in read_table(path):
+        if missing := [column for column in COLUMNS if column not in row]:
+            raise ValueError(
+                f"{path}: no column {', '.join(missing)}; expected those of a run's manifest: {', '.join(COLUMNS)}"
+            )
+        if row["ID"] in rows:
+            raise ValueError(f"{path}:{line}: ID '{row['ID']}' is there twice; give each row its own, or remove one")
+        try:
+            rows[row["ID"]] = row | {"duration": float(row["duration"])}
+        except ValueError:
+            raise ValueError(f"{path}:{line}: duration '{row['duration']}'; expected seconds") from None
+    return {ID: row | {"audio": with_home(row["audio"]), "row": row | {"id": ID}} for ID, row in rows.items()}

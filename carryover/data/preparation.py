@@ -17,6 +17,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from carryover.data import manifest
+from carryover.data.home import as_tilde
 from carryover.data.limits import Limits
 from carryover.data.manifest import STEPS
 from carryover.data.sampling import draw, wanted
@@ -87,7 +88,7 @@ def prepare(
     if n_of:
         settings |= {"sample": n_of, "sample_seed": sample_seed}
     settings |= {"limits": [asked.settings() for asked in (metadata_limits, limits) if asked is not None]}
-    settings = json.loads(json.dumps(settings, sort_keys=True, default=str))
+    settings = json.loads(as_tilde(json.dumps(settings, sort_keys=True, default=str)))
     listing = listing_digest(utterances)
     done = manifest.read_done(folder)
     if done and (done["settings"], done["listing"]) == (settings, listing):

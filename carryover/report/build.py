@@ -6,7 +6,7 @@ The same logs give the same bytes: no date, no absolute path and no name of a ma
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from carryover.report import find_runs, methods
@@ -16,6 +16,7 @@ from carryover.report.grouping import BASELINE, baseline_of
 from carryover.report.page import page
 from carryover.report.summary import Summary
 from carryover.report.tables import all_tables
+from carryover.report.tables.grids import require_grids
 from carryover.report.tables.table import Table
 from carryover.runs.privacy import clean
 
@@ -36,6 +37,8 @@ class Report:
     figures : list of Figure
     left_out : list of str
         What is not in it, one sentence each.
+    unreadable : list of str
+        Runs that could not be read, and why.
     """
 
     out: Path
@@ -43,6 +46,7 @@ class Report:
     tables: list[Table]
     figures: list[Figure]
     left_out: list[str]
+    unreadable: list[str] = field(default_factory=list)
 
     def said(self) -> str:
         """What to tell on the screen."""
@@ -92,12 +96,15 @@ def report(
         See `find_runs.load`; or no run is of the baseline that was asked for.
     """
     out = Path(out)
-    runs = find_runs.load(paths, workers)
+    unreadable = []
+    runs = find_runs.load(paths, workers, unreadable)
+    require_grids(runs, grids)
     baseline = baseline_of(runs, baseline)
     (out / TABLES).mkdir(parents=True, exist_ok=True)
     before = _files_of(out)
     drawn = all_figures.draw(runs, out / FIGURES)  # first: it tells in a run's problems what it could not read
     made, left_out = all_tables.make(runs, rate, grids, baseline)
+    left_out = [*(f"run {said}" for said in unreadable), *left_out]
     for table in made:
         for suffix, text in ((".csv", table.csv()), (".md", table.markdown() + "\n"), (".tex", table.latex())):
             _write(out / TABLES / f"{table.name}{suffix}", text)
@@ -114,7 +121,7 @@ def report(
     _write(out / INDEX, _index(clean(shlex.join(command)), out, runs, made, drawn, left_out))
     for name in before - _files_of(out):
         (out / name).unlink(missing_ok=True)
-    return Report(out, runs, made, drawn, left_out)
+    return Report(out, runs, made, drawn, left_out, unreadable)
 
 
 def _write(path: Path, text: str) -> None:

@@ -1,7 +1,7 @@
 """Run folders below some folders, and the summaries of them all."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -31,15 +31,17 @@ def find(paths: Sequence[str | Path]) -> list[Path]:
     return sorted(found.values())
 
 
-def load(paths: Sequence[str | Path], workers: int = 2) -> list[Summary]:
+def load(paths: Sequence[str | Path], workers: int = 2, unreadable: list[str] | None = None) -> list[Summary]:
     """Summaries of all runs in and below `paths`, in the order of their names.
+
+    A run whose files cannot be read is told in `unreadable`, one sentence each; the others are read.
 
     Raises
     ------
     FileNotFoundError
         As `find`.
     ValueError
-        When two runs have one name.
+        When two runs have one name, or no run can be read.
     """
     names = {}
     for folder in find(paths):
@@ -52,12 +54,33 @@ def load(paths: Sequence[str | Path], workers: int = 2) -> list[Summary]:
         names[name] = folder
     jobs = sorted(names.items())
     if workers < 2 or sum((folder / METRICS).stat().st_size for _, folder in jobs) < SMALL:
-        return [summarise(folder, name) for name, folder in jobs]
+        return _readable(map(_summarise_job, jobs), unreadable)
     # forked where that is the custom: a spawned process would run a user's script or notebook once more
     context = get_context("fork" if sys.platform == "linux" else None)
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        return list(pool.map(_summarise_job, jobs, chunksize=max(1, min(8, len(jobs) // (4 * workers)))))
+        found = pool.map(_summarise_job, jobs, chunksize=max(1, min(8, len(jobs) // (4 * workers))))
+        return _readable(found, unreadable)
 
 
-def _summarise_job(job: tuple[str, Path]) -> Summary:
-    return summarise(job[1], job[0])
+def _summarise_job(job: tuple[str, Path]) -> Summary | str:
+    """A run's summary, or what is wrong with it: a byte that is no UTF-8, or a list where a number belongs."""
+    name, folder = job
+    try:
+        return summarise(folder, name)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+        file, kept = error.__traceback__, folder
+        while file is not None:  # the file that was being read, where a frame knows it
+            kept = next((v for v in file.tb_frame.f_locals.values() if isinstance(v, Path) and v.is_file()), kept)
+            file = file.tb_next
+        what = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        return f"{name}: {kept.name if kept != folder else 'its files'} cannot be read ({what})"
+
+
+def _readable(found: Iterable[Summary | str], unreadable: list[str] | None) -> list[Summary]:
+    found = list(found)
+    runs, said = [one for one in found if isinstance(one, Summary)], [one for one in found if isinstance(one, str)]
+    if said and (not runs or unreadable is None):
+        raise ValueError("; ".join(said))
+    if said:
+        unreadable += said
+    return runs

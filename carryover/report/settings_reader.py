@@ -13,6 +13,7 @@ from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
+from carryover.runs import privacy
 from carryover.runs.privacy import clean_value
 
 
@@ -44,6 +45,20 @@ def read_settings(folder: Path, problems: list[str]) -> tuple[dict, dict[str, st
     objects = {key: clean_value(key, str(value)) for key, value in settings.items() if isinstance(value, _Tagged)}
     plain = {k: clean_value(k, v) if isinstance(v, str) else v for k, v in settings.items() if k not in objects}
     return plain, objects, asked
+
+
+def data_roots(folder: Path) -> list[Path]:
+    """The data folders that a run's settings name, as they may be read below (`privacy.data_roots`)."""
+    tree = {}
+    for name in ("as_written.yaml", "overrides.yaml"):
+        try:
+            tree |= _parse((folder / name).read_text(encoding="utf-8"))
+        except (OSError, YAMLError, ValueError):
+            continue
+    others = tree.get("other_tests")
+    folders = [tree.get("data_folder"), tree.get("old_data_folder")]
+    folders += others.values() if isinstance(others, dict) else []
+    return privacy.data_roots([_resolve(folder, tree) for folder in folders])
 
 
 class _Constructor(SafeConstructor):

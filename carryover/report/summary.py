@@ -18,6 +18,7 @@ from carryover.report.settings_reader import read_settings
 from carryover.runs.privacy import clean, clean_paths
 
 PREDICTIONS = re.compile(r"predictions_(.+?)_(before|best|last|evaluate|average_.+)\.csv")
+INFO = {"command": str, "data": dict, "methods": dict, "hardware": dict, "versions": dict}  # types in run.json
 STEPS = {"available": "available", "passed the metadata": "passed", "sampled": "sampled", "valid audio": "valid"}
 
 
@@ -114,6 +115,9 @@ def summarise(folder: str | Path, name: str | None = None) -> Summary:
     problems = found.problems
     found.settings, found.objects, found.asked = read_settings(folder, problems)
     found.info = _read_json(folder / "run.json", problems)
+    for key, kind in INFO.items():
+        if not isinstance(found.info.get(key), (kind, type(None))):
+            problems.append(f"run.json: {key}: expected a {kind.__name__}, found {found.info.pop(key)!r}; left out")
     if "command" in found.info:
         found.info["command"] = clean(found.info["command"])
     if "methods" in found.info:

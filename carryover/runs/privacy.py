@@ -5,6 +5,10 @@ Used where a run writes its command into run.json, and by the report for all tha
 
 import re
 
+from carryover.data.home import as_tilde, below, data_roots, with_home
+
+__all__ = ["below", "clean", "clean_paths", "clean_value", "data_roots", "portable", "with_home"]
+
 SECRET = re.compile(
     r"(?i)(\b[\w-]*(?:token|api_?key|password|secret)\b['\"]?(?:\s*[=:]\s*|\s+))(?:'[^']*'|\"[^\"]*\"|[^\s,}'\"]+)"
     r"|\b(?:hf|ghp|gho|glpat|sk|wandb)[_-]\w{8,}"
@@ -49,3 +53,25 @@ def clean_value(key: str, text: str) -> str:
     ('…', '…/de')
     """
     return clean(f"{key}: {text}").removeprefix(f"{key}: ")
+
+
+# Of a key and its value in a YAML or JSON: stricter than `SECRET`, for the rest has to stay as it is.
+SECRET_VALUE = re.compile(
+    r"(?im)((?:^|[\s{,\"'])(?:(?:[\w-]*_)?(?:api_?key|password|secret)|(?:(?:hub|hf|access|auth|wandb|use_auth)_)?token)"
+    r"[\"']?\s*[:=]\s*)(?!null\b|true\b|false\b|!ref\b|~(?:\s|$))(?:'[^'\n]*'|\"[^\"\n]*\"|[^\s,}'\"#]+)"
+    r"|\b(?:hf|ghp|gho|glpat|sk|wandb)_\w{8,}"
+)
+
+
+def portable(text: str) -> str:
+    """A file of a run without tokens, and with `~` for the home folder; `with_home` makes it usable again.
+
+    Other absolute paths stay: the run is read by them.
+
+    Example
+    -------
+    >>> portable("hub_token: hf_abcdefghij, data_folder: /data/nl")
+    'hub_token: …, data_folder: /data/nl'
+    """
+    text = SECRET_VALUE.sub(lambda m: (m[1] or "") + "…", text)
+    return as_tilde(text)

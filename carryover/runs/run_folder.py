@@ -16,8 +16,9 @@ import torch
 
 from carryover.config import settings
 from carryover.data import manifest
+from carryover.data.home import with_home
 from carryover.data.table import found_at
-from carryover.runs.privacy import clean
+from carryover.runs.privacy import clean, portable
 
 PACKAGES = (
     "carryover", "torch", "torchaudio", "speechbrain", "transformers", "hyperpyyaml", "jiwer", "soundfile",
@@ -39,11 +40,11 @@ def create(folder: str | Path, path: str, overrides: dict[str, str], brain: type
         When the folder holds another experiment: other values would be logged into its files.
     """
     folder = Path(folder)
-    text = Path(path).read_text(encoding="utf-8")
-    asked = settings.override_text(overrides)
+    text = portable(Path(path).read_text(encoding="utf-8"))
+    asked = portable(settings.override_text(overrides))
     for name, now in ((AS_WRITTEN, text), (OVERRIDES, asked)):
         before = folder / name
-        if before.exists() and before.read_text(encoding="utf-8") != now:
+        if before.exists() and portable(before.read_text(encoding="utf-8")) != now:
             raise settings.SettingsError(
                 f"{folder} holds a run with other settings ({name} differs). To continue that run, repeat its command; "
                 "to start a new one, give --output_folder or --seed, or delete the folder"
@@ -51,7 +52,7 @@ def create(folder: str | Path, path: str, overrides: dict[str, str], brain: type
     folder.mkdir(parents=True, exist_ok=True)
     (folder / AS_WRITTEN).write_text(text, encoding="utf-8")
     (folder / OVERRIDES).write_text(asked, encoding="utf-8")
-    (folder / RESOLVED).write_text(settings.resolved_text(text, overrides), encoding="utf-8")
+    (folder / RESOLVED).write_text(portable(settings.resolved_text(text, overrides)), encoding="utf-8")
     shutil.copy(inspect.getsourcefile(brain), folder)
     info = {
         "command": clean(shlex.join(["python", *argv])),
@@ -116,8 +117,11 @@ def hardware() -> dict:
             "threads": torch.get_num_threads(), "gpus": cuda, "platform": sys.platform}  # fmt: skip
 
 
-def load(folder: str | Path) -> dict:
+def load(folder: str | Path, trusted: bool = False) -> dict:
     """Make the objects of a finished or stopped run again, from its YAML as written and its overrides.
+
+    Of a folder that is not `trusted` only objects that carryover.config.trust lists are made, and no link in it leads
+    out of it. No dashboard is told of what is done with a run afterwards.
 
     The resolved hyperparams.yaml is not used: with its references gone, another output_folder would not reach all
     places. Nothing is written into the run's folder by loading it.
@@ -126,6 +130,8 @@ def load(folder: str | Path) -> dict:
     ------
     FileNotFoundError
         When the folder is not a run folder.
+    ValueError
+        When its YAML cannot be read, or asks for what is not listed; when a link leads out of it.
     """
     folder = Path(folder)
     missing = [name for name in (AS_WRITTEN, OVERRIDES, "save") if not (folder / name).exists()]
@@ -134,8 +140,27 @@ def load(folder: str | Path) -> dict:
             f"{folder} is no run folder: {', '.join(missing)} missing, it {found_at(folder)}; "
             "expected a folder that train.py made, e.g. results/whisper_ft/1234"
         )
-    text = (folder / AS_WRITTEN).read_text(encoding="utf-8")
+    if not trusted:
+        require_own_files(folder)
+    text = with_home(settings.read(folder / AS_WRITTEN))
     settings.require_present_keys(text)
-    asked = (folder / OVERRIDES).read_text(encoding="utf-8").splitlines()
-    overrides = dict(line.split(": ", 1) for line in asked if line)
-    return settings.load(text, overrides | {"output_folder": str(folder)})
+    asked = with_home(settings.read(folder / OVERRIDES)).splitlines()
+    if wrong := [line for line in asked if line and ": " not in line]:
+        raise settings.SettingsError(f"{folder / OVERRIDES}: '{wrong[0]}': expected lines of 'key: value'")
+    overrides = dict(line.split(": ", 1) for line in asked if line) | {"output_folder": str(folder)}
+    if "tracker" in settings.tree(text):
+        overrides["tracker"] = "!new:carryover.runs.trackers.NoTracker"
+    return settings.load(text, overrides, where=None if trusted else str(folder / AS_WRITTEN))
+
+
+def require_own_files(folder: Path) -> None:
+    """Raise ValueError where a link in a run folder leads out of it: what is read or written there is not the run's."""
+    home = folder.resolve()
+    if Path.cwd().resolve().is_relative_to(home):  # its recipes/ and local/ would be imported
+        raise ValueError(f"{folder}: the command was given inside of the run folder; give it in the checkout's root")
+    for path in home.rglob("*"):
+        if path.is_symlink() and not path.resolve().is_relative_to(home):
+            raise ValueError(
+                f"{folder / path.relative_to(home)}: a link that leads out of the run folder; replace it by the file "
+                "itself, or give --trust where you made the link yourself"
+            )

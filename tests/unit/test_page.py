@@ -7,7 +7,9 @@ import re
 from html.parser import HTMLParser
 
 import made_runs
+import numpy as np
 import pytest
+import soundfile
 from test_summary import write_manifest
 
 from carryover.report import find_runs, summary
@@ -175,7 +177,7 @@ def test_clips_are_embedded_only_when_asked_and_up_to_a_limit(tmp_path, monkeypa
     clips = tmp_path / "data" / "mine" / "de" / "test"
     clips.mkdir(parents=True)
     for i in (0, 1, 3):
-        (clips / f"{i}.wav").write_bytes(b"RIFF" + bytes([i]) * (600_000 if i == 1 else 300_000))
+        soundfile.write(clips / f"{i}.wav", np.full(300_000 if i == 1 else 150_000, i / 10), 16000)  # 16 bit
     runs = find_runs.load(["results"])
     assert page.collect(runs).sounds == {}
     monkeypatch.setattr(page, "CLIP_MB", 1)
@@ -223,3 +225,20 @@ def test_what_a_run_said_of_itself(tmp_path):
     run = summary.Summary(tmp_path, "run", flags=flags)
     assert run.messages == [(3, "out of memory; micro-batches are halved"), (6, "see …/x.csv")]
     assert [clock(s) for s in (0, 59.6, 3725.2, float("nan"))] == ["0:00:00", "0:01:00", "1:02:05", "-"]
+
+
+def test_only_recordings_below_the_data_folder_are_embedded(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    secret, tone = tmp_path / "secret.wav", np.full(16000, 0.1)
+    soundfile.write(secret, tone, 16000)
+    clips = tmp_path / "data" / "mine" / "de" / "test"
+    clips.mkdir(parents=True)
+    (clips / "0.wav").symlink_to(secret)  # leads out
+    (clips / "1.wav").write_text("root:x:0:0")  # no recording
+    soundfile.write(clips / "3.wav", tone, 16000)
+    made_runs.make(run := tmp_path / "results" / "run" / "1", tests={("de", "best"): made_runs.GERMAN})
+    file = run / "predictions_test_de_best.csv"
+    file.write_text(file.read_text().replace("data/mine/de/test/2.wav", str(secret)))
+    found = page.collect(find_runs.load(["results"]), clips=True)
+    assert [found.clips[i] for i in found.sounds] == ["de/test/3.wav"]
+    assert "3 clips are not: they are no recordings below the run's data_folder" in " ".join(found.notes)

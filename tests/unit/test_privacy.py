@@ -6,7 +6,7 @@ import shlex
 import pytest
 
 from carryover.runs import run_folder
-from carryover.runs.privacy import clean
+from carryover.runs.privacy import clean, data_roots, portable, with_home
 
 
 @pytest.mark.parametrize(
@@ -56,3 +56,29 @@ def test_a_run_writes_its_command_without_private_data(tmp_path):
         "python train.py hparams/x.yaml --data_folder …/de --out results/x --hub_token … --model …"
     )
     assert len(shlex.split(json.loads(written)["command"])) == len(argv) + 3
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("data_folder: /home/ann/cv/de\n", "data_folder: ~/cv/de\n"),
+        ("folder: [/home/ann, '/home/ann/x']", "folder: [~/, '~/x']"),
+        ("hub_token: hf_abcdefghij  # the token is mine", "hub_token: …  # the token is mine"),
+        ("wandb_api_key: '0123 456', lr: 1", "wandb_api_key: …, lr: 1"),
+        ('{"password": "x y", "n": 1}', '{"password": …, "n": 1}'),
+        ("token: null, tokens: 5, unk_token: <unk>, target_tokens: a", None),
+        ("tokenizer: !new:a.b\nsecret: !ref <key>", None),
+        ("a: /home/annette/x, b: /data/home/ann/x, c: /home/bob/x", None),
+    ],
+)
+def test_a_runs_files_name_no_home_and_no_token_and_stay_usable(text, expected, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/ann")
+    found = portable(text)
+    assert found == (expected or text) == portable(found)
+    if "…" not in found and "~/," not in found:
+        assert with_home(found) == text
+
+
+def test_a_root_that_holds_the_home_folder_is_none(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "ann"))
+    assert data_roots(["/", str(tmp_path), "~/", None, "~/cv"]) == [tmp_path / "ann" / "cv"]

@@ -10,6 +10,7 @@ import pytest
 from test_summary import write_manifest
 from typer.testing import CliRunner
 
+from carryover import exits
 from carryover.commands import app
 from carryover.report import build
 from carryover.report.tables import forgetting
@@ -156,11 +157,43 @@ def test_a_baseline_that_is_not_there(tmp_path):
 def test_command(tmp_path):
     made_runs.make(root := tmp_path / "results" / "plain" / "1")
     run = CliRunner().invoke
-    done = run(app.app, ["report", str(root), "--out", str(tmp_path / "r"), "--grid", "seed,lambda,loss"])
+    done = run(app.app, ["report", str(root), "--out", str(tmp_path / "r"), "--grid", "seed,language,loss"])
     assert done.exit_code == 0, done.output
     assert "1 runs (0 unfinished)" in done.output and "Left out: adaptation: no run logged a penalty" in done.output
     done = run(app.app, ["report", str(root), "--grid", "seed"])
     assert done.exit_code == 2 and "expected two keys" in done.output
+    for grid, near in (("seed,langage,loss", "'language'"), ("seed,language,test wer", "'test WER'")):
+        done = run(app.app, ["report", str(root), "--grid", grid])
+        assert exits.words(done.exception)[0] == 2 and f"did you mean {near}?" in str(done.exception)
     (tmp_path / "empty").mkdir()
     done = run(app.app, ["report", str(tmp_path / "empty")])
     assert isinstance(done.exception, FileNotFoundError) and "no run in it" in str(done.exception)
+
+
+@pytest.mark.parametrize(
+    "file, content",
+    [
+        ("as_written.yaml", b"language: d\xff"),
+        ("as_written.yaml", b"- a list"),
+        ("run.json", b"\xff\xfe"),
+        ("run.json", b'{"data": [1], "command": 3}'),
+        ("metrics.jsonl", b'{"event": "test", "update": "many", "WER": [1]}\n'),
+        ("metrics.jsonl", b'{"event": "train", "update": null, "loss": {}}\n'),
+        ("manifests/de/test.csv", b"ID,text\n1,\xff\n"),
+        ("manifests/de/.done", b'{"hours": 3, "settings": []}'),
+    ],
+)
+def test_one_run_that_cannot_be_read_is_named_and_the_others_are_in_the_report(tmp_path, file, content):
+    for seed in "12":
+        made_runs.make(tmp_path / "results" / "plain" / seed)
+    path = tmp_path / "results" / "plain" / "2" / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.name == "test.csv":
+        path.with_name(".done").write_text("{}")
+    path.write_bytes(content)
+    done = CliRunner().invoke(app.app, ["report", str(tmp_path / "results"), "--out", str(tmp_path / "r")])
+    assert isinstance(done.exception, (SystemExit, type(None))), done.exception
+    problems = tmp_path / "r" / "tables" / "problems.md"
+    said = done.output + (problems.read_text() if problems.is_file() else "")
+    assert "plain/2" in said and path.name in said
+    assert done.exit_code in (0, 1)

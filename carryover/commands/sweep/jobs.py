@@ -9,6 +9,7 @@ from carryover.commands.sweep.grid import OURS, cell_name
 from carryover.config import presets, run_first, settings
 from carryover.config.settings import SettingsError
 from carryover.runs import run_folder
+from carryover.runs.privacy import portable
 
 DONE = "results.md"  # the last file that train.py writes
 FLAGS = ("deterministic", "run_first_only")  # train.py's own
@@ -92,10 +93,10 @@ def _same_settings(job: Job, overrides: dict[str, str]) -> None:
     def by_key(lines: str) -> dict[str, str]:
         return dict(line.split(": ", 1) for line in lines.splitlines() if line)
 
-    asked = by_key(settings.override_text(overrides))
-    there = by_key((job.folder / run_folder.OVERRIDES).read_text(encoding="utf-8"))
+    asked = by_key(portable(settings.override_text(overrides)))
+    there = by_key(portable((job.folder / run_folder.OVERRIDES).read_text(encoding="utf-8")))
     differ = sorted(key for key in asked.keys() | there.keys() if asked.get(key) != there.get(key))
-    if (job.folder / run_folder.AS_WRITTEN).read_text(encoding="utf-8") != job.text:
+    if portable((job.folder / run_folder.AS_WRITTEN).read_text(encoding="utf-8")) != portable(job.text):
         differ.append("the YAML itself")
     if differ:
         raise SettingsError(

@@ -15,16 +15,18 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
 import jinja2
+import soundfile
 from markupsafe import Markup
 
 from carryover.report import predictions
 from carryover.report.figures.style import Figure
 from carryover.report.log_reader import to_float
+from carryover.report.settings_reader import data_roots
 from carryover.report.summary import Summary
 from carryover.report.tables import scores
 from carryover.report.tables.cells import clock
 from carryover.report.tables.table import NUMERIC, Bold, Table
-from carryover.runs.privacy import clean
+from carryover.runs.privacy import below, clean, with_home
 
 HERE = Path(__file__).parent
 PER_RUN = 600  # utterances of a run that the error browser holds, those with the most errors,
@@ -239,7 +241,7 @@ def collect(summaries: Sequence[Summary], clips: bool = False) -> Errors:
     """Utterances of all tests with the best weights, those with the most errors first."""
     found = Errors()
     number_of = {kind: {} for kind in ("sets", "speakers", "clips")}
-    cut, tested = [], 0
+    cut, tested, clip_run = [], 0, {}
 
     def place(kind: str, name: str | tuple) -> int:
         return number_of[kind].setdefault(name, len(number_of[kind]))
@@ -254,6 +256,7 @@ def collect(summaries: Sequence[Summary], clips: bool = False) -> Errors:
             if len(kept) < len(rows):
                 cut.append((len(kept), len(rows)))
             for u in kept:
+                clip_run.setdefault(u.audio, run)
                 clip = place("clips", (u.audio, clip_name(u.audio, run)))  # two corpora may name a clip alike
                 pairs = [a if a == b else [a, b] for a, b in predictions.words(u.reference, u.hypothesis)]
                 place_of = (place("sets", name), u.id, clip, place("speakers", u.speaker))
@@ -269,7 +272,8 @@ def collect(summaries: Sequence[Summary], clips: bool = False) -> Errors:
             f"those with the most word errors ({of}). All of them are in the runs' predictions_*.csv."
         )
     if clips:
-        found.notes += _embed(found, [Path(audio) for audio, _ in number_of["clips"]])
+        roots = {audio: data_roots(run.folder) for audio, run in clip_run.items()}
+        found.notes += _embed(found, [(Path(with_home(audio)), roots[audio]) for audio, _ in number_of["clips"]])
     return found
 
 
@@ -298,13 +302,19 @@ def clip_name(audio: str, run: Summary) -> str:
     return PurePath(audio).name if PurePath(audio).is_absolute() else clean(audio)
 
 
-def _embed(found: Errors, sounds: Sequence[Path]) -> list[str]:
-    """Take clips into the page in the order of the rows, until they are `CLIP_MB`; says what was left out."""
-    left, missing, skipped = CLIP_MB * 10**6, 0, 0
+def _embed(found: Errors, sounds: Sequence[tuple[Path, list[Path]]]) -> list[str]:
+    """Take clips into the page in the order of the rows, until they are `CLIP_MB`; says what was left out.
+
+    A row of predictions may name any file: only a recording below the run's data folders is taken.
+    """
+    left, missing, skipped, outside = CLIP_MB * 10**6, 0, 0, 0
     for clip in dict.fromkeys(row[3] for row in found.rows):
-        path = sounds[clip]
+        path, roots = sounds[clip]
         if not path.is_file():
             missing += 1
+            continue
+        if not below(path, roots) or not _is_recording(path):
+            outside += 1
             continue
         if path.stat().st_size > left:
             skipped += 1
@@ -317,8 +327,17 @@ def _embed(found: Errors, sounds: Sequence[Path]) -> list[str]:
     ]
     if skipped:
         notes.append(f"{skipped} clips are not: they would not have fitted; their paths are shown.")
+    if outside:
+        notes.append(f"{outside} clips are not: they are no recordings below the run's data_folder.")
     if missing:
         notes.append(
             f"{missing} clips were not found from the folder in which the report was made; their paths are shown."
         )
     return notes
+
+
+def _is_recording(path: Path) -> bool:
+    try:
+        return soundfile.info(path).frames > 0
+    except (OSError, soundfile.LibsndfileError):
+        return False

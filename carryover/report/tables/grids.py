@@ -1,5 +1,6 @@
 """Grids of swept values: a metric over two keys of the YAML."""
 
+import difflib
 import itertools
 import math
 import statistics
@@ -12,6 +13,25 @@ from carryover.report.tables.scores import rate
 from carryover.report.tables.table import Table
 
 PAIRS = (("lr", "warmup"), ("lr", "batch_size"))  # rows and columns of grids that one asks for first
+
+
+METRICS = ("test WER", "test CER", "old test WER", "forgetting", "valid WER")
+
+
+def require_grids(runs: Sequence[Summary], wanted: Sequence[tuple[str, str, str]]) -> None:
+    """Raise ValueError for a key or metric of a grid that no run has, naming the nearest."""
+    keys = {key for run in runs for key in run.settings}
+    metrics = {*METRICS, *(column for run in runs for column in run.train)} - {"update", "epoch", "time"}
+    for row, column, name in wanted:
+        for word, known, what in ((row, keys, "key"), (column, keys, "key"), (name, metrics, "metric")):
+            if word not in known:
+                near = difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.0)
+                lower = [one for one in known if one.lower() == word.lower()] or near
+                every = f" Metrics: {', '.join(sorted(known))}" if what == "metric" else ""
+                raise ValueError(
+                    f"--grid {row},{column},{name}: no run has the {what} '{word}'; did you mean "
+                    f"'{lower[0] if lower else ''}'?{every}"
+                )
 
 
 def metric(run: Summary, name: str) -> float:
@@ -62,7 +82,7 @@ def grid(runs: Sequence[Summary], row_key: str, column_key: str, name: str = "te
         if not math.isnan(value) and row_key in run.settings and column_key in run.settings:
             place = run.settings[row_key], run.settings[column_key]
             cells.setdefault(place, []).append((value, run))
-    row_values, column_values = (sorted({place[i] for place in cells}) for i in (0, 1))
+    row_values, column_values = (sorted({place[i] for place in cells}, key=_order) for i in (0, 1))
     if len(row_values) < 2 or len(column_values) < 2:
         return None
     used = [run for found in cells.values() for _, run in found]
@@ -71,15 +91,23 @@ def grid(runs: Sequence[Summary], row_key: str, column_key: str, name: str = "te
         for r, c in itertools.product(row_values, column_values) if (r, c) in cells
     ]  # fmt: skip
     means = {(r, c): mean for r, c, mean, _ in flat}
-    rows = [[f"{r:g}", *(means.get((r, c), math.nan) for c in column_values)] for r in row_values]
+    rows = [[_shown(r), *(means.get((r, c), math.nan) for c in column_values)] for r in row_values]
     experiments = ", ".join(sorted({run.experiment for run in used}))
     file = f"grid_{row_key}_{column_key}_{name}".replace(" ", "_")
     return Table(
-        file, [f"{row_key} \\ {column_key}", *(f"{c:g}" for c in column_values)], rows,
+        file, [f"{row_key} \\ {column_key}", *map(_shown, column_values)], rows,
         f"{name}{_unit(used[0], name)} over {row_key} (rows) and {column_key} (columns), {experiments}; "
         "mean over the runs of a cell. " + about(used),
         csv_columns=[row_key, column_key, name, "runs"], csv_values=flat,
     )  # fmt: skip
+
+
+def _order(value) -> tuple:
+    return (0, value) if isinstance(value, (int, float)) else (1, str(value))
+
+
+def _shown(value) -> str:
+    return f"{value:g}" if isinstance(value, (int, float)) else str(value)
 
 
 def _unit(run: Summary, name: str) -> str:
