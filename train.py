@@ -7,13 +7,18 @@ import sys
 import transformers
 
 from carryover import experiment
+from carryover.training import stopping
 
 if __name__ == "__main__":
     transformers.logging.set_verbosity_error()  # generate warns at every call of arguments that it passes itself
     try:
         sys.exit(experiment.train(sys.argv[1:]))
+    except stopping.Stopped as stop:
+        print(stop, file=sys.stderr)
+        sys.exit(stop.status)
     except (FileNotFoundError, ValueError, MemoryError, ImportError) as error:
-        sys.exit(f"error: {error}")
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
     except subprocess.CalledProcessError as error:
         sys.exit(f"error: the run that is needed first ended with status {error.returncode}; its message stands above")
     except KeyboardInterrupt:

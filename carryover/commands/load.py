@@ -14,13 +14,14 @@ def load_run(folder: Path):
     sys.path.insert(0, str(Path.cwd()))  # recipes/ and local/ belong to the checkout and are never installed
     import transformers
 
-    from carryover.runs import run_folder
+    from carryover.runs import identity, run_folder
     from carryover.training.checkpoint import Checkpointer
 
     transformers.logging.set_verbosity_error()  # generate warns at every call of arguments that it passes itself
     with contextlib.redirect_stdout(sys.stderr):  # what is said of the loading is no part of a command's result
         hparams = run_folder.load(folder)
-        brain = hparams["brain"](hparams["modules"], None, hparams, {}, Checkpointer(folder / "save", clean=False))
+        checkpointer = Checkpointer(folder / "save", clean=False, belongs_to=identity.of_run(folder))
+        brain = hparams["brain"](hparams["modules"], None, hparams, {}, checkpointer)
         brain.evaluation.load_best()
     return brain, hparams, folder / "manifests"
 
