@@ -34,6 +34,7 @@ def write(save: Path, updates=(1, 2, 3), belongs_to: dict = RUN) -> None:
     """Checkpoints of these updates."""
     made = checkpointer(save, belongs_to)
     for update in updates:
+        made.recoverables["model"].weight.data += 1
         made.save_checkpoint({"update": update, "epoch": 1, "WER": 10.0 + update}, verbosity=10)
 
 

@@ -28,11 +28,16 @@ def seal(folder: str | Path, belongs_to: dict | None = None) -> None:
     folder = Path(folder)
     files = {name: {"bytes": path.stat().st_size, "blake2b": d} for name, path, d in _digests(_files(folder))}
     content = {"files": files, "belongs_to": belongs_to or {}}
-    write(folder / NAME, json.dumps(content | {"set": _digest_of(content)}, indent=1) + "\n")
+    write(
+        folder / NAME, json.dumps(content | {"set": _digest_of(content)}, indent=1)
+    )  # no newline: cut off by one byte is cut off
 
 
-def faults(folder: str | Path) -> list[str]:
-    """What of a folder is not as `seal` left it, one line each, by the file's name; [] where it is whole."""
+def faults(folder: str | Path, hashed: str | None = None) -> list[str]:
+    """What of a folder is not as `seal` left it, one line each, by the file's name; [] where it is whole.
+
+    Of all files that are there with their lengths, only `hashed` is read, where one is named.
+    """
     folder = Path(folder)
     try:
         content = json.loads((folder / NAME).read_text(encoding="utf-8"))

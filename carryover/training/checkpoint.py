@@ -70,13 +70,16 @@ class Checkpointer(sb_checkpoints.Checkpointer):
     # ---- which one; a checkpoint that is not whole is none ----
 
     def list_checkpoints(self):
-        """Those whose CKPT.yaml can be read; what else of them is whole, `best` and `last` find out."""
+        """Those that have all their files, in their lengths, and their CKPT.yaml; the rest `best` and `last` check."""
         found = []
         for path in sorted(self.checkpoints_dir.glob("CKPT*")):
             try:
-                found.append(_read(path))
-            except (OSError, ValueError, yaml.YAMLError):
-                self._refuse(path, ["CKPT.yaml is missing or cannot be read"])
+                if not (faults := checksums.faults(path, hashed=sb_checkpoints.METAFNAME)):
+                    found.append(_read(path))
+            except (OSError, ValueError, yaml.YAMLError) as error:
+                faults = [f"it cannot be read: {error}"]
+            if faults and path.exists():  # else the run that is training has deleted it meanwhile
+                self._refuse(path, faults)
         return found
 
     def best(self, key: str):

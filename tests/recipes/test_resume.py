@@ -20,7 +20,8 @@ from .helpers import ROOT, command, events, make_brain, train
 
 SHORT = {
     "batch_size": "4", "eval_batch_size": "4", "grad_accumulation_factor": "2", "log_every": "1", "valid_every": "3",
-    "save_every": "1", "save_limit": "null", "epochs": "2", "max_updates": "7", "early_stopping_patience": "0", "warmup": "2",
+    "save_every": "1", "save_limit": "null", "epochs": "2", "max_updates": "7", "early_stopping_patience": "0",
+    "warmup": "2",
 }  # fmt: skip
 
 
