@@ -117,6 +117,7 @@ MEANINGS = {
     "log_every": "Updates between two lines of the log, or epoch.",
     "valid_every": "Updates between two validations, or epoch.",
     "save_every": "Updates between two checkpoints, or epoch; a better WER is saved in any case.",
+    "stop_signals": "Signals that finish the update, save and stop the run; with a status of 128 + number.",
     "precision": "fp32, bf16 or fp16, of training (autocast; the weights stay float32).",
     "eval_precision": "The same, of validation and test.",
     "num_workers": "Processes that read data; 0: the training's own.",
