@@ -51,6 +51,7 @@ GROUPS = {
     "Precision and speed": ("precision", "eval_precision", "num_workers", "keep_bytes", "nonfinite_patience"),
     "Run, files and logs": (
         "seed", "pretrain_seed", "run_first", "output_root", "output_folder", "log_every", "save_every", "save_limit",
+        "stop_signals",
         "tracker",
     ),
 }  # fmt: skip
