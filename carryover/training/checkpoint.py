@@ -155,7 +155,10 @@ class Checkpointer(sb_checkpoints.Checkpointer):
 
     def _refuse(self, path: Path, found: list[str]) -> None:
         aside = f"set aside as {checksums.set_aside(path).name}" if self.clean else "not used"
-        self.refused.append(f"{path.name} is not whole: {'; '.join(found)}; {aside}")
+        line = f"{path.name} is not whole: {'; '.join(found)}; {aside}"
+        if line in self.refused:  # a reader leaves it where it is and finds it again
+            return
+        self.refused.append(line)
         print(f"Checkpoint {path.parent / self.refused[-1]}")
 
     def _remove(self, path: Path) -> None:
