@@ -13,7 +13,9 @@ from collections.abc import Callable
 import yaml
 from ruamel.yaml.error import YAMLError
 
-INPUT, FAILED, STOPPED = 2, 1, 130  # statuses: asked for what cannot be; the machine could not; Ctrl-C
+from carryover.training.stopping import Stopped
+
+INPUT, FAILED, STOPPED = 2, 1, 130  # statuses: asked for what cannot be; the machine could not; Ctrl-C (128 + signal)
 DEBUG = "CARRYOVER_DEBUG"
 FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up", errno.EIO: "the disk has failed"}
 DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -26,6 +28,9 @@ def run(main: Callable[[], int | None]) -> int:
     """Do what a command does; -> its exit status."""
     try:
         return main() or 0
+    except Stopped as stop:
+        print(stop, file=sys.stderr)
+        return stop.status
     except KeyboardInterrupt:
         print("stopped; the same command continues from the last checkpoint", file=sys.stderr)
         return STOPPED

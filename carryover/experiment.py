@@ -12,11 +12,11 @@ import torch
 from carryover import forgetting
 from carryover.config import overfit, presets, profiles, run_first, settings
 from carryover.data import manifest, preparation
-from carryover.runs import run_folder
+from carryover.runs import checksums, identity, run_folder
 from carryover.runs.flags import incomplete, overlap
 from carryover.runs.privacy import clean_paths
 from carryover.stats import error_rates
-from carryover.training import describe
+from carryover.training import describe, stopping
 from carryover.training.brain import Stage
 from carryover.training.checkpoint import Checkpointer
 from carryover.training.run_log import peak_memory_bytes
@@ -96,6 +96,7 @@ class Experiment:
     def check(self) -> None:
         """Raise ValueError for settings that are not given or contradict each other."""
         self._require_corpora()
+        stopping.numbers(self.values["stop_signals"])
         used = ", ".join(type(method).__name__ for method in self.methods) or "none"
         for key, given in (
             ("lambda", "lambda" in self.overrides and self.values["lambda"]),
@@ -144,8 +145,8 @@ class Experiment:
         ValueError
             Where its YAML leaves the corpus open, and this one is to keep an old language that is not given.
         """
-        values, model = self.values, run_first.missing(self.values)
-        if model is None:
+        values, model = self.values, run_first.model(self.values)
+        if model is None or (Path(model).exists() and not (broken := checksums.faults(model))):
             return
         its_values = settings.resolved(Path(values["run_first"]).read_text(encoding="utf-8"), {})
         if its_values["data_folder"] is None and values["old_splits"] and not values["old_language"]:
@@ -153,7 +154,8 @@ class Experiment:
                 f"old_language: give it and old_data_folder, at the top of {self.path} or on the command line: "
                 f"{values['run_first']} is run first, on that language; or give another model, --model FOLDER"
             )
-        print(f"{model} is not there; running {values['run_first']} first, which makes it", flush=True)
+        found = f"is not whole: {'; '.join(broken)}" if Path(model).exists() else "is not there"
+        print(f"{model} {found}; running {values['run_first']} first, which makes it", flush=True)
         argv = [values["run_first"], "--seed", values["pretrain_seed"], "--output_root", values["output_root"]]
         corpus = {"old_data_folder": "data_folder"} if values["old_language"] else {key: key for key in CORPUS}
         for mine, its in ({key: key for key in SAME} | corpus).items():
@@ -163,7 +165,15 @@ class Experiment:
                 argv += [f"--{its}", values[f"old_{its}" if values["old_language"] else its]]
         for key, value in self.run_options.items():
             argv += [f"--{key}", value]
-        subprocess.run([sys.executable, "train.py", *map(str, argv)], check=True)
+        child = subprocess.Popen([sys.executable, "train.py", *map(str, argv)], start_new_session=True)
+        try:
+            status = child.wait()
+        except stopping.Stopped as stop:  # it saves and stops, too; in a session of its own it is told only here
+            child.send_signal(stop.number)
+            child.wait()
+            raise
+        if status:
+            raise subprocess.CalledProcessError(status, child.args)
         if not Path(model).exists():
             raise FileNotFoundError(f"run_first: {values['run_first']} has been run and made no {model}")
 
@@ -176,12 +186,13 @@ class Experiment:
         new, old, others = self.prepare(folder / "manifests")
         about = {"data": run_folder.data_digests(folder / "manifests"), "normaliser": hparams["normaliser"].name}
         run_folder.write_info(folder, about)
+        belongs_to = identity.of(folder, self.values, about["data"], hparams["modules"])
         brain = hparams["brain"](
             modules=hparams["modules"],
             opt_class=hparams["optimizer"],
             hparams=hparams,
             run_opts=self.run_options,
-            checkpointer=Checkpointer(folder / "save"),
+            checkpointer=Checkpointer(folder / "save", belongs_to=belongs_to),
         )
         trainable, parameters = brain.parameter_counts()
         about = {"parameters": parameters, "trainable": trainable, "device": str(brain.device)}
@@ -280,7 +291,8 @@ class Experiment:
             old_valid_sets={name: dataset for name, dataset in valid.items() if name != language},
         )
         test("best")
-        brain.export(folder / "model")
+        brain.export(checksums.made_anew(folder / "model"))
+        checksums.seal(folder / "model", identity.of_run(folder))
         for weights in brain.evaluation.variants(self.methods):
             for name, dataset in valid.items():
                 data = brain.make_dataloader(dataset, Stage.VALID, ckpt_prefix=None, **loader)
@@ -310,10 +322,14 @@ def train(argv: list[str]) -> int:
     if "deterministic" in flags:
         torch.use_deterministic_algorithms(True)
     experiment.check()
-    experiment.run_first()
-    if "run_first_only" in flags:  # a sweep makes what its runs share before it starts them
-        return 0
-    return experiment.run(["train.py", *argv])
+    with stopping.at_once(experiment.values["stop_signals"]):
+        experiment.run_first()
+        for key, value in experiment.values.items():
+            if isinstance(value, str):
+                checksums.require_whole(key, value)  # a model of another run
+        if "run_first_only" in flags:  # a sweep makes what its runs share before it starts them
+            return 0
+        return experiment.run(["train.py", *argv])
 
 
 def _clean(methods: dict[str, list[str]]) -> dict[str, list[str]]:

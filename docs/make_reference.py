@@ -51,6 +51,7 @@ GROUPS = {
     "Precision and speed": ("precision", "eval_precision", "num_workers", "keep_bytes", "nonfinite_patience"),
     "Run, files and logs": (
         "seed", "pretrain_seed", "run_first", "output_root", "output_folder", "log_every", "save_every", "save_limit",
+        "stop_signals",
         "tracker",
     ),
 }  # fmt: skip
@@ -117,6 +118,7 @@ MEANINGS = {
     "log_every": "Updates between two lines of the log, or epoch.",
     "valid_every": "Updates between two validations, or epoch.",
     "save_every": "Updates between two checkpoints, or epoch; a better WER is saved in any case.",
+    "stop_signals": "Signals that finish the update, save and stop the run; with a status of 128 + number.",
     "precision": "fp32, bf16 or fp16, of training (autocast; the weights stay float32).",
     "eval_precision": "The same, of validation and test.",
     "num_workers": "Processes that read data; 0: the training's own.",

@@ -16,6 +16,9 @@ def export(
     """Write the run's best weights as transformers loads them (a sign model and a projector: as this project does)."""
     if to != "hf":
         raise typer.BadParameter(f"--to {to}: only hf is there so far")
+    from carryover.runs import checksums
+
     brain, _, _ = load_run(folder, trust)
     brain.export(out)
+    checksums.seal(out)
     typer.echo(f"Wrote {out}: {', '.join(sorted(p.name for p in out.iterdir()))}")

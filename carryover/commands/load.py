@@ -21,7 +21,7 @@ def load_run(folder: Path, trusted: bool = False):
     sys.path.insert(0, str(Path.cwd()))  # recipes/ and local/ belong to the checkout and are never installed
     import transformers
 
-    from carryover.runs import run_folder
+    from carryover.runs import identity, run_folder
     from carryover.training.checkpoint import Checkpointer
 
     transformers.logging.set_verbosity_error()  # generate warns at every call of arguments that it passes itself
@@ -29,9 +29,7 @@ def load_run(folder: Path, trusted: bool = False):
         if trusted:
             print(f"--trust: what {folder}'s YAML says is run without a look at it")
         hparams = run_folder.load(folder, trusted)
-        checkpointer = Checkpointer(folder / "save", clean=False)
-        if checkpointer.last() is None:
-            raise FileNotFoundError(f"{folder}: no checkpoint in save/; repeat the run's command, which trains it")
+        checkpointer = Checkpointer(folder / "save", clean=False, belongs_to=identity.of_run(folder))
         brain = hparams["brain"](hparams["modules"], None, hparams, {}, checkpointer)
         brain.evaluation.load_best()
     return brain, hparams, folder / "manifests"

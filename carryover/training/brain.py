@@ -1,8 +1,6 @@
-"""The training loop that every recipe shares: accumulate, update, validate, keep the best, stop early.
+"""The training loop that every recipe shares: accumulate, update, validate, keep the best, stop early."""
 
-Beside it: optimisation.py (one update), evaluation.py (scores), run_log.py (events), checkpoint.py, progress.py.
-"""
-
+import contextlib
 import itertools
 import json
 import math
@@ -13,7 +11,7 @@ import speechbrain as sb
 import torch
 from tqdm import tqdm
 
-from carryover.training import checkpoint
+from carryover.training import checkpoint, stopping
 from carryover.training.evaluation import Evaluation, Stage, random_state_kept
 from carryover.training.micro_batches import halve_until_it_fits
 from carryover.training.optimisation import Optimisation, parameter_groups, require_no_own_rate
@@ -37,10 +35,11 @@ class RecipeBrain(Recipe, sb.Brain):
     - `_save`, `_recover` (the Brain's own state in a checkpoint): also random states, patience, and log windows.
 
     Read from `hparams`: schedule, collate, loss_weights, normaliser, tracker, forgetting; lr, lr_of; log_every,
-    valid_every, save_every (updates, or "epoch"); save_limit (None: all are kept), early_stopping_patience (validations
-    without a better WER; 0: never), max_updates (None: the epochs decide), overfit (utterances to learn by heart, None:
-    no such run), group_by_length, batch_size, seed, output_folder, language, no_decay_for_vectors; and SpeechBrain's
-    own run options (precision, max_grad_norm, grad_accumulation_factor, nonfinite_patience, ...).
+    valid_every, save_every (updates, or "epoch"); save_limit (None: all are kept), stop_signals (names: save and stop),
+    early_stopping_patience (validations without a better WER; 0: never), max_updates (None: the epochs decide), overfit
+    (utterances to learn by heart, None: no such run), group_by_length, batch_size, seed, output_folder, language,
+    no_decay_for_vectors; and SpeechBrain's own run options (precision, max_grad_norm, grad_accumulation_factor,
+    nonfinite_patience, ...).
     """
 
     def __init__(self, modules=None, opt_class=None, hparams=None, run_opts=None, checkpointer=None):
@@ -55,7 +54,7 @@ class RecipeBrain(Recipe, sb.Brain):
         self.run_log = RunLog(self.hparams.output_folder, self.hparams.tracker, self.progress, self.device_type)
         self.evaluation = Evaluation(self, self.hparams.normaliser, self.hparams.output_folder)
         self.valid_WER = None
-        self._random_state = None
+        self.stop = stopping.Request()
         for method in self.methods:
             method.require(self)
         if self.checkpointer is not None:
@@ -117,8 +116,11 @@ class RecipeBrain(Recipe, sb.Brain):
         self.print_plan(loader, groups, total)
 
         progress = self.progress
-        enable = not self.noprogressbar if progressbar is None else progressbar
-        with tqdm(total=total, initial=progress.update, disable=not enable, desc="Training", unit="update") as bar:
+        hidden = self.noprogressbar if progressbar is None else not progressbar
+        bar = tqdm(total=total, initial=progress.update, disable=hidden, desc="Training", unit="update")
+        with bar, stopping.after_the_update(self.hparams.stop_signals) as self.stop:
+            if progress.validating:  # a signal came in the middle of it
+                self._after_group(valid_sets, True, progress.groups_done == groups, bar)
             for epoch in itertools.count(epochs[0]) if self.hparams.max_updates else epochs:
                 if progress.stopped:
                     break
@@ -127,6 +129,7 @@ class RecipeBrain(Recipe, sb.Brain):
                 if epoch > progress.epoch:
                     progress.epoch, progress.groups_done = epoch, 0
                 self._fit_epoch(loader, valid_sets, groups, total, epoch == last_epoch, bar)
+        self.stop = stopping.Request()
         self.run_log.event("end", reason=progress.stopped, skipped=progress.skipped)
         self.evaluation.load_best()
 
@@ -137,10 +140,13 @@ class RecipeBrain(Recipe, sb.Brain):
         last = self.checkpointer.last() if self.checkpointer else None
         if last is None:
             return
+        self.checkpointer.best("WER")  # it is checked now, while the next best is there
         self.evaluation.require_made_for(last)
         self.checkpointer.load_checkpoint(last)
+        checkpoint.set_random_state(self._random_state)  # last: what follows draws what the unbroken run drew
         dropped = self.run_log.metrics.truncate(self._metrics_size)
         self.run_log.note("resume", checkpoint=last.path.name, events_dropped=dropped)
+        self.evaluation.note_refused()
         print(
             f"Resuming from {last.path}: update {self.progress.update}, epoch {self.progress.epoch}; {dropped} later "
             "log lines are dropped and made again"
@@ -161,19 +167,6 @@ class RecipeBrain(Recipe, sb.Brain):
                 if method.state_dict():
                     self.checkpointer.add_optimizer(method.name, method)
 
-    def print_plan(self, loader, groups: int, total: int) -> None:
-        """Say before the first update what is going to be done."""
-        batch, k, schedule = self.hparams.batch_size, self.grad_accumulation_factor, self.schedule
-        trainable, everything = self.parameter_counts()
-        rates = "".join(f", {module} {peak:g}" for module, peak in self.hparams.lr_of.items())
-        print(
-            f"Training on {len(loader.dataset)} utterances: effective batch {batch * k} ({batch} x {k}), "
-            f"{groups} updates per epoch, {total} in all\n"
-            f"Schedule {schedule.name}: peak rate {schedule.lr:g}{rates}, warm-up {schedule.warmup_updates} updates; "
-            f"{self.precision} on {self.device}\n"
-            f"Parameters: {trainable:,} trained of {everything:,}"
-        )
-
     def _fit_epoch(self, loader, valid_sets, groups, total, is_last_epoch, bar):
         """One epoch, or the rest of one, in groups of `grad_accumulation_factor` micro-batches."""
         progress = self.progress
@@ -181,10 +174,9 @@ class RecipeBrain(Recipe, sb.Brain):
             self.train_sampler.set_epoch(progress.epoch)
         self.train_mode()
         self.optimisation.zero_grad()
-        batches = iter(loader)
-        if self._random_state is not None:  # making the iterator draws a seed, so the state is put back only now
-            checkpoint.set_random_state(self._random_state)
-            self._random_state = None
+        # to make the iterator draws a seed: of an epoch that is gone on with, it was drawn before the checkpoint
+        with random_state_kept() if progress.groups_done else contextlib.nullcontext():
+            batches = iter(loader)
         while progress.groups_done < groups and not progress.stopped:
             start = time.perf_counter()
             group = list(itertools.islice(batches, self.grad_accumulation_factor))
@@ -264,10 +256,6 @@ class RecipeBrain(Recipe, sb.Brain):
             raise ValueError(f"loss_weights: no weight for the term {', '.join(sorted(missing))}")
         return sum(weights[name] * term for name, term in terms.items())
 
-    def loss(self, batch) -> torch.Tensor:
-        """The recipe's loss of a batch with its graph, without augmentation."""
-        return self.total(self.compute_objectives(self.compute_forward(batch, Stage.VALID), batch, Stage.VALID))
-
     def _skip_update(self, what: str, batch=None) -> bool:
         """Drop the group's gradient, count it, and give up past `nonfinite_patience`."""
         progress = self.progress
@@ -296,9 +284,23 @@ class RecipeBrain(Recipe, sb.Brain):
             self._log_train(bar)
         improved = False
         if valid_sets and due(self.hparams.valid_every):
-            improved = self._validate(valid_sets)
+            self.progress.validating = True
+            try:
+                improved = self._validate(valid_sets)
+            except stopping.Stopped:
+                self._stop(epoch_done)
+            self.progress.validating = False
+        if self.stop.number is not None:
+            self._stop(epoch_done)
         if self.checkpointer is not None and (improved or due(self.hparams.save_every)):
             self._save_checkpoint(epoch_done)
+
+    def _stop(self, epoch_done):
+        """Save, and raise what ends the run."""
+        saved = f"update {self.update}" if self.checkpointer is not None else ""
+        if saved:
+            self._save_checkpoint(epoch_done)
+        raise stopping.Stopped(self.stop.number, saved)
 
     def _log_train(self, bar):
         methods, penalties = {}, {}

@@ -7,6 +7,7 @@ the optimizer is read with `weights_only`, everything else is JSON.
 
 import base64
 import json
+import math
 import os
 import random
 import shutil
@@ -14,10 +15,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import yaml
 from safetensors.torch import save_model
 from speechbrain.utils import checkpoints as sb_checkpoints
 
 from carryover.models.weights import load_weights
+from carryover.runs import checksums
+from carryover.runs.files import flush
 
 
 class Checkpointer(sb_checkpoints.Checkpointer):
@@ -25,27 +29,34 @@ class Checkpointer(sb_checkpoints.Checkpointer):
 
     PARTIAL = ".partial"
 
-    def __init__(self, checkpoints_dir, clean: bool = True, **kwargs):
+    def __init__(self, checkpoints_dir, clean: bool = True, belongs_to: dict | None = None, **kwargs):
         super().__init__(checkpoints_dir, **kwargs)
+        self.clean, self.belongs_to = clean, belongs_to or {}
+        self.refused: list[str] = []  # a line for each checkpoint that was not whole
+        self._whole: dict[Path, list] = {}
         # a reader of a run that is still training must not clean up: what looks left over is being written
         for leftover in self.checkpoints_dir.glob(f"{self.PARTIAL}*") if clean else ():
             shutil.rmtree(leftover)
 
     def save_checkpoint(self, meta={}, end_of_epoch=True, name=None, verbosity=20):  # noqa: B006 (SpeechBrain's face)
-        """Write `save/.partial*`, flush it to disk, rename it to `save/CKPT+...`; arguments as SpeechBrain's."""
+        """Write `save/.partial*`, seal and flush it, rename it to `save/CKPT+...`; arguments as SpeechBrain's."""
         final = self._new_checkpoint_dirpath() if name is None else self._custom_checkpoint_dirpath(name)
         partial = self.checkpoints_dir / f"{self.PARTIAL}+{final.name}"
         self._custom_checkpoint_dirpath = lambda _: partial
         try:
             super().save_checkpoint(meta, end_of_epoch, name="partial", verbosity=verbosity)
+            checksums.seal(partial, self.belongs_to)
+        except Exception:  # a full disk: the half checkpoint would keep it full
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
         finally:
             del self._custom_checkpoint_dirpath
         for file in [*partial.iterdir(), partial]:
-            _flush(file)
+            flush(file)
         if final.exists():
-            shutil.rmtree(final)
+            self._remove(final)
         os.rename(partial, final)
-        _flush(self.checkpoints_dir)
+        flush(self.checkpoints_dir)
         return next(c for c in self.list_checkpoints() if c.path == final)
 
     def add_module(self, name: str, module: torch.nn.Module) -> None:
@@ -56,15 +67,47 @@ class Checkpointer(sb_checkpoints.Checkpointer):
         """Keep an optimizer's state as `<name>.pt`, read back with torch's weights_only."""
         self.add_recoverable(name, optimizer, custom_load_hook=_load_tensors, custom_save_hook=_save_tensors)
 
+    # ---- which one; a checkpoint that is not whole is none ----
+
+    def list_checkpoints(self):
+        """Those that have all their files, in their lengths, and their CKPT.yaml; the rest `best` and `last` check."""
+        found = []
+        for path in sorted(self.checkpoints_dir.glob("CKPT*")):
+            try:
+                if not (faults := checksums.faults(path, hashed=sb_checkpoints.METAFNAME)):
+                    found.append(_read(path))
+            except (OSError, ValueError, yaml.YAMLError) as error:
+                faults = [f"it cannot be read: {error}"]
+            if faults and path.exists():  # else the run that is training has deleted it meanwhile
+                self._refuse(path, faults)
+        return found
+
     def best(self, key: str):
-        """The checkpoint with the lowest `meta[key]`, the earlier one where two are equal; None where there is none."""
-        return self.find_checkpoint(
-            importance_key=lambda c: (-c.meta[key], -c.meta["update"]), ckpt_predicate=lambda c: key in c.meta
-        )
+        """The whole checkpoint with the lowest `meta[key]`, the earlier one where two are equal; None without one."""
+        return self._first_whole(c for c in sorted(self.list_checkpoints(), key=_order(key)) if key in c.meta)
 
     def last(self):
-        """The checkpoint with the most updates; None where there is none."""
-        return self.find_checkpoint(importance_key=lambda c: (c.meta["update"], c.meta["unixtime"]))
+        """The whole checkpoint with the most updates; None where none was ever written.
+
+        Raises
+        ------
+        NothingWhole
+            Where there are some and none of them is whole.
+        """
+        found = self.list_checkpoints()
+        last = self._first_whole(sorted(found, key=lambda c: (c.meta["update"], c.meta["unixtime"]), reverse=True))
+        aside = sorted(path.name for path in self.checkpoints_dir.glob(f"{checksums.ASIDE}*"))
+        if last is None and (aside or self.refused):
+            raise NothingWhole(
+                f"{self.checkpoints_dir} holds no whole checkpoint: {'; '.join(self.refused or aside)}. Bring back a "
+                f"whole copy of one, or delete {self.checkpoints_dir.parent} to train anew"
+            )
+        return last
+
+    def load_checkpoint(self, checkpoint) -> None:
+        """As SpeechBrain's; from now on every checkpoint is checked anew before it is loaded."""
+        super().load_checkpoint(checkpoint)
+        self._whole = {}
 
     def save_best_and_last(self, meta: dict, end_of_epoch: bool, limit: int | None) -> None:
         """Save a checkpoint; of those there are the best by `meta["WER"]` and the newest are kept.
@@ -74,31 +117,73 @@ class Checkpointer(sb_checkpoints.Checkpointer):
         limit : int or None
             How many are kept, 2 at least: the best may be older than the last, which a resume needs. None: all.
         """
-        best = None
+        self.save_checkpoint(meta, end_of_epoch, verbosity=10)
+        if limit is None:
+            return
+        found = sorted(self.list_checkpoints(), key=lambda c: c.meta["update"], reverse=True)
+        best = sorted((c for c in found if "WER" in c.meta), key=_order("WER"))[:1]
+        for c in (best + [c for c in found if c not in best])[max(2, limit) :]:
+            self._remove(c.path)
 
-        def importance(ckpt):  # the best one first, then the newest
-            nonlocal best
-            best = best or self.best("WER")
-            return (best is not None and ckpt.path == best.path, ckpt.meta["update"])
+    def _first_whole(self, candidates):
+        for c in candidates:
+            try:
+                stats = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in sorted(c.path.iterdir())]
+                if self._whole.get(c.path) == stats:
+                    return c
+                if not (found := checksums.faults(c.path) or self._of_another_run(c.path)):
+                    self._whole[c.path] = stats
+                    return c
+            except FileNotFoundError:
+                found = ["a file is missing"]
+            if c.path.exists():  # else the run that is training has deleted it meanwhile
+                self._refuse(c.path, found)
+        return None
 
-        self.save_and_keep_only(
-            meta=meta, end_of_epoch=end_of_epoch, num_to_keep=max(2, limit or 10**9), keep_recent=False,
-            importance_keys=[importance], verbosity=10,
-        )  # fmt: skip
+    def _of_another_run(self, path: Path) -> list[str]:
+        """What a whole checkpoint of another run is not of; a same run's on other data or weights is an error."""
+        there = checksums.belongs_to(path)
+        differ = [key for key, here in self.belongs_to.items() if there.get(key) != here]
+        if "run" in differ:
+            return [f"it belongs to another run ({', '.join(differ)} differ)"]
+        if changed := [key for key in ("data", "starting model") if key in differ]:
+            raise ValueError(
+                f"{path}: the {' and the '.join(changed)} of this run changed since; bring back what it was trained "
+                "on, or train anew into another output_folder"
+            )
+        return []
 
-    @staticmethod
-    def _construct_checkpoint_objects(checkpoint_dirs):
-        found = sb_checkpoints.Checkpointer._construct_checkpoint_objects(checkpoint_dirs)
-        return [
-            c._replace(paramfiles={f.stem: f for f in c.path.iterdir() if f.name != sb_checkpoints.METAFNAME})
-            for c in found
-        ]
+    def _refuse(self, path: Path, found: list[str]) -> None:
+        aside = f"set aside as {checksums.set_aside(path).name}" if self.clean else "not used"
+        line = f"{path.name} is not whole: {'; '.join(found)}; {aside}"
+        if line in self.refused:  # a reader leaves it where it is and finds it again
+            return
+        self.refused.append(line)
+        print(f"Checkpoint {path.parent / self.refused[-1]}")
+
+    def _remove(self, path: Path) -> None:
+        """Delete a checkpoint; half of one never has its name."""
+        shutil.rmtree(path.rename(path.with_name(f"{self.PARTIAL}+deleted+{path.name}")))
 
 
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    os.fsync(descriptor)
-    os.close(descriptor)
+class NothingWhole(ValueError):
+    """A run has checkpoints and none can be used."""
+
+
+def _read(path: Path):
+    """A checkpoint as SpeechBrain has it; ValueError where CKPT.yaml is not what a run writes."""
+    meta = yaml.safe_load((path / sb_checkpoints.METAFNAME).read_text(encoding="utf-8"))
+    if not isinstance(meta, dict) or not all(
+        isinstance(meta.get(key, 0.0 if key == "WER" else None), (int, float)) for key in ("update", "unixtime", "WER")
+    ):
+        raise ValueError(f"{path}: no update, or one that is no number")
+    other = (sb_checkpoints.METAFNAME, checksums.NAME)
+    files = {f.stem: f for f in path.iterdir() if f.name not in other and not f.name.startswith(".")}
+    return sb_checkpoints.Checkpoint(path, meta, files)
+
+
+def _order(key: str):
+    return lambda c: (c.meta.get(key, math.inf), c.meta["update"])
 
 
 def _save_weights(module, path):

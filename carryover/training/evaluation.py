@@ -13,6 +13,7 @@ from tqdm import tqdm
 from carryover.models.weights import differences, load_weights
 from carryover.stats import error_rates
 from carryover.training import checkpoint
+from carryover.training.stopping import Stopped
 
 Stage = sb.Stage
 
@@ -51,6 +52,8 @@ class Evaluation:
         brain.begin_set()
         sums, units, rows = defaultdict(float), 0, []
         for batch in tqdm(loader, desc=name, unit="batch", leave=False, disable=brain.noprogressbar):
+            if brain.stop.number is not None:  # the update is done: it is saved, and its validation made at the resume
+                raise Stopped(brain.stop.number)
             terms, n, scored = self.batch(batch.to(brain.device), stage)
             units += n
             rows += scored
@@ -92,14 +95,29 @@ class Evaluation:
         if checkpointer is None:
             return
         best = checkpointer.best("WER") or checkpointer.last()
+        self.note_refused()
+        if best is None:
+            raise FileNotFoundError(
+                f"{checkpointer.checkpoints_dir} holds no checkpoint; repeat the run's command, which trains it"
+            )
         self.require_made_for(best)
         for name, module in self.brain.modules.items():
             if name in best.paramfiles:
                 load_weights(module, best.paramfiles[name])
+            elif any(True for _ in module.parameters()):
+                raise ValueError(
+                    f"{best.path} holds no weights of {name}, but {', '.join(sorted(best.paramfiles))}; the code or "
+                    "the settings are not those of this run"
+                )
         print(
             f"Loaded the best weights: update {best.meta['update']}, "
             f"validation WER {best.meta.get('WER', math.nan):.2f}"
         )
+
+    def note_refused(self) -> None:
+        """Write an event for each checkpoint that was not whole, in a run that trains: the report shows it."""
+        while self.brain.checkpointer.clean and self.brain.checkpointer.refused:
+            self.brain.run_log.note("flag", message=f"Checkpoint {self.brain.checkpointer.refused.pop(0)}")
 
     def require_made_for(self, ckpt) -> None:
         """Raise ValueError, naming what differs, where a checkpoint's weights are made for something else."""

@@ -28,6 +28,8 @@ class Progress:
         Validations since then.
     stopped : str
         Why training ended, "" while it goes on.
+    validating : bool
+        The validation after the last update is not done: a signal stopped the run in it.
     window : dict
         `new_window`.
     """
@@ -41,6 +43,7 @@ class Progress:
     best_WER: float | None = None
     bad_validations: int = 0
     stopped: str = ""
+    validating: bool = False
     window: dict = field(default_factory=new_window)
 
     def __post_init__(self):

@@ -11,6 +11,7 @@ from speechbrain.utils.data_pipeline import DynamicItem
 from carryover.data import audio, audio_check, manifest
 from carryover.data.batching import LengthGrouped
 from carryover.models.trained import module_of
+from carryover.training import stopping
 from carryover.training.output import Output
 
 Stage = sb.Stage
@@ -91,6 +92,23 @@ class Recipe:
     def of_set(self, rows: list[dict]) -> dict:
         """What else a valid or test event says of a set's scored rows."""
         return {}
+
+    def print_plan(self, loader, groups: int, total: int) -> None:
+        """Say before the first update what is going to be done."""
+        batch, k, schedule = self.hparams.batch_size, self.grad_accumulation_factor, self.schedule
+        trainable, everything = self.parameter_counts()
+        rates = "".join(f", {module} {peak:g}" for module, peak in self.hparams.lr_of.items())
+        print(
+            f"Training on {len(loader.dataset)} utterances: effective batch {batch * k} ({batch} x {k}), "
+            f"{groups} updates per epoch, {total} in all\n"
+            f"Schedule {schedule.name}: peak rate {schedule.lr:g}{rates}, warm-up {schedule.warmup_updates} updates; "
+            f"{self.precision} on {self.device}\n"
+            f"Parameters: {trainable:,} trained of {everything:,}"
+        )
+
+    def loss(self, batch) -> torch.Tensor:
+        """The recipe's loss of a batch with its graph, without augmentation."""
+        return self.total(self.compute_objectives(self.compute_forward(batch, Stage.VALID), batch, Stage.VALID))
 
     # ---- what the methods against forgetting ask ----
 
@@ -192,3 +210,9 @@ class Recipe:
             kwargs = {key: value for key, value in kwargs.items() if key != "shuffle"} | {"sampler": sampler}
             self.train_sampler = sampler
         return self.make_dataloader(dataset, Stage.TRAIN, **kwargs)
+
+    def make_dataloader(self, dataset, stage, ckpt_prefix="dataloader-", **kwargs):
+        """SpeechBrain's; processes that read clips leave signals to this one."""
+        if kwargs.get("num_workers"):
+            kwargs.setdefault("worker_init_fn", stopping.left_to_the_trainer)
+        return super().make_dataloader(dataset, stage, ckpt_prefix, **kwargs)

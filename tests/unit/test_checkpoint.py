@@ -73,7 +73,9 @@ def test_a_checkpoint_appears_only_when_it_is_complete(tmp_path, name):
     found = checkpointer.save_checkpoint(meta={"update": 3}, name=name, verbosity=10)
     assert len(seen) == 1 and seen[0].startswith(".partial")
     assert [p.name for p in save.iterdir()] == [found.path.name] and found.path.name.startswith("CKPT+")
-    assert {p.name for p in found.path.iterdir()} == {"CKPT.yaml", "model.safetensors", "optimizer.pt", "last.json"}
+    assert {p.name for p in found.path.iterdir()} == {
+        "CKPT.yaml", "checksums.json", "model.safetensors", "optimizer.pt", "last.json",
+    }  # fmt: skip
     assert found.meta["update"] == 3
 
 
@@ -123,7 +125,7 @@ def test_saving_works_again_after_an_error(tmp_path):
 def test_files_are_on_disk_before_the_rename(tmp_path, monkeypatch):
     """Else a power cut can leave a renamed folder of empty files."""
     calls = []
-    monkeypatch.setattr(checkpoint, "_flush", lambda path: calls.append(path.name))
+    monkeypatch.setattr(checkpoint, "flush", lambda path: calls.append(path.name))
     rename = os.rename
     monkeypatch.setattr(os, "rename", lambda a, b: (calls.append("rename"), rename(a, b)))
     save_many(tmp_path / "save", {"update": 1})

@@ -1,0 +1,104 @@
+"""Signals that stop a run: Ctrl-C, a closed terminal, a cluster's or a spot instance's warning."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tqdm import tqdm
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal ended the run.
+
+    Parameters
+    ----------
+    number : int
+        The signal's; `status`, which the process ends with, is 128 + number, as a shell has it.
+    saved : str
+        What is saved, "" where the signal came at a moment without an update to save.
+    """
+
+    def __init__(self, number: int, saved: str = ""):
+        self.number, self.status = number, 128 + number
+        where = (
+            f"{saved} is saved; the same command goes on from there"
+            if saved
+            else ("the same command goes on from the last checkpoint, or begins anew where there is none")
+        )
+        super().__init__(f"stopped by {signal.Signals(number).name}: {where}")
+
+
+class Request:
+    """Whether a signal has asked to stop: its number, or None."""
+
+    number: int | None = None
+
+
+def numbers(names: list[str]) -> list[int]:
+    """Signals by their names.
+
+    Raises
+    ------
+    ValueError
+        For a name that is no signal's, or a signal that a process cannot catch.
+    """
+    caught = {s.name: s for s in signal.valid_signals() if isinstance(s, signal.Signals)}
+    caught = {name: s for name, s in caught.items() if name not in ("SIGKILL", "SIGSTOP")}
+    if not isinstance(names, (list, tuple)) or any(name not in caught for name in names):
+        raise ValueError(
+            f"stop_signals: {names!r}; expected a list of signals that can be caught, such as [SIGTERM, SIGHUP, "
+            "SIGINT, SIGUSR1]"
+        )
+    return [caught[name] for name in names]
+
+
+@contextmanager
+def at_once(names: list[str]) -> Iterator[None]:
+    """Within, a signal raises Stopped: there is nothing to finish and nothing to save."""
+
+    def stop(number, frame):
+        raise Stopped(number)
+
+    with _handled(names, stop):
+        yield
+
+
+@contextmanager
+def after_the_update(names: list[str]) -> Iterator[Request]:
+    """Within, a signal is noted in the Request, and the loop ends after its update; a second one raises Stopped."""
+    request = Request()
+
+    def stop(number, frame):
+        if request.number is not None:
+            raise Stopped(number)
+        request.number = number
+        tqdm.write(f"{signal.Signals(number).name}: stopping after this update; once more stops at once")
+
+    with _handled(names, stop):
+        yield request
+
+
+def left_to_the_trainer(worker: int) -> None:
+    """In a process that reads clips: what the trainer handles is ignored, for a signal often reaches the whole group.
+
+    Without it, the update in progress fails for want of its batch.
+    """
+    for number in signal.valid_signals():
+        if callable(signal.getsignal(number)):
+            signal.signal(number, signal.SIG_IGN)
+
+
+@contextmanager
+def _handled(names: list[str], handler) -> Iterator[None]:
+    before = {}
+    try:
+        for number in numbers(names):
+            kept = signal.getsignal(number)
+            if number == signal.SIGHUP and kept == signal.SIG_IGN:
+                continue  # nohup: a closed terminal is not to stop it
+            before[number] = kept
+            signal.signal(number, handler)
+        yield
+    finally:
+        for number, kept in before.items():
+            signal.signal(number, kept)

@@ -1,0 +1,173 @@
+"""A run that is stopped and started again ends as the unbroken one, from each of its checkpoints."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from carryover.training import stopping
+from tests.tiny_language_model import make as make_language_model
+
+from .helpers import ROOT, command, events, make_brain, train
+
+SHORT = {
+    "batch_size": "4", "eval_batch_size": "4", "grad_accumulation_factor": "2", "log_every": "1", "valid_every": "3",
+    "save_every": "1", "save_limit": "null", "epochs": "2", "max_updates": "7", "early_stopping_patience": "0",
+    "warmup": "2",
+}  # fmt: skip
+
+
+@pytest.fixture
+def small_run(request, tmp_path, tiny_whisper, small_corpus):
+    """(YAML, overrides) of a small run with dropout of the recipe named by the parameter."""
+    files = {"corpus": "!name:local.table.utterances", "data_folder": str(small_corpus), "language": "nl"}
+    given = {
+        "whisper_ft": lambda: files
+        | {"model": str(tiny_whisper), "old_language": "null", "generation_length": "12", "dropout": "0.2"},
+        "dutch_pretrain": lambda: files | {"model": str(request.getfixturevalue("tiny_ctc"))},
+        "sign_teacher": lambda: {
+            "corpus": "!name:local.synthetic_sign.utterances {train: 28, valid: 4, test: 4}",
+            "data_folder": str(tmp_path / "signs"), "d_model": "16", "layers": "1", "heads": "2", "d_ffn": "32",
+        },
+        "speech_llm_whisper": lambda: files
+        | {"encoder": str(tiny_whisper), "language_model": make_language_model(tmp_path / "lm"), "hidden": "16",
+           "tokens_per_second": "40"},
+    }  # fmt: skip
+    return request.param, SHORT | given[request.param]()
+
+
+RECIPES = ["whisper_ft", "dutch_pretrain", "sign_teacher", "speech_llm_whisper"]
+
+
+def fit(overrides, name: str, workers: int = 0):
+    brain, _, manifests = make_brain(overrides, yaml=name, saves=True)
+    loader = {"num_workers": workers}
+    brain.fit(
+        range(1, 3), brain.read(manifests / "train.csv"), brain.read(manifests / "valid.csv"),
+        train_loader_kwargs=loader | {"batch_size": 4, "shuffle": True}, valid_loader_kwargs={"batch_size": 4},
+    )  # fmt: skip
+    return brain
+
+
+def checkpoints(folder: Path) -> dict[int, Path]:
+    """Checkpoints of a run folder by their updates."""
+    found = (folder / "save").glob("CKPT+*")
+    return dict(sorted((yaml.safe_load((c / "CKPT.yaml").read_text())["update"], c) for c in found))
+
+
+def require_equal(one: Path, other: Path) -> None:
+    """Two run folders ended with the same log, weights and random state."""
+    assert events(one) == events(other)
+    last = [list(checkpoints(folder).values())[-1] for folder in (one, other)]
+    for file in last[0].glob("*.safetensors"):
+        a, b = load_file(file), load_file(last[1] / file.name)
+        assert a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a), file.name
+    states = [json.loads((c / "brain.json").read_text()) for c in last]
+    assert states[0]["random"] == states[1]["random"]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("small_run", RECIPES, indirect=True)
+def test_a_resume_from_every_checkpoint_is_bit_equal(small_run, tmp_path, workers):
+    name, overrides = small_run
+    whole = tmp_path / "whole"
+    fit(overrides | {"output_folder": str(whole)}, name, workers)
+    updates = list(checkpoints(whole))
+    assert updates == list(range(1, 8)), updates
+    for update in [2, 4] if workers else updates:  # the first epoch ends at 4
+        part = tmp_path / f"from_{update}"
+        shutil.copytree(whole, part)
+        for later, path in checkpoints(part).items():
+            if later > update:
+                shutil.rmtree(path)
+        fit(overrides | {"output_folder": str(part)}, name, workers)
+        require_equal(part, whole)
+        shutil.rmtree(part)
+
+
+@pytest.mark.parametrize("where", ["_fit_group", "validate"])
+@pytest.mark.parametrize("small_run", ["sign_teacher"], indirect=True)
+def test_a_signal_saves_and_the_rest_is_bit_equal(small_run, tmp_path, where):
+    """Also one that comes during a validation: it is left, and made at the resume."""
+    name, overrides = small_run
+    overrides |= {"save_every": "100"}
+    fit(overrides | {"output_folder": str(tmp_path / "whole")}, name)
+    broken = overrides | {"output_folder": str(tmp_path / "broken")}
+    brain, _, manifests = make_brain(broken, yaml=name, saves=True)
+    owner = brain if where == "_fit_group" else brain.evaluation
+    do = getattr(owner, where)
+
+    def with_a_signal(*args, **kwargs):
+        if brain.update >= 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return do(*args, **kwargs)
+
+    setattr(owner, where, with_a_signal)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(stopping.Stopped, match="stopped by SIGTERM: update . is saved; the same command") as stop:
+        brain.fit(
+            range(1, 3), brain.read(manifests / "train.csv"), brain.read(manifests / "valid.csv"),
+            train_loader_kwargs={"batch_size": 4, "shuffle": True}, valid_loader_kwargs={"batch_size": 4},
+        )  # fmt: skip
+    assert stop.value.status == 143 and signal.getsignal(signal.SIGTERM) == before
+    assert list(checkpoints(tmp_path / "broken"))[-1] == (4 if where == "_fit_group" else 3)
+    fit(broken, name)
+    for folder in (tmp_path / "broken", tmp_path / "whole"):  # the signal's own checkpoint is one more event
+        log = (folder / "metrics.jsonl").read_text().splitlines(True)
+        (folder / "metrics.jsonl").write_text("".join(line for line in log if '"checkpoint"' not in line))
+    require_equal(tmp_path / "broken", tmp_path / "whole")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGUSR1])
+@pytest.mark.parametrize("small_run", ["sign_teacher"], indirect=True)
+def test_a_process_says_what_stopped_it_and_goes_on(small_run, tmp_path, number):
+    """The signal reaches the whole group, readers of clips too, as from a terminal or a scheduler."""
+    name, overrides = small_run
+    overrides |= {
+        "output_folder": str(tmp_path / "run"), "max_updates": "400", "valid_every": "1000", "save_every": "1000",
+        "num_workers": "1", "stop_signals": "[SIGTERM, SIGHUP, SIGINT, SIGUSR1]",
+    }  # fmt: skip
+    words, log = command(overrides, f"hparams/{name}.yaml"), tmp_path / "run" / "metrics.jsonl"
+    process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    deadline = time.time() + 120
+    while time.time() < deadline and '"train", "update": 3' not in (log.read_text() if log.exists() else ""):
+        time.sleep(0.02)
+    os.killpg(process.pid, number)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 128 + number, said[-2000:]
+    saved = list(checkpoints(tmp_path / "run"))
+    assert len(saved) == 1 and f"update {saved[0]} is saved; the same command goes on" in said.decode()
+    assert f"stopped by {number.name}" in said.decode()
+
+
+def test_a_second_signal_stops_at_once():
+    with stopping.after_the_update(["SIGUSR2"]) as request:
+        os.kill(os.getpid(), signal.SIGUSR2)
+        assert request.number == signal.SIGUSR2
+        with pytest.raises(stopping.Stopped):
+            os.kill(os.getpid(), signal.SIGUSR2)
+            time.sleep(1)
+    assert signal.getsignal(signal.SIGUSR2) == signal.SIG_DFL
+
+
+def test_nohup_is_left_alone():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stopping.at_once(["SIGHUP"]):
+            os.kill(os.getpid(), signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("names", ["[SIGFOO]", "[SIGKILL]", "SIGTERM", "[15]"])
+def test_what_is_no_signal_is_an_error(names):
+    done = train({"stop_signals": names}, "hparams/sign_teacher.yaml")
+    assert done.returncode == 2 and "stop_signals" in done.stderr, done.stderr[-500:]
