@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from carryover import forgetting
+from carryover import files, forgetting
 from carryover.config import overfit, presets, profiles, run_first, settings
 from carryover.data import manifest, preparation
 from carryover.runs import run_folder
@@ -182,7 +182,7 @@ class Experiment:
         run_folder.write_info(folder, about | {"methods": self.describe(brain)})
         results = self.train_and_test(brain, folder, new, old)
         table = error_rates.before_after(results)
-        (folder / "results.md").write_text(table + "\n", encoding="utf-8")
+        files.write(folder / "results.md", table + "\n")
         seconds = time.strftime("%H:%M:%S", time.gmtime(brain.progress.now()["time"]))
         memory = peak_memory_bytes(brain.device_type) / 2**30
         print(f"\n{table}\n\nRun folder: {folder}; total time {seconds}; peak memory {memory:.2f} GiB")
@@ -224,10 +224,7 @@ class Experiment:
         if mixed is rows:
             return new
         path = new.with_name("train_mixed.csv")
-        with open(path, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, columns)
-            writer.writeheader()
-            writer.writerows(mixed)
+        files.write_csv(path, columns, mixed)
         return path
 
     def train_and_test(self, brain, folder: Path, new: dict[str, Path], old: dict[str, Path]) -> list[dict]:
@@ -268,7 +265,8 @@ class Experiment:
             old_valid_sets={name: dataset for name, dataset in valid.items() if name != language},
         )
         test("best")
-        brain.export(folder / "model")
+        with files.made_folder(folder / "model") as model:  # a model that is there is whole
+            brain.export(model)
         for weights in brain.evaluation.variants(self.methods):
             for name, dataset in valid.items():
                 data = brain.make_dataloader(dataset, Stage.VALID, ckpt_prefix=None, **loader)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import typer
 
+from carryover import files
 from carryover.commands.load import RUN, load_run
 
 
@@ -16,5 +17,6 @@ def export(
     if to != "hf":
         raise typer.BadParameter(f"--to {to}: only hf is there so far")
     brain, _, _ = load_run(folder)
-    brain.export(out)
+    with files.made_folder(out) as made:
+        brain.export(made)
     typer.echo(f"Wrote {out}: {', '.join(sorted(p.name for p in out.iterdir()))}")

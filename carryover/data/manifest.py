@@ -4,12 +4,14 @@
 """
 
 import csv
+import hashlib
 import json
 import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from carryover import files
 from carryover.data.utterance import COLUMNS, Utterance
 
 STEPS = ("available", "passed the metadata", "sampled", "valid audio")  # each counts a part of the one before it
@@ -50,12 +52,12 @@ def write(
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / ".done").unlink(missing_ok=True)
-    _write_csv(
+    files.write_csv(
         folder / "rejected.csv",
         ("split", "ID", "audio", "reason"),
         [(u.split, u.ID, u.audio, reason) for u, reason in rejected],
     )
-    (folder / "counts.md").write_text(_steps_table(steps, done["settings"]), encoding="utf-8")
+    files.write(folder / "counts.md", _steps_table(steps, done["settings"]))
     reasons = Counter(reason.split(":")[0] for _, reason in rejected)
     for split, rows in kept.items():
         if not rows:
@@ -63,19 +65,19 @@ def write(
                 f"no utterance of split '{split}' is usable: {dict(reasons)}; see {folder / 'rejected.csv'}"
             )
         values = [(u.ID, u.audio, f"{u.duration:.4f}", u.language, u.speaker, u.text) for u in rows]
-        _write_csv(folder / f"{split}.csv", COLUMNS, values)
+        files.write_csv(folder / f"{split}.csv", COLUMNS, values)
     done = done | {
         "hours": {split: round(sum(u.duration for u in rows) / 3600, 4) for split, rows in kept.items()},
         "steps": steps,
         "rejected": dict(reasons),
+        "files": {f"{split}.csv": _sha256(folder / f"{split}.csv") for split in kept},
     }
-    (folder / ".done").write_text(json.dumps(done, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    files.write_json(folder / ".done", done)
     return done
 
 
-def _write_csv(path: Path, header: Sequence[str], rows: list[tuple]) -> None:
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([header, *rows])
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _steps_table(steps: dict[str, dict[str, int]], settings: dict) -> str:
@@ -95,12 +97,24 @@ def _steps_table(steps: dict[str, dict[str, int]], settings: dict) -> str:
 
 
 def read_done(folder: str | Path) -> dict | None:
-    """The `.done` marker of a manifest folder, or None where preparation has not finished or a manifest is gone."""
+    """The `.done` marker of a manifest folder; None where preparation has not finished, a manifest is gone, or one of
+    these files is not as it was written (which is said)."""
     marker = Path(folder) / ".done"
     if not marker.exists():
         return None
-    done = json.loads(marker.read_text(encoding="utf-8"))
-    return done if all((marker.parent / f"{split}.csv").exists() for split in done["hours"]) else None
+    try:
+        done = json.loads(marker.read_bytes())
+        manifests = [marker.parent / f"{split}.csv" for split in done["hours"]]
+    except (ValueError, TypeError, KeyError):
+        print(f"{marker} is damaged; the manifests beside it are made again")
+        return None
+    if not all(path.exists() for path in manifests):
+        return None
+    for path in manifests:
+        if done.get("files", {}).get(path.name) not in (None, _sha256(path)):  # None: an earlier version's
+            print(f"{path} is not as it was written; the manifests beside it are made again")
+            return None
+    return done
 
 
 def summary(done: dict) -> str:

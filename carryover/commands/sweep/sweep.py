@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from carryover import files
 from carryover.commands.sweep.execute import execute, stopped_like_ctrl_c
 from carryover.commands.sweep.grid import cell_name, grid, method_name, parse_seeds
 from carryover.commands.sweep.jobs import Job, default_folder, plan
@@ -122,7 +123,7 @@ def _write_table(
     missing = [job.name for job in jobs if not job.done]
     note = f"\n\nNot in it, for they failed: {', '.join(missing)}." if missing else ""
     text = table.markdown() + note
-    (out / "table.md").write_text(text + "\n", encoding="utf-8")
-    (out / "table.csv").write_text(table.csv(), encoding="utf-8")
+    files.write(out / "table.md", text + "\n")
+    files.write(out / "table.csv", table.csv())
     say(f"\n{text}\n\nWrote {out / 'table.md'} and {out / 'table.csv'}")
     return True
