@@ -13,7 +13,8 @@ if __name__ == "__main__":
     try:
         sys.exit(experiment.train(sys.argv[1:]))
     except (FileNotFoundError, ValueError, MemoryError, ImportError) as error:
-        sys.exit(f"error: {error}")
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
     except subprocess.CalledProcessError as error:
         sys.exit(f"error: the run that is needed first ended with status {error.returncode}; its message stands above")
     except KeyboardInterrupt:

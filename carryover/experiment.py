@@ -12,7 +12,7 @@ import torch
 from carryover import files, forgetting
 from carryover.config import overfit, presets, profiles, run_first, settings
 from carryover.data import manifest, preparation
-from carryover.runs import run_folder
+from carryover.runs import lock, run_folder, same_run
 from carryover.runs.flags import overlap
 from carryover.stats import error_rates
 from carryover.training import describe
@@ -157,7 +157,8 @@ class Experiment:
                 argv += [f"--{its}", values[f"old_{its}" if values["old_language"] else its]]
         for key, value in self.run_options.items():
             argv += [f"--{key}", value]
-        subprocess.run([sys.executable, "train.py", *map(str, argv)], check=True)
+        command = [sys.executable, "train.py", *map(str, argv)]
+        subprocess.run(command, check=True, preexec_fn=lock.dies_with_parent())
         if not Path(model).exists():
             raise FileNotFoundError(f"run_first: {values['run_first']} has been run and made no {model}")
 
@@ -165,11 +166,17 @@ class Experiment:
 
     def run(self, command: list[str]) -> int:
         """Prepare, train and test; prints the table and returns the exit status."""
+        with lock.held(str(self.values["output_folder"])):
+            return self._run(command)
+
+    def _run(self, command: list[str]) -> int:
         hparams = self.hparams
+        was = run_folder.read_info(hparams["output_folder"])
         folder = run_folder.create(hparams["output_folder"], self.path, self.overrides, hparams["brain"], command)
         new, old = self.prepare(folder / "manifests")
-        about = {"data": run_folder.data_digests(folder / "manifests"), "normaliser": hparams["normaliser"].name}
-        run_folder.write_info(folder, about)
+        data = run_folder.data_digests(folder / "manifests")
+        same_run.require_same_data(folder, was, data)
+        run_folder.write_info(folder, {"data": data, "normaliser": hparams["normaliser"].name})
         brain = hparams["brain"](
             modules=hparams["modules"],
             opt_class=hparams["optimizer"],
@@ -179,10 +186,15 @@ class Experiment:
         )
         trainable, parameters = brain.parameter_counts()
         about = {"parameters": parameters, "trainable": trainable, "device": str(brain.device)}
+        about |= {"starting_weights": same_run.starting_weights(folder, was, brain.modules)}
         run_folder.write_info(folder, about | {"methods": self.describe(brain)})
+        same_run.say_changes(folder, was)
+        run_folder.write_info(folder, {"finished": None})
+        (folder / "results.md").unlink(missing_ok=True)  # of the last time; its log is cut back to the checkpoint now
         results = self.train_and_test(brain, folder, new, old)
         table = error_rates.before_after(results)
         files.write(folder / "results.md", table + "\n")
+        run_folder.finish(folder, [[f"{self.test_name}_{r['language']}", r["weights"]] for r in results])
         seconds = time.strftime("%H:%M:%S", time.gmtime(brain.progress.now()["time"]))
         memory = peak_memory_bytes(brain.device_type) / 2**30
         print(f"\n{table}\n\nRun folder: {folder}; total time {seconds}; peak memory {memory:.2f} GiB")
@@ -196,7 +208,7 @@ class Experiment:
         hparams = self.hparams
         sampling = {
             "sample": hparams["sample"], "sample_seed": hparams["sample_seed"], "workers": hparams["workers"],
-            "metadata_limits": hparams["metadata_limits"],
+            "metadata_limits": hparams["metadata_limits"], "begun": run_folder.begun(manifests.parent),
         }  # fmt: skip
 
         def make(data_folder, language: str, splits: tuple[str, ...]) -> dict[str, Path]:
@@ -211,6 +223,11 @@ class Experiment:
             return new, {}
         old = make(hparams["old_data_folder"], hparams["old_language"], self.old_splits)
         return new | {"train": self.mixed(new["train"], old.get("train"))}, old
+
+    @property
+    def test_name(self) -> str:
+        """What its test sets are called, before _<language>."""
+        return "overfit" if self.values["overfit"] else "test"
 
     def mixed(self, new: Path, old: Path | None) -> Path:
         """The training manifest after the methods' `mix`: itself, or train_mixed.csv beside it."""
@@ -240,7 +257,7 @@ class Experiment:
 
         def test(weights: str) -> None:
             for language, dataset in tests.items():
-                name = f"{'overfit' if hparams['overfit'] else 'test'}_{language}"
+                name = f"{self.test_name}_{language}"
                 found, _ = brain.evaluate(dataset, test_loader_kwargs=loader, name=name, weights=weights)
                 log.scores("test", found, set=name, language=language, weights=weights)
                 results.append(found | {"language": language, "weights": weights})
@@ -255,6 +272,11 @@ class Experiment:
             test("before")
         elif hparams["test_before"]:
             results += [e for e in log.metrics.events() if e["event"] == "test" and e["weights"] == "before"]
+            if len(results) < len(tests):
+                raise ValueError(
+                    f"{log.metrics.path}: {len(results)} of {len(tests)} tests before the training are left in it, so "
+                    "there is nothing to compare with; start a new run with --output_folder or --seed"
+                )
         brain.fit(
             range(1, hparams["epochs"] + 1),
             brain.read(new["train"]),

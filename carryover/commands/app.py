@@ -24,7 +24,8 @@ def main() -> None:
     try:
         app()
     except (FileNotFoundError, ValueError, ImportError) as error:
-        sys.exit(f"error: {error}")
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 if __name__ == "__main__":
