@@ -9,7 +9,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from carryover.config import settings
 
-MISSING = "not there"
+MISSING = "missing"
 PLACE = {"output_folder"}  # where the run lies, however it is written
 # Of no influence on what is learned or found: how fast, how often saved, where else it is shown.
 ANY_TIME = {"eval_batch_size", "workers", "save_every", "save_limit", "tracker"}
@@ -34,7 +34,7 @@ def _plain(node):
     elif isinstance(node, bool) or node is None:
         value = node
     elif isinstance(node, (int, float)):
-        value = float(node)  # 1e-3 and 0.001, 1 and 1.0
+        value = int(node) if float(node).is_integer() else float(node)  # 1e-3 is 0.001, and 1.0 is 1
     else:
         value = str(node)
     return value if tag is None else [tag, value]

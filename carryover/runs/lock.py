@@ -18,6 +18,7 @@ import filelock
 from carryover import files
 
 LOCK, HOLDER = ".lock", ".lock_holder.json"
+GRACE = 2.0  # seconds that a process may take to end after it was killed
 PATIENCE = 30.0  # seconds that the data loaders of a killed run may take to notice it
 
 
@@ -37,13 +38,14 @@ def held(folder: str | Path) -> Iterator[None]:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(folder / LOCK)
-    until = time.monotonic() + PATIENCE
+    start = time.monotonic()
     while True:
         try:
             lock.acquire(timeout=0)
             break
         except filelock.Timeout:
-            if not _died(holder := _holder(folder)) or time.monotonic() > until:
+            holder = _holder(folder)
+            if time.monotonic() - start > (PATIENCE if _died(holder) else GRACE):
                 raise LockedError(_message(folder, holder)) from None
             time.sleep(0.2)
     try:
