@@ -24,6 +24,7 @@ setup(
         "sentencepiece",
         "jiwer==4.*",
         "safetensors",
+        "filelock",  # one process a run folder
         "soundfile",
         "scipy>=1.15",
         "kaldialign",  # word alignments of the report

@@ -1,18 +1,16 @@
 """One experiment, from a command line to its table: parsed once, checked, prepared, trained, tested."""
 
 import csv
-import subprocess
-import sys
 import time
 from functools import cached_property
 from pathlib import Path
 
 import torch
 
-from carryover import forgetting
-from carryover.config import overfit, presets, profiles, run_first, settings
+from carryover import files, forgetting, needed_run
+from carryover.config import overfit, presets, profiles, settings
 from carryover.data import manifest, preparation
-from carryover.runs import checksums, identity, run_folder
+from carryover.runs import checksums, identity, lock, run_folder, same_run
 from carryover.runs.flags import incomplete, overlap
 from carryover.runs.privacy import clean_paths
 from carryover.stats import error_rates
@@ -22,8 +20,6 @@ from carryover.training.checkpoint import Checkpointer
 from carryover.training.run_log import peak_memory_bytes
 
 FLAGS = ("deterministic", "run_first_only")
-CORPUS = ("data_folder", "language", "glosses", "layout", "fps", "differences")  # keys that say what is learned from
-SAME = ("max_updates", "corpus", "sample", "sample_seed", "workers", "metadata_limits")  # of the run that is needed
 NEW_SPLITS = ("train", "valid", "test")
 
 
@@ -134,59 +130,26 @@ class Experiment:
                 raise ValueError(f"{key}: give {what}, at the top of {self.path} or as --{key} on the command line")
 
     def run_first(self) -> None:
-        """Make the run whose result this one starts from (the YAML's `run_first`), where it is not there.
-
-        It gets this run's seed for it (`pretrain_seed`) and output root, and what the command line says of
-        max_updates, of SpeechBrain's options, and of the corpus: the old language's, or its own without an old one.
-        What its YAML leaves open (null) it gets in any case.
-
-        Raises
-        ------
-        ValueError
-            Where its YAML leaves the corpus open, and this one is to keep an old language that is not given.
-        """
-        values, model = self.values, run_first.model(self.values)
-        if model is None or (Path(model).exists() and not (broken := checksums.faults(model))):
-            return
-        its_values = settings.resolved(Path(values["run_first"]).read_text(encoding="utf-8"), {})
-        if its_values["data_folder"] is None and values["old_splits"] and not values["old_language"]:
-            raise ValueError(
-                f"old_language: give it and old_data_folder, at the top of {self.path} or on the command line: "
-                f"{values['run_first']} is run first, on that language; or give another model, --model FOLDER"
-            )
-        found = f"is not whole: {'; '.join(broken)}" if Path(model).exists() else "is not there"
-        print(f"{model} {found}; running {values['run_first']} first, which makes it", flush=True)
-        argv = [values["run_first"], "--seed", values["pretrain_seed"], "--output_root", values["output_root"]]
-        corpus = {"old_data_folder": "data_folder"} if values["old_language"] else {key: key for key in CORPUS}
-        for mine, its in ({key: key for key in SAME} | corpus).items():
-            argv += [f"--{its}", self.asked[mine]] if mine in self.asked else []
-        for its in ("data_folder", "language"):
-            if its_values[its] is None and f"--{its}" not in argv:
-                argv += [f"--{its}", values[f"old_{its}" if values["old_language"] else its]]
-        for key, value in self.run_options.items():
-            argv += [f"--{key}", value]
-        child = subprocess.Popen([sys.executable, "train.py", *map(str, argv)], start_new_session=True)
-        try:
-            status = child.wait()
-        except stopping.Stopped as stop:  # it saves and stops, too; in a session of its own it is told only here
-            child.send_signal(stop.number)
-            child.wait()
-            raise
-        if status:
-            raise subprocess.CalledProcessError(status, child.args)
-        if not Path(model).exists():
-            raise FileNotFoundError(f"run_first: {values['run_first']} has been run and made no {model}")
+        """Make the run whose result this one starts from, where it is not there: see carryover/needed_run.py."""
+        needed_run.make(self.path, self.values, self.asked, self.run_options)
 
     # ---- the run ----
 
     def run(self, command: list[str]) -> int:
         """Prepare, train and test; prints the table and returns the exit status."""
+        with lock.held(str(self.values["output_folder"])):
+            return self._run(command)
+
+    def _run(self, command: list[str]) -> int:
         hparams = self.hparams
+        was = run_folder.read_info(hparams["output_folder"])
         folder = run_folder.create(hparams["output_folder"], self.path, self.overrides, hparams["brain"], command)
         new, old, others = self.prepare(folder / "manifests")
-        about = {"data": run_folder.data_digests(folder / "manifests"), "normaliser": hparams["normaliser"].name}
-        run_folder.write_info(folder, about)
-        belongs_to = identity.of(folder, self.values, about["data"], hparams["modules"])
+        data = run_folder.data_digests(folder / "manifests")
+        same_run.require_same_data(folder, was, data)
+        run_folder.write_info(folder, {"data": data, "normaliser": hparams["normaliser"].name})
+        weights = same_run.starting_weights(folder, was, hparams["modules"])
+        belongs_to = identity.of(folder, self.values, data, weights)
         brain = hparams["brain"](
             modules=hparams["modules"],
             opt_class=hparams["optimizer"],
@@ -196,10 +159,15 @@ class Experiment:
         )
         trainable, parameters = brain.parameter_counts()
         about = {"parameters": parameters, "trainable": trainable, "device": str(brain.device)}
-        run_folder.write_info(folder, about | {"methods": _clean(self.describe(brain))})
+        about |= {"starting_weights": weights, "methods": _clean(self.describe(brain))}
+        run_folder.write_info(folder, about)
+        same_run.say_changes(folder, was)
+        run_folder.write_info(folder, {"finished": None})
+        (folder / "results.md").unlink(missing_ok=True)  # of the last time; its log is cut back to the checkpoint now
         results = self.train_and_test(brain, folder, new, old, others)
         table = error_rates.before_after(results, hparams["normaliser"].name, manifest.left_out(folder / "manifests"))
-        (folder / "results.md").write_text(table + "\n", encoding="utf-8")
+        files.write(folder / "results.md", table + "\n")
+        run_folder.finish(folder, [[f"{self.test_name}_{r['language']}", r["weights"]] for r in results])
         seconds = time.strftime("%H:%M:%S", time.gmtime(brain.progress.now()["time"]))
         memory = peak_memory_bytes(brain.device_type) / 2**30
         print(f"\n{table}\n\nRun folder: {folder}; total time {seconds}; peak memory {memory:.2f} GiB")
@@ -214,7 +182,7 @@ class Experiment:
         hparams = self.hparams
         sampling = {
             "sample": hparams["sample"], "sample_seed": hparams["sample_seed"], "workers": hparams["workers"],
-            "metadata_limits": hparams["metadata_limits"],
+            "metadata_limits": hparams["metadata_limits"], "begun": run_folder.begun(manifests.parent),
         }  # fmt: skip
 
         def make(data_folder, language: str, splits: tuple[str, ...]) -> dict[str, Path]:
@@ -231,6 +199,11 @@ class Experiment:
         old = make(hparams["old_data_folder"], hparams["old_language"], self.old_splits)
         return new | {"train": self.mixed(new["train"], old.get("train"))}, old, others
 
+    @property
+    def test_name(self) -> str:
+        """What its test sets are called, before _<language>."""
+        return "overfit" if self.values["overfit"] else "test"
+
     def mixed(self, new: Path, old: Path | None) -> Path:
         """The training manifest after the methods' `mix`: itself, or train_mixed.csv beside it."""
         if old is None:
@@ -243,10 +216,7 @@ class Experiment:
         if mixed is rows:
             return new
         path = new.with_name("train_mixed.csv")
-        with open(path, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, columns)
-            writer.writeheader()
-            writer.writerows(mixed)
+        files.write_csv(path, columns, mixed)
         return path
 
     def train_and_test(
@@ -265,7 +235,7 @@ class Experiment:
 
         def test(weights: str) -> None:
             for language, dataset in tests.items():
-                name = f"{'overfit' if hparams['overfit'] else 'test'}_{language}"
+                name = f"{self.test_name}_{language}"
                 found, _ = brain.evaluate(dataset, test_loader_kwargs=loader, name=name, weights=weights)
                 log.scores("test", found, set=name, language=language, weights=weights)
                 results.append(found | {"language": language, "weights": weights})
@@ -281,6 +251,11 @@ class Experiment:
             test("before")
         elif hparams["test_before"]:
             results += [e for e in log.metrics.events() if e["event"] == "test" and e["weights"] == "before"]
+            if len(results) < len(tests):
+                raise ValueError(
+                    f"{log.metrics.path}: {len(results)} of {len(tests)} tests before the training are left in it, so "
+                    "there is nothing to compare with; start a new run with --output_folder or --seed"
+                )
         brain.fit(
             range(1, hparams["epochs"] + 1),
             brain.read(new["train"]),
@@ -291,8 +266,8 @@ class Experiment:
             old_valid_sets={name: dataset for name, dataset in valid.items() if name != language},
         )
         test("best")
-        brain.export(checksums.made_anew(folder / "model"))
-        checksums.seal(folder / "model", identity.of_run(folder))
+        with checksums.made(folder / "model", identity.of_run(folder)) as model:  # a model that is there is whole
+            brain.export(model)
         for weights in brain.evaluation.variants(self.methods):
             for name, dataset in valid.items():
                 data = brain.make_dataloader(dataset, Stage.VALID, ckpt_prefix=None, **loader)

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from carryover import files
 from carryover.data import landmarks
 from carryover.data.landmarks import Layout
 from carryover.data.table import found_at, read_table
@@ -213,7 +214,7 @@ def _write(planned: list[Spelling], letters: dict[str, dict[str, Letter]], seed:
         array = array.numpy().astype(np.float16)
         np.save(folder / f"{s.ID}.npy", array.reshape(len(array), -1))
         rows.append((s.ID, s.sign_language, str(len(array)), s.word))
-    (folder / "list.tsv").write_text("".join("\t".join(row) + "\n" for row in rows), encoding="utf-8")
+    files.write(folder / "list.tsv", "".join("\t".join(row) + "\n" for row in rows))
 
 
 def _read(sample: Letter) -> torch.Tensor:

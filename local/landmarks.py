@@ -11,13 +11,13 @@ Videos become landmark files by `extract`, or by pose-format's own command, `vid
 -o a.pose`.
 """
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from carryover import files
 from carryover.data.landmarks import Layout
 from carryover.data.table import found_at
 from carryover.data.utterance import Utterance
@@ -136,9 +136,8 @@ def extract(video: str | Path, out: str | Path) -> None:
         capture.release()
     if not frames:
         raise ValueError(f"{video}: {found_at(video)}; expected a video that OpenCV reads; convert it with ffmpeg")
-    beside = Path(f"{out}.making.npz")
-    np.savez_compressed(beside, landmarks=np.stack(frames), fps=np.float32(fps))
-    os.replace(beside, out)
+    with files.beside(out) as partial:
+        np.savez_compressed(partial, landmarks=np.stack(frames), fps=np.float32(fps))
 
 
 def _points(found: object, group: str, size: int, width: int, height: int) -> np.ndarray:

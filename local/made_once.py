@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from carryover import files
+
 
 def make_once(target: Path, settings: dict, make: Callable[[Path], None]) -> str:
     """Fill a folder, unless it is there already and was made with the same settings; -> digest of its files.
@@ -46,7 +48,7 @@ def make_once(target: Path, settings: dict, make: Callable[[Path], None]) -> str
         for file in sorted(made.iterdir()):
             sha.update(f"{file.name} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
         marker = {"settings": settings, "sha256": sha.hexdigest()}
-        (made / ".done").write_text(json.dumps(marker, indent=1) + "\n", encoding="utf-8")
+        files.write_json(made / ".done", marker)
         if done() == marker:  # another process was faster, and may be reading its files
             return sha.hexdigest()
         if target.exists():  # removed under another name, so that no half-removed folder keeps its marker

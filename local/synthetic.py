@@ -21,6 +21,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from carryover import files
 from carryover.data.utterance import SPLITS, Utterance
 from local.espeak import WHEEL, Clip
 from local.synthetic_sentences import GRAMMARS, normalise, sentences
@@ -234,8 +235,8 @@ def _finish(home: Path, folder: Path, clips: list[Clip], made: dict[str, dict], 
     rows = [("ID", "speaker", "seconds", "rate", "pitch", "text")]
     rows += [(c.ID, c.voice, f"{made[c.ID]['seconds']:.4f}", c.rate, c.pitch, c.text) for c in clips]
     listing = folder.parent / f"{folder.name}.tsv"
-    listing.write_text("".join("\t".join(map(str, row)) + "\n" for row in rows), encoding="utf-8")
-    (folder / ".done").write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+    files.write(listing, "".join("\t".join(map(str, row)) + "\n" for row in rows))
+    files.write_json(folder / ".done", settings)
 
     target = home / folder.name
     if _up_to_date(_read_done(target), settings):  # another process was faster, and may be reading its files
@@ -251,7 +252,7 @@ def _run_shard(folder: Path, number: int, clips: list[Clip], bar: tqdm) -> list[
     root = str(Path(__file__).resolve().parent.parent)
     path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     job = folder.parent.resolve() / f"{folder.name}-{number}.json"
-    job.write_text(json.dumps({"folder": str(folder.resolve()), "clips": [asdict(c) for c in clips]}), encoding="utf-8")
+    files.write_json(job, {"folder": str(folder.resolve()), "clips": [asdict(c) for c in clips]}, indent=None)
     made = []
     with subprocess.Popen(
         [sys.executable, "-m", "local.espeak", str(job)],  # multiprocessing's children import the caller's torch

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from carryover import files
 from carryover.data.landmarks import Layout
 from carryover.data.utterance import Utterance
 from local.landmarks import vocabulary
@@ -163,7 +164,7 @@ def _write(planned: list[Sentence], seed: int, folder: Path) -> None:
         array = sign(u.text, signers[u.signer], _rng(f"{seed} utterance {u.ID}"))
         np.save(folder / f"{u.ID}.npy", array.reshape(len(array), -1))
         rows.append((u.ID, u.signer, str(len(array)), u.text))
-    (folder / "list.tsv").write_text("".join("\t".join(row) + "\n" for row in rows), encoding="utf-8")
+    files.write(folder / "list.tsv", "".join("\t".join(row) + "\n" for row in rows))
 
 
 def _rng(name: str) -> np.random.Generator:

@@ -198,7 +198,7 @@ class SpeechLLMBrain(RecipeBrain):
         made_for = self.made_for()
         if "encoder" in self.modules:
             self.encoder.save(folder / "encoder")
-            made_for["encoder"] = projector.identity(str(folder / "encoder"))
+            made_for["encoder"] = projector.identity(str(folder / "encoder")) | {"source": "encoder"}
         projector.save(self.modules.projector, folder, made_for)
         self.language_model.lora.save(self.language_model.hf, folder)
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import typer
 
+from carryover import files
 from carryover.commands.load import RUN, TRUST, load_run
 
 
@@ -19,6 +20,7 @@ def export(
     from carryover.runs import checksums
 
     brain, _, _ = load_run(folder, trust)
-    brain.export(out)
+    with files.made_folder(out) as made:
+        brain.export(made)
     checksums.seal(out)
     typer.echo(f"Wrote {out}: {', '.join(sorted(p.name for p in out.iterdir()))}")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import typer
 
+from carryover import files
 from carryover.commands.load import RUN, TRUST, load_run, set_beams
 
 
@@ -21,17 +22,17 @@ def transcribe(
 
     brain, hparams, _ = load_run(folder, trust)
     set_beams(brain, beams)
-    files = transcription.find(paths, brain.endings)
+    recordings = transcription.find(paths, brain.endings)
     rows, refused = transcription.transcribe(
-        brain, hparams["limits"], files, language or hparams["language"], hparams["eval_batch_size"],
+        brain, hparams["limits"], recordings, language or hparams["language"], hparams["eval_batch_size"],
         hparams["num_workers"],
     )  # fmt: skip
     if out:
-        with open(out, "w", newline="", encoding="utf-8") as file:
+        with files.writing(out) as file:
             transcription.write(rows, file)
     else:
         transcription.write(rows, sys.stdout)
-    typer.echo(f"{len(rows)} of {len(files)} files transcribed" + (f" into {out}" if out else ""), err=True)
+    typer.echo(f"{len(rows)} of {len(recordings)} files transcribed" + (f" into {out}" if out else ""), err=True)
     for path, reason in refused.items():
         beside = reason.startswith(transcription.NO_RECORDING)
         typer.echo(f"{reason.split(':')[0]}: {path}" if beside else f"refused: {path}: {reason}", err=True)

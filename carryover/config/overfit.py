@@ -9,6 +9,8 @@ import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from carryover import files
+
 # What keeps a model from learning by heart, and what a handful of utterances has no use for; an explicit --key wins.
 OFF = {
     "dropout": "0.0", "attention_dropout": "0.0", "activation_dropout": "0.0", "layerdrop": "0.0",
@@ -67,8 +69,7 @@ def subset(train: Path, n: int) -> dict[str, Path]:
     if len(rows) < n:
         raise ValueError(f"overfit: {n} utterances asked for, but {train} has {len(rows)}")
     path = train.with_name(f"overfit{n}.csv")
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([header, *rows[:n]])
+    files.write_csv(path, header, rows[:n])
     return dict.fromkeys(("train", "valid", "test"), path)
 
 

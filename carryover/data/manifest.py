@@ -3,13 +3,14 @@
 `preparation.prepare` writes them, in `write`'s order: `.done` last. A folder without it is unfinished and made again.
 """
 
-import csv
+import hashlib
 import json
 import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from carryover import files
 from carryover.data.home import as_tilde, with_home
 from carryover.data.table import read_table
 from carryover.data.utterance import COLUMNS, Utterance
@@ -56,17 +57,17 @@ def write(
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / ".done").unlink(missing_ok=True)
-    _write_csv(
+    files.write_csv(
         folder / "rejected.csv",
         ("split", "ID", "audio", "reason"),
         [(u.split, u.ID, as_tilde(u.audio), as_tilde(reason)) for u, reason in rejected],
     )
-    _write_csv(
+    files.write_csv(
         folder / REMARKS,
         ("split", "ID", "audio", "remark"),
         [(u.split, u.ID, as_tilde(u.audio), as_tilde(what)) for u, what in remarks],
     )
-    (folder / "counts.md").write_text(_steps_table(steps, done["settings"]), encoding="utf-8")
+    files.write(folder / "counts.md", _steps_table(steps, done["settings"]))
     reasons = Counter(reason.split(":")[0] for _, reason in rejected)
     for split, rows in kept.items():
         if not rows:
@@ -74,20 +75,20 @@ def write(
                 f"no utterance of split '{split}' is usable: {dict(reasons)}; see {folder / 'rejected.csv'}"
             )
         values = [(u.ID, as_tilde(u.audio), f"{u.duration:.4f}", u.language, u.speaker, u.text) for u in rows]
-        _write_csv(folder / f"{split}.csv", COLUMNS, values)
+        files.write_csv(folder / f"{split}.csv", COLUMNS, values)
     done = done | {
         "hours": {split: round(sum(u.duration for u in rows) / 3600, 4) for split, rows in kept.items()},
         "steps": steps,
         "rejected": dict(reasons),
         "remarks": dict(Counter(what.split(":")[0] for _, what in remarks)),
+        "files": {f"{split}.csv": _sha256(folder / f"{split}.csv") for split in kept},
     }
-    (folder / ".done").write_text(json.dumps(done, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    files.write_json(folder / ".done", done)
     return done
 
 
-def _write_csv(path: Path, header: Sequence[str], rows: list[tuple]) -> None:
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([header, *rows])
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _steps_table(steps: dict[str, dict[str, int]], settings: dict) -> str:
@@ -107,12 +108,24 @@ def _steps_table(steps: dict[str, dict[str, int]], settings: dict) -> str:
 
 
 def read_done(folder: str | Path) -> dict | None:
-    """The `.done` marker of a manifest folder, or None where preparation has not finished or a manifest is gone."""
+    """The `.done` marker of a manifest folder; None where preparation has not finished, a manifest is gone, or one of
+    these files is not as it was written (which is said)."""
     marker = Path(folder) / ".done"
     if not marker.exists():
         return None
-    done = json.loads(marker.read_text(encoding="utf-8"))
-    return done if all((marker.parent / f"{split}.csv").exists() for split in done["hours"]) else None
+    try:
+        done = json.loads(marker.read_bytes())
+        manifests = [marker.parent / f"{split}.csv" for split in done["hours"]]
+    except (ValueError, TypeError, KeyError):
+        print(f"{marker} is damaged; the manifests beside it are made again")
+        return None
+    if not all(path.exists() for path in manifests):
+        return None
+    for path in manifests:
+        if done.get("files", {}).get(path.name) not in (None, _sha256(path)):  # None: an earlier version's
+            print(f"{path} is not as it was written; the manifests beside it are made again")
+            return None
+    return done
 
 
 def left_out(manifests: str | Path) -> dict[str, str]:

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from carryover.data import manifest
+from carryover import files
+from carryover.data import listed, manifest
 from carryover.data.home import as_tilde
 from carryover.data.limits import Limits
 from carryover.data.manifest import STEPS
@@ -36,6 +37,7 @@ def prepare(
     sample_seed: int = 42,
     workers: int = 2,
     metadata_limits: Limits | None = None,
+    begun: bool = False,
 ) -> dict[str, int]:
     """Validate a corpus and write its manifests into `folder`, unless they are there and nothing has changed.
 
@@ -68,6 +70,8 @@ def prepare(
         Threads that decode recordings.
     metadata_limits : Limits, optional
         The experiment's, e.g. `MetadataLimits`; only its `metadata` is asked.
+    begun : bool
+        A run has learned from these manifests: they stay, and a corpus that has changed since is an error.
 
     Returns
     -------
@@ -78,8 +82,8 @@ def prepare(
     Raises
     ------
     ValueError
-        When an ID occurs twice in a split, nothing at all is left of a split, or a sample cannot be meant; and what
-        the corpus raises.
+        When the corpus has changed and the run has begun, an ID occurs twice in a split, nothing at all is left of a
+        split, or a sample cannot be meant; and what the corpus raises.
     """
     utterances, folder = list(corpus(data_folder, language, splits)), Path(folder)
     settings = {"corpus": _named(corpus), "data_folder": data_folder, "language": language, "splits": list(splits)}
@@ -94,7 +98,12 @@ def prepare(
     if done and (done["settings"], done["listing"]) == (settings, listing):
         print(f"Manifests in {folder} are up to date: {manifest.summary(done)}")
         return done["counts"]
+    if begun and done and done["settings"] == settings and _still_the_same(folder, utterances, limits):
+        files.write_json(folder / ".done", done | {"listing": listing})
+        print(f"Manifests in {folder} stay: times of files differ, no content does; {manifest.summary(done)}")
+        return done["counts"]
 
+    contents: dict[tuple[str, str], str] = {}  # digests of recordings
     refused: dict[tuple[str, str], str] = {}  # (split, ID): reason
     for u in tqdm(utterances, desc=f"Metadata of {folder.name}", unit="clip", delay=2):
         if (reason := _metadata(u, metadata_limits, limits)) is not None:
@@ -109,8 +118,10 @@ def prepare(
         for u, (found, reason) in tqdm(
             zip(drawn, examined, strict=True), total=len(drawn), desc=f"Checking {folder.name}", unit="clip"
         ):
+            contents[u.split, u.ID] = listed.REFUSED
             if reason is None:
                 duration, form, digest, *said = found
+                contents[u.split, u.ID] = digest
                 forms[form] += 1
                 u = replace(u, duration=duration)
                 reason = limits(u)
@@ -131,9 +142,32 @@ def prepare(
 
     rejected = [(u, refused[u.split, u.ID]) for u in utterances if (u.split, u.ID) in refused]
     done = {"settings": settings, "listing": listing, "digest": sha.hexdigest(), "counts": counts, "forms": dict(forms)}
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / ".done").unlink(missing_ok=True)  # before anything beside it is another's
+    listed.write(folder, utterances, contents)
     done = manifest.write(folder, kept, rejected, steps, done, remarks)
     print(f"Manifests in {folder}: {manifest.summary(done)}")
     return counts
+
+
+def _still_the_same(folder: Path, utterances: list[Utterance], limits: Limits) -> bool:
+    """Whether a corpus is what the manifests were made of; False where nothing says so.
+
+    Raises
+    ------
+    ValueError
+        When it is not, naming what changed.
+    """
+    if (found := listed.changes(folder, utterances, limits.inspect)) is None:
+        return False
+    lines, contents = found
+    if lines:
+        raise ValueError(
+            f"the corpus of {folder} has changed since this run began: {'; '.join(lines)}. Bring back what was there "
+            "to go on, or start a new run with --output_folder or --seed"
+        )
+    listed.write(folder, utterances, contents)
+    return True
 
 
 def _named(corpus: Callable) -> str | list:

@@ -7,7 +7,6 @@ batches of 4, 8, 16, 32), so utterances are taken one at a time.
 
 import json
 import math
-import os
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from tqdm import tqdm
+
+from carryover import files
 
 Tensors = dict[str, torch.Tensor]
 
@@ -112,15 +113,9 @@ def _mean_over_utterances(parameters, function, utterances, total, add) -> Tenso
 
 def save(path: str | Path, importance: Tensors, provenance: dict) -> None:
     """Write a safetensors file whose metadata says what it is; beside and renamed, so that it is whole or not there."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
     tensors = {name: tensor.cpu().contiguous() for name, tensor in importance.items()}
-    try:
+    with files.beside(path) as partial:
         save_file(tensors, partial, metadata={"provenance": json.dumps(provenance, sort_keys=True)})
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def load(path: str | Path, parameters: Tensors, expected: dict) -> tuple[Tensors, dict]:

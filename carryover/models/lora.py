@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
+from carryover import files
 from carryover.models.trained import is_lora
 
 ADAPTERS, CONFIG = "adapter_model.safetensors", "adapter_config.json"  # peft's names
@@ -78,7 +79,8 @@ class LoRA:
         state = self.peft.get_peft_model_state_dict(model)
         # peft reads them under the names that they have inside its own wrapper
         state = {f"base_model.model.{name}": tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-        save_file(state, folder / ADAPTERS)
+        with files.beside(folder / ADAPTERS) as partial:
+            save_file(state, partial)
         self.config.save_pretrained(folder)
 
     def load(self, model, folder):

@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import save_file
 from transformers.utils import cached_file
 
+from carryover import files
 from carryover.models.weights import differences, digest, load_weights
 
 WEIGHTS, CONFIG = "projector.safetensors", "config.json"
@@ -194,9 +195,10 @@ def save(projector: Projector, folder: str | Path, made_for: dict) -> None:
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({name: t.detach().cpu().contiguous() for name, t in projector.state_dict().items()}, folder / WEIGHTS)
+    with files.beside(folder / WEIGHTS) as partial:
+        save_file({name: t.detach().cpu().contiguous() for name, t in projector.state_dict().items()}, partial)
     config = {"projector": projector.config, "made_for": made_for}
-    (folder / CONFIG).write_text(json.dumps(config, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    files.write_json(folder / CONFIG, config)
 
 
 def load(projector: Projector, folder: str | Path, made_for: dict) -> None:

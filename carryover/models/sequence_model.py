@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import save_model
 from speechbrain.lobes.models.transformer.Transformer import TransformerEncoder
 
+from carryover import files
 from carryover.models.trained import Parts, set_trained
 from carryover.models.weights import load_weights
 
@@ -157,8 +158,9 @@ class SequenceCTC(torch.nn.Module):
         """Write config.json and model.safetensors, which `from_folder` reads."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.json").write_text(json.dumps(self.config, indent=1) + "\n", encoding="utf-8")
-        save_model(self, str(folder / "model.safetensors"))
+        files.write_json(folder / "config.json", self.config)
+        with files.beside(folder / "model.safetensors") as partial:
+            save_model(self, str(partial))
 
     @classmethod
     def from_folder(cls, folder: str | Path, dropout: float | None = None) -> "SequenceCTC":

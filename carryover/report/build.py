@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from carryover import files
 from carryover.report import find_runs, methods
 from carryover.report.figures import all_figures
 from carryover.report.figures.style import Figure
@@ -125,7 +126,7 @@ def report(
 
 
 def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8", newline="\n")
+    files.write(path, text)
 
 
 def _files_of(out: Path) -> set[str]:

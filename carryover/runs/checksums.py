@@ -10,9 +10,10 @@ import os
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
-from carryover.runs.files import write
+from carryover import files
 
 NAME = "checksums.json"
 ASIDE = "set_aside+"
@@ -27,11 +28,10 @@ def seal(folder: str | Path, belongs_to: dict | None = None) -> None:
         What it is worth nothing without, JSON-serialisable, e.g. {"run": an ID}.
     """
     folder = Path(folder)
-    files = {name: {"bytes": path.stat().st_size, "blake2b": d} for name, path, d in _digests(_files(folder))}
-    content = {"files": files, "belongs_to": belongs_to or {}}
-    write(
-        folder / NAME, json.dumps(content | {"set": _digest_of(content)}, indent=1)
-    )  # no newline: cut off by one byte is cut off
+    about = {name: {"bytes": path.stat().st_size, "blake2b": d} for name, path, d in _digests(_files(folder))}
+    content = {"files": about, "belongs_to": belongs_to or {}}
+    # no newline: cut off by one byte is cut off
+    files.write(folder / NAME, json.dumps(content | {"set": _digest_of(content)}, indent=1))
 
 
 def faults(folder: str | Path, hashed: str | None = None) -> list[str]:
@@ -92,15 +92,18 @@ def set_aside(folder: str | Path) -> Path:
     return folder.rename(to)
 
 
-def made_anew(folder: str | Path) -> Path:
-    """An empty folder to write a model into; of what was there the broken is set aside, the whole goes."""
+@contextmanager
+def made(folder: str | Path, belongs_to: dict) -> Iterator[Path]:
+    """A folder beside to write a model into, which is sealed and takes its place; of what was there the broken is set
+    aside, the whole goes."""
     folder = Path(folder)
-    if folder.exists() and faults(folder):
-        print(f"{folder} is not whole; it lies in {set_aside(folder)} now")
-    elif folder.exists():
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
-    return folder
+    with files.made_folder(folder) as partial:
+        yield partial
+        seal(partial, belongs_to)
+        if folder.exists() and faults(folder):
+            print(f"{folder} is not whole; it lies in {set_aside(folder)} now")
+        elif folder.exists():
+            shutil.rmtree(folder)
 
 
 def _files(folder: Path) -> dict[str, Path]:

@@ -5,12 +5,10 @@ import json
 import uuid
 from pathlib import Path
 
-import torch
-
 from carryover.runs import checksums, run_folder
 
 
-def of(folder: str | Path, values: dict, data: dict, modules: dict) -> dict[str, str]:
+def of(folder: str | Path, values: dict, data: dict, weights: dict[str, str]) -> dict[str, str]:
     """What the checkpoints of a run that is about to train belong to; gives the run an ID where it has none.
 
     Parameters
@@ -19,18 +17,13 @@ def of(folder: str | Path, values: dict, data: dict, modules: dict) -> dict[str,
         Plain values of the YAML.
     data : dict
         `run_folder.data_digests`.
-    modules : dict of torch.nn.Module
-        Of the Brain, as they are before the first update.
+    weights : dict
+        `same_run.starting_weights`.
     """
     if not of_run(folder):
         # run.json may have been lost; a run's checkpoints know whose they are
         run_folder.write_info(folder, _of_checkpoints(Path(folder)) or {"id": uuid.uuid4().hex})
-    model = hashlib.blake2b(digest_size=16)
-    for name, module in modules.items():
-        for key, tensor in module.state_dict().items():
-            model.update(f"{name}.{key} {tuple(tensor.shape)} {tensor.dtype}".encode())
-            model.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return of_run(folder) | {"settings": _digest(values), "data": _digest(data), "starting model": model.hexdigest()}
+    return of_run(folder) | {"settings": _digest(values), "data": _digest(data), "starting model": _digest(weights)}
 
 
 def of_run(folder: str | Path) -> dict[str, str]:

@@ -37,6 +37,8 @@ class MetricsLog:
         file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
             os.write(file, line)  # one call: a reader or a kill sees the line whole or not at all
+            if event == "checkpoint":  # the disk has the lines before it has the checkpoint that counts on them
+                os.fsync(file)
         finally:
             os.close(file)
         self.tracker.log(values)
@@ -47,6 +49,11 @@ class MetricsLog:
 
     def truncate(self, size: int) -> int:
         """Drop what was logged after a checkpoint, for it will be computed again; returns the lines dropped."""
+        if self.size() < size:
+            print(
+                f"{self.path} has {self.size()} bytes, but {size} were there at the checkpoint: lines are lost, and "
+                "what reads this log will not see them"
+            )
         if self.size() <= size:
             return 0
         with open(self.path, "r+b") as file:

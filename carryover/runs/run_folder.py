@@ -6,18 +6,20 @@ import json
 import os
 import platform
 import shlex
-import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import torch
+from ruamel.yaml.error import YAMLError
 
-from carryover.config import settings
+from carryover import files
+from carryover.config import differences, settings
 from carryover.data import manifest
 from carryover.data.home import with_home
 from carryover.data.table import found_at
+from carryover.runs import events
 from carryover.runs.privacy import clean, portable
 
 PACKAGES = (
@@ -28,7 +30,7 @@ AS_WRITTEN, OVERRIDES, RESOLVED = "as_written.yaml", "overrides.yaml", "hyperpar
 
 
 def create(folder: str | Path, path: str, overrides: dict[str, str], brain: type, argv: list[str]) -> Path:
-    """Make the run folder and write what is known before anything is prepared.
+    """Make the run folder and write what is known before anything is prepared; the caller holds its lock.
 
     Writes the YAML as written, the overrides, the resolved YAML (to be read, not to be rerun: its references are
     gone), a copy of the recipe's source (a record, never executed) and run.json, whose command has neither tokens nor
@@ -40,20 +42,11 @@ def create(folder: str | Path, path: str, overrides: dict[str, str], brain: type
         When the folder holds another experiment: other values would be logged into its files.
     """
     folder = Path(folder)
-    text = portable(Path(path).read_text(encoding="utf-8"))
-    asked = portable(settings.override_text(overrides))
-    for name, now in ((AS_WRITTEN, text), (OVERRIDES, asked)):
-        before = folder / name
-        if before.exists() and portable(before.read_text(encoding="utf-8")) != now:
-            raise settings.SettingsError(
-                f"{folder} holds a run with other settings ({name} differs). To continue that run, repeat its command; "
-                "to start a new one, give --output_folder or --seed, or delete the folder"
-            )
+    text, overrides = _kept(Path(path).read_text(encoding="utf-8"), overrides)
+    require_same_settings(folder, text, overrides)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / AS_WRITTEN).write_text(text, encoding="utf-8")
-    (folder / OVERRIDES).write_text(asked, encoding="utf-8")
-    (folder / RESOLVED).write_text(portable(settings.resolved_text(text, overrides)), encoding="utf-8")
-    shutil.copy(inspect.getsourcefile(brain), folder)
+    for place in (folder, *folder.glob("manifests/*")):
+        files.remove_partial(place)
     info = {
         "command": clean(shlex.join(["python", *argv])),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -61,16 +54,143 @@ def create(folder: str | Path, path: str, overrides: dict[str, str], brain: type
         "versions": versions(),
         **commit(),
         "hardware": hardware(),
+        "settings": differences.digest(text, overrides),
     }
+    # first: after a kill among the files below, it says that this command's settings are the run's
     write_info(folder, info)
+    files.write(folder / AS_WRITTEN, text)
+    files.write(folder / OVERRIDES, settings.override_text(overrides))
+    files.write(folder / RESOLVED, portable(settings.resolved_text(text, overrides)))
+    source = inspect.getsourcefile(brain)
+    files.copy(source, folder / Path(source).name)
     return folder
+
+
+def begun(folder: str | Path) -> bool:
+    """Whether a run has a checkpoint, from which it goes on."""
+    return any(Path(folder).glob("save/CKPT+*"))
+
+
+def require_same_settings(folder: Path, text: str, overrides: dict[str, str]) -> None:
+    """Compare the settings of a run that is there with those asked for; what may differ is said.
+
+    Raises
+    ------
+    SettingsError
+        When others differ, naming each with both values; and when a run has begun and the files that hold its settings
+        are damaged, unless run.json says that they are these.
+    """
+    text, overrides = _kept(text, overrides)
+    recorded = read_info(folder).get("settings")
+    if not (folder / AS_WRITTEN).exists() and not begun(folder):
+        return
+    if recorded == differences.digest(text, overrides):
+        return  # a damaged file is written again
+    try:
+        there = _kept((folder / AS_WRITTEN).read_text(encoding="utf-8"), read_overrides(folder))
+        was = differences.plain(*there)
+        whole = recorded in (None, differences.digest(*there))  # None: an earlier version's
+    except (OSError, ValueError, AttributeError, YAMLError):
+        whole = False
+    if not whole and not begun(folder):
+        print(f"{folder}: {AS_WRITTEN} or {OVERRIDES} is damaged; nothing was learned yet, so the run begins anew")
+        return
+    if not whole:
+        raise settings.SettingsError(
+            f"{folder}: {AS_WRITTEN} or {OVERRIDES} is damaged or gone, and run.json does not say that this command's "
+            "settings are the run's. Repeat the run's own command (run.json has it), which writes them again; or start "
+            "a new run with --output_folder or --seed"
+        )
+    found = differences.differences(was, differences.plain(text, overrides))
+    log = folder / "metrics.jsonl"
+    tested = log.exists() and b'"weights": "before"' in log.read_bytes()
+    harmless = differences.harmless(found, tested)
+    if bad := {key: values for key, values in found.items() if key not in harmless}:
+        raise settings.SettingsError(
+            f"{folder} holds a run with other settings: {clean(differences.said(bad))}. To continue that run, repeat "
+            "its command; to start a new one, give --output_folder or --seed, or delete the folder"
+        )
+    if found:
+        print(f"{folder} goes on with other settings, which its training does not read: {differences.said(found)}")
+
+
+def _kept(text: str, overrides: dict[str, str]) -> tuple[str, dict[str, str]]:
+    """A YAML and its overrides as a run folder keeps them: without tokens, `~` for the home folder."""
+    return portable(text), _by_key(portable(settings.override_text(overrides)))
+
+
+def read_overrides(folder: Path) -> dict[str, str]:
+    """The overrides of a run, YAML text by key.
+
+    Raises
+    ------
+    SettingsError
+        For a file that is no YAML, or holds other lines than `key: value`.
+    """
+    text = settings.read(folder / OVERRIDES)
+    if wrong := [line for line in text.splitlines() if line and ": " not in line]:
+        raise settings.SettingsError(f"{folder / OVERRIDES}: '{wrong[0]}': expected lines of 'key: value'")
+    return _by_key(text)
+
+
+def _by_key(lines: str) -> dict[str, str]:
+    return dict(line.split(": ", 1) for line in lines.splitlines() if line)
+
+
+def read_info(folder: str | Path) -> dict:
+    """What run.json says; a damaged one is set aside as run.json.damaged, which is said."""
+    file = Path(folder) / "run.json"
+    try:
+        found = json.loads(file.read_bytes())
+        if isinstance(found, dict):
+            return found
+    except FileNotFoundError:
+        return {}
+    except ValueError:
+        pass
+    os.replace(file, file.with_name("run.json.damaged"))
+    print(
+        f"{file} is damaged ({file.with_name('run.json.damaged').stat().st_size} bytes, no JSON object). It is kept as "
+        "run.json.damaged and written anew; what it said of earlier starts (commit, versions, starting weights) is not "
+        "compared this time"
+    )
+    return {}
+
+
+def changed(was: dict, now: dict) -> list[str]:
+    """What two states of run.json say differently of code and machine, a line each: it may change the last digits."""
+    lines = []
+    for key in ("commit", "dirty", "python", "device", "versions", "hardware"):
+        if key not in was or key not in now:
+            continue
+        parts = (was[key], now[key]) if isinstance(was[key], dict) else ({key: was[key]}, {key: now[key]})
+        lines += [f"{k}: {parts[0].get(k)} then, {v} now" for k, v in parts[1].items() if parts[0].get(k) != v]
+    return lines
+
+
+def finish(folder: Path, results: list[list[str]]) -> None:
+    """Write into run.json that the run is finished, with its tests, [set, weights] each."""
+    write_info(folder, {"finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "tests": results})
+
+
+def finished(folder: str | Path) -> bool:
+    """Whether a run went through: run.json says so, and the log and the predictions of all its tests are there."""
+    folder = Path(folder)
+    try:
+        info = json.loads((folder / "run.json").read_bytes())
+        if not info.get("finished") or not (folder / "results.md").stat().st_size:
+            return False
+        tests = {(e["set"], e["weights"]) for e in events.read(folder / "metrics.jsonl") if e["event"] == "test"}
+        wanted = {(name, weights) for name, weights in info["tests"]}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+    return wanted <= tests and all((folder / f"predictions_{name}_{w}.csv").exists() for name, w in wanted)
 
 
 def write_info(folder: str | Path, values: dict) -> None:
     """Add values to run.json."""
     file = Path(folder) / "run.json"
-    known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    file.write_text(json.dumps(known | values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    files.write_json(file, read_info(folder) | values)
 
 
 def data_digests(manifests: Path) -> dict[str, dict]:
@@ -143,11 +263,11 @@ def load(folder: str | Path, trusted: bool = False) -> dict:
     if not trusted:
         require_own_files(folder)
     text = with_home(settings.read(folder / AS_WRITTEN))
+    if not text.strip():
+        raise ValueError(f"{folder / AS_WRITTEN} is empty; repeat the run's command, which writes it again")
     settings.require_present_keys(text)
-    asked = with_home(settings.read(folder / OVERRIDES)).splitlines()
-    if wrong := [line for line in asked if line and ": " not in line]:
-        raise settings.SettingsError(f"{folder / OVERRIDES}: '{wrong[0]}': expected lines of 'key: value'")
-    overrides = dict(line.split(": ", 1) for line in asked if line) | {"output_folder": str(folder)}
+    overrides = {key: with_home(value) for key, value in read_overrides(folder).items()}
+    overrides["output_folder"] = str(folder)
     if "tracker" in settings.tree(text):
         overrides["tracker"] = "!new:carryover.runs.trackers.NoTracker"
     return settings.load(text, overrides, where=None if trusted else str(folder / AS_WRITTEN))

@@ -4,7 +4,6 @@ Counts are jiwer's. A rate is the sum of errors over the sum of reference words 
 given raw (the text as it stands) and normalised (see carryover.text), never averaged over utterances or languages.
 """
 
-import csv
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +12,7 @@ from pathlib import Path
 import jiwer
 import numpy as np
 
+from carryover import files
 from carryover.stats import bootstrap
 
 COLUMNS = (
@@ -130,10 +130,7 @@ def intervals(
 
 def write_predictions(path: str | Path, rows: list[dict]) -> None:
     """Write predictions_<set>.csv, columns `COLUMNS`."""
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
+    files.write_csv(path, COLUMNS, rows)
 
 
 def before_after(results: list[dict], normaliser: str = "", left_out: Mapping[str, str] | None = None) -> str:

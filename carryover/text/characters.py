@@ -13,11 +13,11 @@
 Old rows of a head are found again by their symbol: `Characters.grow` keeps the order, so they keep their index too.
 """
 
-import json
 import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from carryover import files
 from carryover.data.source import require_source
 
 
@@ -171,7 +171,7 @@ class Characters:
         }
         vocabulary = {symbol: i for i, symbol in enumerate(self.symbols)}
         for name, content in (("vocab.json", vocabulary), ("tokenizer_config.json", config)):
-            (folder / name).write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+            files.write_json(folder / name, content)
 
     @classmethod
     def from_folder(cls, source: str | Path, size: int | None = None) -> "Characters":

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from carryover import files
 from carryover.text.characters import quoted
 
 WORD_START = "▁"  # what SpeechBrain's CTCBeamSearcher takes for the space before a word
@@ -101,7 +102,7 @@ class Glosses:
         """Write glosses.txt: one gloss a line, the first is unit 1 (blank, unit 0, is not listed)."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / self.FILE).write_text("".join(f"{gloss}\n" for gloss in self.symbols[1:]), encoding="utf-8")
+        files.write(folder / self.FILE, "".join(f"{gloss}\n" for gloss in self.symbols[1:]))
 
     @classmethod
     def from_folder(cls, source: str | Path) -> "Glosses":

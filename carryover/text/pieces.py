@@ -1,12 +1,12 @@
 """SentencePiece's pieces as CTC's targets; the face is that of `carryover.text.characters`."""
 
 import io
-import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import sentencepiece
 
+from carryover import files
 from carryover.text.characters import quoted
 
 
@@ -77,8 +77,7 @@ class Pieces:
             )
         except RuntimeError as error:
             raise ValueError(f"pieces: size {size} with these texts: {error}") from error
-        Path(file).parent.mkdir(parents=True, exist_ok=True)
-        Path(file).write_bytes(model.getvalue())
+        files.write(file, model.getvalue())
         return cls(file)
 
     def __len__(self) -> int:
@@ -120,7 +119,7 @@ class Pieces:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         if self.model_file.resolve() != (folder / self.FILE).resolve():
-            shutil.copyfile(self.model_file, folder / self.FILE)
+            files.copy(self.model_file, folder / self.FILE)
 
     @classmethod
     def from_folder(cls, source: str | Path) -> "Pieces":

@@ -19,9 +19,9 @@ import yaml
 from safetensors.torch import save_model
 from speechbrain.utils import checkpoints as sb_checkpoints
 
+from carryover.files import flush
 from carryover.models.weights import load_weights
 from carryover.runs import checksums
-from carryover.runs.files import flush
 
 
 class Checkpointer(sb_checkpoints.Checkpointer):

@@ -200,7 +200,15 @@ def test_sign_runs(small, tmp_path):
 def test_the_old_language_is_handed_to_the_run_that_is_needed_first(tmp_path, monkeypatch):
     """Whether it stands in the YAML or on the command line: hparams/ctc_real.yaml leaves its corpus open."""
     said = []
-    monkeypatch.setattr(subprocess, "run", lambda argv, check: said.append(argv[2:]))
+
+    class Child:
+        def __init__(self, argv, **_):
+            said.append(argv[2:])
+
+        def wait(self):
+            return 0
+
+    monkeypatch.setattr(subprocess, "Popen", Child)
     monkeypatch.chdir(ROOT)
     text = (ROOT / "hparams" / "ctc_real_adaptation.yaml").read_text(encoding="utf-8")
     given = {"data_folder": "new", "language": "de", "old_data_folder": "old", "old_language": "nl"}

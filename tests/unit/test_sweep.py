@@ -56,7 +56,7 @@ if given.get("edit"):
     open(words[0], "a").write("# edited\\n")
 own = ("edit", "sleep", "model_too", "fail", "preset", "noprogressbar")
 (folder / "overrides.yaml").write_text("".join(f"{k}: {v}\\n" for k, v in given.items() if k not in own))
-test = {"event": "test", "language": "de", "weights": "best", "errors": 2 * errors, "words": 20}
+test = {"event": "test", "set": "test_de", "language": "de", "weights": "best", "errors": 2 * errors, "words": 20}
 (folder / "metrics.jsonl").write_text(json.dumps(test) + "\\n")
 head = "id,audio,language,speaker,duration,reference,reference_normalised,hypothesis_normalised,"
 head += "words,word_errors,characters,character_errors\\n"
@@ -64,6 +64,7 @@ rows = "".join(f"{i},{i}.wav,de,s,1,r,r,h,10,{errors},50,{errors}\\n" for i in r
 (folder / "predictions_test_de_best.csv").write_text(head + rows)
 if given.get("fail") != "late":
     (folder / "results.md").write_text("done")
+    (folder / "run.json").write_text(json.dumps({"finished": "now", "tests": [["test_de", "best"]]}))
 """
 
 
@@ -203,10 +204,12 @@ def test_a_run_is_what_its_command_makes(place):
     (planned[-1].folder / run_folder.AS_WRITTEN).write_text(YAML)
     (planned[-1].folder / run_folder.OVERRIDES).write_text(settings.override_text(overrides))
     jobs.plan("hparams/x.yaml", cells, [3, 4], Path("out"), extra)
-    with pytest.raises(SettingsError, match=r"other settings \(lr\)"):
+    with pytest.raises(SettingsError, match=r"other settings: lr: 0.25 there, 0.2 here"):
         jobs.plan("hparams/x.yaml", cells, [3, 4], Path("out"), ["--lr", "0.2", *extra[2:]])
-    (place / "hparams" / "x.yaml").write_text(YAML + "# now\n")
-    with pytest.raises(SettingsError, match="the YAML itself"):
+    (place / "hparams" / "x.yaml").write_text("# now\n" + YAML)
+    jobs.plan("hparams/x.yaml", cells, [3, 4], Path("out"), extra)  # a comment is no other setting
+    (place / "hparams" / "x.yaml").write_text(YAML.replace("language: de", "language: fr"))
+    with pytest.raises(SettingsError, match='language: "de" there, "fr" here'):
         jobs.plan("hparams/x.yaml", cells, [3, 4], Path("out"), extra)
 
 
@@ -282,7 +285,7 @@ def test_a_failure_stops_nothing_and_is_told(place):
 
 def test_an_end_without_results_is_a_failure(place):
     status, said, _ = go(place, "lr=0.1", fake=["--fail", "late"])
-    assert status == 1 and "no results.md was written" in said
+    assert status == 1 and "run.json does not say that it is finished" in said
     assert not (place / "made/x_sweep/table.md").exists()
 
 

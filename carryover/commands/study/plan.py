@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ruamel.yaml import YAML, YAMLError
 
+from carryover import files
 from carryover.commands.sweep.grid import cell_name
 from carryover.config.settings import SettingsError
 
@@ -89,8 +90,7 @@ class Plan:
                     "changed after its first run; give another folder by --out"
                 )
             return
-        folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(mine, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        files.write_json(path, mine)
 
 
 RULE = "lowest mean of the validation WERs of all languages that are validated; of equal ones the earlier trial"

@@ -1,7 +1,5 @@
 """A study from its plan to its tables: trials, choice on validation, the chosen ones with all seeds."""
 
-import csv
-import io
 import math
 import sys
 from collections.abc import Callable, Sequence
@@ -9,12 +7,14 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from carryover import files
 from carryover.commands.study.plan import Plan
 from carryover.commands.sweep.execute import execute, stopped_like_ctrl_c
 from carryover.commands.sweep.jobs import Job, plan
 from carryover.config.settings import SettingsError
 from carryover.report.run_folder import Run
 from carryover.report.tables import forgetting
+from carryover.runs import lock
 
 
 def study(
@@ -71,27 +71,28 @@ def study(
         return found
 
     first = runs(asked.methods, asked.seeds[:1])
-    asked.keep(out)
-    say(f"{out}: {len(asked.methods)} methods with {asked.budget} trials each, seeds {list(asked.seeds)}")
-    try:
-        failed = _run([job for jobs_of in first.values() for job in jobs_of], jobs, command, say)
+    with lock.held(out):
+        asked.keep(out)
+        say(f"{out}: {len(asked.methods)} methods with {asked.budget} trials each, seeds {list(asked.seeds)}")
+        try:
+            failed = _run([job for jobs_of in first.values() for job in jobs_of], jobs, command, say)
+            if failed:
+                return 1
+            chosen = {name: _choose(jobs_of) for name, jobs_of in first.items()}
+            _write_trials(first, chosen, out)
+            trials = {name: [asked.methods[name][first[name].index(job)]] for name, job in chosen.items()}
+            final = runs(trials, asked.seeds)
+            failed = _run([job for jobs_of in final.values() for job in jobs_of], jobs, command, say)
+        except KeyboardInterrupt:
+            say("stopped; the same command goes on")
+            return 130
         if failed:
             return 1
-        chosen = {name: _choose(jobs_of) for name, jobs_of in first.items()}
-        _write_trials(first, chosen, out)
-        trials = {name: [asked.methods[name][first[name].index(job)]] for name, job in chosen.items()}
-        final = runs(trials, asked.seeds)
-        failed = _run([job for jobs_of in final.values() for job in jobs_of], jobs, command, say)
-    except KeyboardInterrupt:
-        say("stopped; the same command goes on")
-        return 130
-    if failed:
-        return 1
-    table = forgetting.table({name: [job.folder for job in jobs_of] for name, jobs_of in final.items()})
-    (out / "table.md").write_text(table.markdown() + "\n", encoding="utf-8")
-    (out / "table.csv").write_text(table.csv(), encoding="utf-8")
-    say(f"\n{table.markdown()}\n\nWrote {out / 'trials.csv'}, {out / 'table.md'} and {out / 'table.csv'}")
-    return 0
+        table = forgetting.table({name: [job.folder for job in jobs_of] for name, jobs_of in final.items()})
+        files.write(out / "table.md", table.markdown() + "\n")
+        files.write(out / "table.csv", table.csv())
+        say(f"\n{table.markdown()}\n\nWrote {out / 'trials.csv'}, {out / 'table.md'} and {out / 'table.csv'}")
+        return 0
 
 
 def _run(jobs: Sequence[Job], at_once: int, command: Sequence[str], say: Callable[[str], None]) -> bool:
@@ -135,14 +136,12 @@ def _choose(jobs: Sequence[Job]) -> Job:
 
 def _write_trials(trials: dict[str, list[Job]], chosen: dict[str, Job], out: Path) -> None:
     """trials.csv: every trial of every method, its validation WERs, and whether it was chosen."""
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(["method", "trial", "valid_new", "valid_old", "valid_mean", "chosen"])
+    rows = []
     for name, jobs in trials.items():
         for job in jobs:
             run = Run(job.folder)
             new, old = run.languages
             each = [run.validation_WER(language) if language else math.nan for language in (new, old)]
             cells = ["" if math.isnan(value) else f"{value:.4f}" for value in (*each, validation(job.folder))]
-            writer.writerow([name, job.cell, *cells, job is chosen[name]])
-    (out / "trials.csv").write_text(text.getvalue(), encoding="utf-8")
+            rows.append([name, job.cell, *cells, job is chosen[name]])
+    files.write_csv(out / "trials.csv", ["method", "trial", "valid_new", "valid_old", "valid_mean", "chosen"], rows)

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from carryover.commands.sweep.jobs import DONE, Job
+from carryover.commands.sweep.jobs import Job
+from carryover.runs.lock import dies_with_parent
 
 SHOWN_LINES = 5  # of the log of a run that failed
 PATIENCE = 10.0  # seconds that a run has to end after SIGINT
@@ -42,7 +43,8 @@ def execute(jobs: Sequence[Job], at_once: int, command: Sequence[str], bar: tqdm
             for process in [p for p in running if p.poll() is not None]:
                 job = running.pop(process)
                 if process.returncode or not job.done:
-                    ended = f"exit status {process.returncode}" if process.returncode else f"no {DONE} was written"
+                    rc = process.returncode
+                    ended = f"exit status {rc}" if rc else "its run.json does not say that it is finished"
                     job.error = f"{ended}; the end of {job.log}:\n{_last_lines(job.log)}"
                 bar.update()
                 bar.set_postfix_str(", ".join(other.name for other in running.values()))
@@ -81,8 +83,9 @@ def _start(job: Job, command: Sequence[str], environment: dict[str, str]) -> sub
         log.flush()
         # a session of its own: what a run starts itself (loaders, a needed run) can be stopped with it
         return subprocess.Popen(
-            words, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-        )
+            words, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            preexec_fn=dies_with_parent(),
+        )  # fmt: skip
 
 
 def _stop(processes: Sequence[subprocess.Popen]) -> None:

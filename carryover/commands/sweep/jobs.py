@@ -9,9 +9,7 @@ from carryover.commands.sweep.grid import OURS, cell_name
 from carryover.config import presets, run_first, settings
 from carryover.config.settings import SettingsError
 from carryover.runs import run_folder
-from carryover.runs.privacy import portable
 
-DONE = "results.md"  # the last file that train.py writes
 FLAGS = ("deterministic", "run_first_only")  # train.py's own
 
 
@@ -40,7 +38,7 @@ class Job:
 
     @property
     def done(self) -> bool:
-        return (self.folder / DONE).is_file()
+        return run_folder.finished(self.folder)
 
 
 def default_folder(path: str, extra: Sequence[str]) -> Path:
@@ -78,28 +76,8 @@ def plan(path: str, cells: Sequence[dict], seeds: Sequence[int], out: Path, extr
         own = {"seed": str(seed), "output_folder": str(out / cell / str(seed))}
         last = [word for key, value in (keys | own).items() for word in (f"--{key}", value)]
         job = Job(cell, seed, out / cell / str(seed), [*words, *last, *quiet], text)
-        _same_settings(job, overrides | own)
+        run_folder.require_same_settings(job.folder, text, overrides | own)  # else its digits would be another's
         if "run_first" in plain and not job.done:
             job.waits_for = run_first.missing(settings.resolved(text, overrides | own))
         jobs.append(job)
     return jobs
-
-
-def _same_settings(job: Job, overrides: dict[str, str]) -> None:
-    """A run that is there, finished or not, has to be the one that is asked for: else its digits would be another's."""
-    if not (job.folder / run_folder.OVERRIDES).is_file():
-        return
-
-    def by_key(lines: str) -> dict[str, str]:
-        return dict(line.split(": ", 1) for line in lines.splitlines() if line)
-
-    asked = by_key(portable(settings.override_text(overrides)))
-    there = by_key(portable((job.folder / run_folder.OVERRIDES).read_text(encoding="utf-8")))
-    differ = sorted(key for key in asked.keys() | there.keys() if asked.get(key) != there.get(key))
-    if portable((job.folder / run_folder.AS_WRITTEN).read_text(encoding="utf-8")) != portable(job.text):
-        differ.append("the YAML itself")
-    if differ:
-        raise SettingsError(
-            f"{job.folder} holds a run with other settings ({', '.join(differ)}). To go on with that sweep, repeat its "
-            "command; for a new one give --out, or delete the folder"
-        )

@@ -6,11 +6,13 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from carryover import files
 from carryover.commands.sweep.execute import execute, stopped_like_ctrl_c
 from carryover.commands.sweep.grid import cell_name, grid, method_name, parse_seeds
 from carryover.commands.sweep.jobs import Job, default_folder, plan
 from carryover.config.settings import SettingsError
 from carryover.report.tables import forgetting
+from carryover.runs import lock
 
 
 def sweep(
@@ -27,8 +29,9 @@ def sweep(
 ) -> int:
     """Run a grid from the checkout's root and write OUT/table.md and OUT/table.csv.
 
-    A run stands in OUT/<cell>/<seed>, what it printed in OUT/<cell>/<seed>.log. One that has a results.md is done;
-    the others are started with the same command again, and train.py goes on from its last checkpoint.
+    A run stands in OUT/<cell>/<seed>, what it printed in OUT/<cell>/<seed>.log. One whose run.json says so and whose
+    tests are all there is done; the others are started with the same command again, and train.py goes on from its last
+    checkpoint.
 
     Parameters
     ----------
@@ -75,8 +78,22 @@ def sweep(
     if baseline not in (forgetting.BASELINE, *folders):
         raise SettingsError(f"--baseline {baseline}: no such method here; expected one of {', '.join(folders)}")
     runs = plan(path, cells, parse_seeds(seeds), out, extra)
+    with lock.held(out):
+        return _run(runs, folders, out, jobs, command, say, baseline, report)
+
+
+def _run(
+    runs: Sequence[Job],
+    folders: dict[str, str],
+    out: Path,
+    jobs: int,
+    command: Sequence[str],
+    say: Callable[[str], None],
+    baseline: str,
+    report: bool,
+) -> int:
     todo = [job for job in runs if not job.done]
-    say(f"{out}: {len(cells)} cells, {len(runs)} runs, {len(runs) - len(todo)} of them done; {jobs} at a time")
+    say(f"{out}: {len(folders)} cells, {len(runs)} runs, {len(runs) - len(todo)} of them done; {jobs} at a time")
     try:
         with stopped_like_ctrl_c(), tqdm(total=len(runs), initial=len(runs) - len(todo), unit="run") as bar:
             execute(todo, jobs, command, bar)
@@ -122,7 +139,7 @@ def _write_table(
     missing = [job.name for job in jobs if not job.done]
     note = f"\n\nNot in it, for they failed: {', '.join(missing)}." if missing else ""
     text = table.markdown() + note
-    (out / "table.md").write_text(text + "\n", encoding="utf-8")
-    (out / "table.csv").write_text(table.csv(), encoding="utf-8")
+    files.write(out / "table.md", text + "\n")
+    files.write(out / "table.csv", table.csv())
     say(f"\n{text}\n\nWrote {out / 'table.md'} and {out / 'table.csv'}")
     return True

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from carryover import files
 from carryover.report.run_folder import Run
 from carryover.report.tables import forgetting
 from carryover.report.tables.cells import number, points, rate
@@ -227,9 +228,11 @@ def figure(found: Curves, path: str | Path) -> tuple[Path, Path, Path]:
         figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=7, handletextpad=0.4)
         png, svg, numbers = (path.with_name(path.name + suffix) for suffix in (".png", ".svg", ".csv"))
         png.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(png, dpi=300, metadata={"Software": None})
-        figure.savefig(svg, metadata={"Date": None})
-        numbers.write_text(found.as_table().csv(), encoding="utf-8", newline="\n")
+        with files.beside(png) as partial:
+            figure.savefig(partial, dpi=300, metadata={"Software": None})
+        with files.beside(svg) as partial:
+            figure.savefig(partial, metadata={"Date": None})
+        files.write(numbers, found.as_table().csv())
     return png, svg, numbers
 
 

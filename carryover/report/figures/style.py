@@ -4,7 +4,6 @@ Colours are those of Okabe and Ito, told apart by the colour-blind; line styles 
 black and white. The same logs give the same bytes: no date, no version, no random ids.
 """
 
-import csv
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure as Canvas
 
+from carryover import files
 from carryover.report.figures.curve import COLOURS, MARKERS
 
 LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
@@ -214,13 +214,12 @@ def save(
     with matplotlib.rc_context(RC):
         canvas.draw_without_rendering()
         canvas.set_layout_engine("none")  # laid out once is laid out for both
-        canvas.savefig(svg, metadata={"Date": None, "Creator": None})
+        with files.beside(svg) as partial:
+            canvas.savefig(partial, metadata={"Date": None, "Creator": None})
         dpi = min(200.0, PIXELS / max(canvas.get_size_inches()))
-        canvas.savefig(png, dpi=dpi, metadata={"Software": None})
-    with open(numbers, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows([_cell(value) for value in row] for row in rows)
+        with files.beside(png) as partial:
+            canvas.savefig(partial, dpi=dpi, metadata={"Software": None})
+    files.write_csv(numbers, columns, ([_cell(value) for value in row] for row in rows), lineterminator="\n")
     return Figure(name, caption, [str(svg), str(png)], str(numbers))
 
 

@@ -18,6 +18,7 @@ import jinja2
 import soundfile
 from markupsafe import Markup
 
+from carryover import files
 from carryover.report import predictions
 from carryover.report.figures.style import Figure
 from carryover.report.log_reader import to_float
@@ -131,7 +132,7 @@ def write(
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(html, encoding="utf-8", newline="\n")
+    files.write(path, html)
     return path
 
 
