@@ -15,7 +15,7 @@ from carryover.commands import app
 from carryover.commands.sweep import execute, grid, jobs, sweep
 from carryover.config import presets, settings
 from carryover.config.settings import SettingsError
-from carryover.runs import run_folder
+from carryover.runs import lock, run_folder
 
 YAML = """seed: 1
 output_folder: !ref results/x/<seed>
@@ -271,6 +271,20 @@ def test_only_what_is_not_done_runs_again(place):
     assert [folder for *_, folder in runs[3:]] == ["made/x_sweep/lr=0.2/1"]
     log = (place / "made/x_sweep/lr=0.2/1.log").read_text()
     assert log.count("first line") == 2  # what the first try said is still there
+
+
+def test_one_sweep_a_folder(place):
+    with lock.held(place / "made/x_sweep"), pytest.raises(lock.LockedError, match="x_sweep is in use by process"):
+        go(place, "lr=0.1")
+    assert not ran(place)
+
+
+@pytest.mark.parametrize("damage", ["run.json", "metrics.jsonl", "predictions_test_de_best.csv"])
+def test_a_run_is_done_when_its_contents_say_so(place, damage):
+    go(place, "lr=0.1,0.2")
+    path = place / "made/x_sweep/lr=0.2/1" / damage
+    path.unlink() if "predictions" in damage else path.write_text("")
+    assert "2 runs, 1 of them done" in go(place, "lr=0.1,0.2")[1]
 
 
 def test_a_failure_stops_nothing_and_is_told(place):
