@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from carryover import forgetting
-from carryover.config import overfit, presets, profiles, run_first, settings
+from carryover.config import given, overfit, presets, profiles, run_first, settings
 from carryover.data import manifest, preparation
 from carryover.runs import run_folder
 from carryover.runs.flags import overlap
@@ -23,6 +23,34 @@ from carryover.training.run_log import peak_memory_bytes
 FLAGS = ("deterministic", "run_first_only")
 CORPUS = ("data_folder", "language", "glosses", "layout", "fps", "differences")  # keys that say what is learned from
 SAME = ("max_updates", "corpus", "sample", "sample_seed", "workers", "metadata_limits")  # of the run that is needed
+# Keys that are read here; a Brain says in `reads` what it reads itself.
+READ = {
+    "batch_size",
+    "brain",
+    "corpus",
+    "data_folder",
+    "epochs",
+    "eval_batch_size",
+    "forgetting",
+    "lambda",
+    "language",
+    "limits",
+    "metadata_limits",
+    "modules",
+    "normaliser",
+    "num_workers",
+    "old_data_folder",
+    "old_language",
+    "old_splits",
+    "optimizer",
+    "output_folder",
+    "output_root",
+    "overfit",
+    "sample",
+    "sample_seed",
+    "test_before",
+    "workers",
+}  # fmt: skip
 NEW_SPLITS = ("train", "valid", "test")
 
 
@@ -54,6 +82,7 @@ class Experiment:
     def __init__(self, path: str, text: str, overrides: dict[str, str], asked: dict[str, str], run_options: dict):
         self.path, self.text, self.overrides, self.asked, self.run_options = path, text, overrides, asked, run_options
         settings.require_present_keys(text)
+        settings.require_values(text, overrides, path=path)
         self.values = settings.resolved(text, overrides)
         self.methods = settings.make("forgetting", text, overrides) or []
 
@@ -92,13 +121,16 @@ class Experiment:
 
     def check(self) -> None:
         """Raise ValueError for settings that are not given or contradict each other."""
+        brain = settings.make("brain", self.text, self.overrides)
+        settings.require_values(self.text, self.overrides, READ | set(brain.reads), self.path)
+        settings.require_device(self.run_options.get("device") or "cpu")
         self._require_corpora()
         used = ", ".join(type(method).__name__ for method in self.methods) or "none"
-        for key, given in (
+        for key, is_given in (
             ("lambda", "lambda" in self.overrides and self.values["lambda"]),
             ("fisher_samples", "fisher_samples" in self.overrides),
         ):
-            if given and not settings.is_read(key, self.text, self.overrides):
+            if is_given and not settings.is_read(key, self.text, self.overrides):
                 raise ValueError(
                     f"{key}: {self.values[key]}, but nothing reads it (forgetting: {used}); take a method that does "
                     "(--preset ewc, mas or l2sp), or leave it out"
@@ -151,7 +183,7 @@ class Experiment:
         argv = [values["run_first"], "--seed", values["pretrain_seed"], "--output_root", values["output_root"]]
         corpus = {"old_data_folder": "data_folder"} if values["old_language"] else {key: key for key in CORPUS}
         for mine, its in ({key: key for key in SAME} | corpus).items():
-            argv += [f"--{its}", self.asked[mine]] if mine in self.asked else []
+            argv += [f"--{its}", given.as_argument(self.asked[mine])] if mine in self.asked else []
         for its in ("data_folder", "language"):
             if its_values[its] is None and f"--{its}" not in argv:
                 argv += [f"--{its}", values[f"old_{its}" if values["old_language"] else its]]

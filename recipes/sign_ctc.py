@@ -21,6 +21,10 @@ class SignBrain(CTCRecipeBrain):
     distillation (what a teacher says, the term "kd").
     """
 
+    reads = (
+        *CTCRecipeBrain.reads, "augmentation", "distillation", "features", "fps", "layout", "model", "train",
+    )  # fmt: skip
+
     endings = landmarks.ENDINGS
 
     @property
