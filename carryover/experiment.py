@@ -141,6 +141,9 @@ class Experiment:
                 f"old_language: {self.values['old_language']}, but nothing reads it (old_splits: []); give old_splits: "
                 "[test] to see what is lost, or old_language: null"
             )
+        learned = {self.values["language"], self.values.get("old_language")}
+        if twice := sorted(learned & set(self.values["other_tests"])):
+            raise ValueError(f"other_tests: {', '.join(twice)} is tested as the new or old language; leave it out")
         if self.values.get("old_language") == self.values["language"]:
             raise ValueError(
                 f"old_language: '{self.values['language']}' is the new language, too; give another, or null"
@@ -199,7 +202,7 @@ class Experiment:
         """Prepare, train and test; prints the table and returns the exit status."""
         hparams = self.hparams
         folder = run_folder.create(hparams["output_folder"], self.path, self.overrides, hparams["brain"], command)
-        new, old = self.prepare(folder / "manifests")
+        new, old, others = self.prepare(folder / "manifests")
         about = {"data": run_folder.data_digests(folder / "manifests"), "normaliser": hparams["normaliser"].name}
         run_folder.write_info(folder, about)
         brain = hparams["brain"](
@@ -212,7 +215,7 @@ class Experiment:
         trainable, parameters = brain.parameter_counts()
         about = {"parameters": parameters, "trainable": trainable, "device": str(brain.device)}
         run_folder.write_info(folder, about | {"methods": self.describe(brain)})
-        results = self.train_and_test(brain, folder, new, old)
+        results = self.train_and_test(brain, folder, new, old, others)
         table = error_rates.before_after(results)
         (folder / "results.md").write_text(table + "\n", encoding="utf-8")
         seconds = time.strftime("%H:%M:%S", time.gmtime(brain.progress.now()["time"]))
@@ -220,8 +223,9 @@ class Experiment:
         print(f"\n{table}\n\nRun folder: {folder}; total time {seconds}; peak memory {memory:.2f} GiB")
         return self.gate(brain, results) if hparams["overfit"] else 0
 
-    def prepare(self, manifests: Path) -> tuple[dict[str, Path], dict[str, Path]]:
-        """Make the manifests of the new language (all splits) and of the old one; {split: path} of each.
+    def prepare(self, manifests: Path) -> tuple[dict[str, Path], dict[str, Path], dict[str, Path]]:
+        """Make the manifests of the new language (all splits) and of the old one, {split: path} of each, and the test
+        sets of `other_tests`, {language: path}.
 
         Of the old language those splits are made that `old_splits` names and that the methods against forgetting read.
         """
@@ -238,11 +242,12 @@ class Experiment:
 
         new = make(hparams["data_folder"], hparams["language"], NEW_SPLITS)
         if hparams["overfit"]:
-            new = overfit.subset(new["train"], hparams["overfit"])
+            return overfit.subset(new["train"], hparams["overfit"]), {}, {}
+        others = {name: make(folder, name, ("test",))["test"] for name, folder in hparams["other_tests"].items()}
         if not hparams["old_language"]:
-            return new, {}
+            return new, {}, others
         old = make(hparams["old_data_folder"], hparams["old_language"], self.old_splits)
-        return new | {"train": self.mixed(new["train"], old.get("train"))}, old
+        return new | {"train": self.mixed(new["train"], old.get("train"))}, old, others
 
     def mixed(self, new: Path, old: Path | None) -> Path:
         """The training manifest after the methods' `mix`: itself, or train_mixed.csv beside it."""
@@ -262,7 +267,9 @@ class Experiment:
             writer.writerows(mixed)
         return path
 
-    def train_and_test(self, brain, folder: Path, new: dict[str, Path], old: dict[str, Path]) -> list[dict]:
+    def train_and_test(
+        self, brain, folder: Path, new: dict[str, Path], old: dict[str, Path], others: dict[str, Path]
+    ) -> list[dict]:
         """Train from where the run stands; -> what was found in each test, before and after."""
         hparams, log = self.hparams, brain.run_log
         loader = {"num_workers": hparams["num_workers"], "batch_size": hparams["eval_batch_size"]}
@@ -271,6 +278,7 @@ class Experiment:
             {language: brain.read(new[split])} | ({old_language: brain.read(old[split])} if split in old else {})
             for split in ("test", "valid")
         )
+        tests |= {name: brain.read(path) for name, path in others.items()}
         results = []
 
         def test(weights: str) -> None:

@@ -7,6 +7,7 @@ from carryover import losses
 from carryover.data.batching import with_lengths
 from carryover.data.packing import Packing
 from carryover.models import whisper
+from carryover.models.lora import merged
 from carryover.training import describe
 from carryover.training.brain import RecipeBrain, Stage
 from carryover.training.output import Output
@@ -181,7 +182,7 @@ class WhisperBrain(RecipeBrain):
         return {"model": model, "loss": [f"{loss}.", describe.targets(h.target_text), f"Test decoding is {beams}."]}
 
     def export(self, folder):
-        model = self.modules.whisper
+        model = merged(self.modules.whisper)
         model.generation_config.max_length = model.config.max_target_positions
         # transformers' pipeline decodes with 5 beams unless told otherwise: 3.0 % WER there, 5.7 % in the test
         model.generation_config.num_beams = self.hparams.test_beams
@@ -190,6 +191,6 @@ class WhisperBrain(RecipeBrain):
         self.hparams.log_mel.extractor.save_pretrained(folder)
 
 
-def packing(tokenizer: whisper.Tokenizer, model) -> Packing:
-    """Training clips share the model's window; see carryover.data.packing."""
-    return Packing(tokenizer.encode, whisper.LogMel.of(model).samples, model.config.max_target_positions)
+def packing(tokenizer: whisper.Tokenizer, model, single: float = 0.0) -> Packing:
+    """Training clips share the model's window, but for a share of windows with one; see carryover.data.packing."""
+    return Packing(tokenizer.encode, whisper.LogMel.of(model).samples, model.config.max_target_positions, single)

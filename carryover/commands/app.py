@@ -1,4 +1,4 @@
-"""`carryover evaluate|transcribe|export|watch RUN`, `sweep YAML`, `curve SWEEP`, `compare A B`, `report RESULTS`."""
+"""The console command `carryover`: one file a command, see `carryover --help`."""
 
 import sys
 
@@ -9,6 +9,7 @@ from carryover.commands.curve import curve
 from carryover.commands.evaluate import evaluate
 from carryover.commands.export import export
 from carryover.commands.report import report
+from carryover.commands.study.command import study
 from carryover.commands.sweep.command import sweep
 from carryover.commands.transcribe import transcribe
 from carryover.commands.watch import watch
@@ -16,7 +17,8 @@ from carryover.commands.watch import watch
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
 for command in (evaluate, transcribe, export, curve, compare, watch, report):
     app.command()(command)
-app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(sweep)
+for command in (sweep, study):  # their other arguments are train.py's
+    app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(command)
 
 
 def main() -> None:

@@ -228,9 +228,9 @@ def resolved_text(text: str, overrides: dict[str, str]) -> str:
     return _resolved(override(text, overrides))
 
 
-def resolved(text: str, overrides: dict[str, str]) -> dict[str, str | float | int | bool | list | None]:
+def resolved(text: str, overrides: dict[str, str]) -> dict[str, str | float | int | bool | list | dict | None]:
     """The plain values of a YAML's top level under overrides, references resolved; no object is made."""
-    plain = (str, float, int, type(None), list)
+    plain = (str, float, int, type(None), list, dict)
     found = tree(resolved_text(text, overrides))
     return {key: value for key, value in found.items() if isinstance(value, plain) and not _tagged(value)}
 

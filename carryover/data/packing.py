@@ -33,10 +33,14 @@ class Packing:
         Length of the window in samples.
     tokens : int
         Decoder positions.
+    single : float
+        Share of the windows that hold one clip and silence, as in test: 0 to 1.
     """
 
-    def __init__(self, encode: Callable[[str, str], list[int]], samples: int, tokens: int):
-        self.encode, self.samples, self.tokens = encode, samples, tokens
+    def __init__(self, encode: Callable[[str, str], list[int]], samples: int, tokens: int, single: float = 0.0):
+        if not 0 <= single <= 1:
+            raise ValueError(f"single: {single} of the windows; give a share from 0 to 1")
+        self.encode, self.samples, self.tokens, self.single = encode, samples, tokens, single
 
     def __call__(self, examples: list[dict]) -> PaddedBatch:
         """Examples with id, row, language, target (text), wav (S,), tokens (U,) -> a PaddedBatch of windows."""
@@ -47,7 +51,10 @@ class Packing:
                 windows[-1].append(example)
             else:
                 windows.append([example])
-                capacity = self.samples * (1.0 if chance.random() < 0.5 else chance.random())
+                if self.single and chance.random() < self.single:
+                    capacity = 0
+                else:
+                    capacity = self.samples * (1.0 if chance.random() < 0.5 else chance.random())
         return PaddedBatch([self._join(window) for window in windows])
 
     def _fits(self, window: list[dict], example: dict, capacity: float) -> bool:

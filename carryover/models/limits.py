@@ -156,7 +156,7 @@ class SpeechLLMLimits(TranscriptLimits):
     encoder : torch.nn.Module
     bridge : carryover.models.projector.Projector
     language_model : carryover.models.language_model.LanguageModel
-    tasks : recipes.speech_llm.Tasks
+    tasks : carryover.models.tasks.Tasks
     tokens_per_second : float
         Bound of an answer: what is longer could not be written.
     seconds : float

@@ -1,11 +1,14 @@
 """Low-rank adapters (LoRA) on linear layers of any torch model: a language model, Whisper, a CTC model."""
 
+import copy
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
+
+from carryover.models.trained import is_lora
 
 ADAPTERS, CONFIG = "adapter_model.safetensors", "adapter_config.json"  # peft's names
 
@@ -102,3 +105,19 @@ class LoRA:
         if {name: t.shape for name, t in own.items()} != {name: t.shape for name, t in state.items()}:
             raise ValueError(f"lora: the adapters in {folder} are of another model's layers")
         self.peft.set_peft_model_state_dict(model, state)
+
+
+def merged(model: torch.nn.Module) -> torch.nn.Module:
+    """A copy of the model with its adapters added to the weights, as a library without peft loads it.
+
+    The model itself where it has none.
+    """
+    if not any(is_lora(name) for name, _ in model.named_parameters()):
+        return model
+    model = copy.deepcopy(model)
+    for name, layer in list(model.named_modules()):
+        if hasattr(layer, "merge") and hasattr(layer, "base_layer"):  # peft's adapted layer
+            layer.merge(safe_merge=True)
+            parent, _, last = name.rpartition(".")
+            setattr(model.get_submodule(parent), last, layer.base_layer)
+    return model

@@ -9,6 +9,7 @@ from transformers import WhisperTokenizer as _WhisperTokenizer
 from transformers.modeling_outputs import BaseModelOutput
 
 from carryover.data.source import require_source
+from carryover.models.lora import LoRA, NoLoRA
 from carryover.models.trained import Parts, set_trained
 
 
@@ -21,6 +22,7 @@ def load(
     activation_dropout: float = 0.0,
     encoder_layerdrop: float = 0.0,
     decoder_layerdrop: float = 0.0,
+    lora: LoRA | NoLoRA | None = None,
 ) -> WhisperForConditionalGeneration:
     """A Whisper from a hub name or a folder, with the parts that stay as they are frozen.
 
@@ -34,6 +36,8 @@ def load(
         As `carryover.models.trained.set_trained`: all, decoder, encoder, encoder_top_4, ...
     dropout, attention_dropout, activation_dropout, encoder_layerdrop, decoder_layerdrop : float
         Probabilities; they replace the source's own.
+    lora : LoRA or NoLoRA, optional
+        Adapters in the model, trained by `train: lora`.
 
     Raises
     ------
@@ -56,6 +60,7 @@ def load(
         model = WhisperForConditionalGeneration.from_pretrained(source, dtype=torch.float32, **regularisation)
     # SpecAugment of transformers would act on top of the YAML's augmentation, unseen.
     model.config.apply_spec_augment = False
+    (lora or NoLoRA()).add(model)
     set_trained(parts(model), train)
     return model
 

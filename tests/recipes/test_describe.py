@@ -6,9 +6,9 @@ import pytest
 
 from carryover.training import describe
 
-from .helpers import ROOT, make_brain, small
+from .helpers import EMBEDDED, make_brain, small
 
-YAMLS = sorted(path.stem for path in (ROOT / "hparams").glob("*.yaml") if not path.stem.endswith("_real"))
+YAMLS = sorted(path.stem for path in EMBEDDED)
 CITED = {
     "sign": ("graves2006connectionist",),
     "whisper": ("radford2023robust",),

@@ -28,7 +28,8 @@ from carryover.models import audio_encoder, projector
 from carryover.models.chat import Chat
 from carryover.models.frozen import Memory
 from carryover.models.language_model import LanguageModel
-from recipes.speech_llm import Answers, Tasks, sample
+from carryover.models.tasks import Answers, Tasks
+from recipes.speech_llm import sample
 from tests.tiny_language_model import CHAT, make
 
 from .helpers import batches, kill_at, make_brain, train
@@ -258,9 +259,11 @@ def test_bfloat16_models_learn_and_are_validated(run, evaluated):
     assert all(math.isfinite(e["loss"]) for kind in ("train", "valid") for e in events(brain, kind))
 
 
-LANGUAGE = "!new:recipes.speech_llm.Answers {name: language, prompt: '{audio}which', share: 0.5, column: language, "
+LANGUAGE = "!new:carryover.models.tasks.Answers {name: language, prompt: '{audio}which', share: 0.5, column: language, "
 LANGUAGE += "answers: {nl: dutch, de: german}}"
-TWO_TASKS = f"!new:recipes.speech_llm.Tasks {{chat: !ref <chat>, transcription: !ref <prompt>, others: [{LANGUAGE}]}}"
+TWO_TASKS = (
+    f"!new:carryover.models.tasks.Tasks {{chat: !ref <chat>, transcription: !ref <prompt>, others: [{LANGUAGE}]}}"
+)
 
 
 def test_tasks_are_drawn_by_their_shares_and_scored(run):

@@ -98,7 +98,7 @@ def test_what_contradicts_is_refused_before_anything_else_is_made(names, overrid
 @pytest.mark.parametrize(
     "yaml, preset, overrides, found",
     [
-        ("sign_teacher", "ewc", {"old_language": "xx"}, "model: null"),
+        ("sign_teacher", "ewc", {"old_language": "xx", "old_data_folder": "there"}, "model: null"),
         ("speech_llm_multitask", "l2sp", {}, "start_from: null"),
         ("whisper_ft", "averaging", {"from_scratch": "True"}, "from_scratch: True"),
     ],

@@ -1,0 +1,1 @@
+"""A comparison of methods under one plan: the same budget of trials for each, chosen on validation, then tested."""

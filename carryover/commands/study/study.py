@@ -1,0 +1,148 @@
+"""A study from its plan to its tables: trials, choice on validation, the chosen ones with all seeds."""
+
+import csv
+import io
+import math
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from carryover.commands.study.plan import Plan
+from carryover.commands.sweep.execute import execute, stopped_like_ctrl_c
+from carryover.commands.sweep.jobs import Job, plan
+from carryover.config.settings import SettingsError
+from carryover.report.run_folder import Run
+from carryover.report.tables import forgetting
+
+
+def study(
+    path: str | Path,
+    out: str | Path,
+    jobs: int = 1,
+    extra: Sequence[str] = (),
+    command: Sequence[str] | None = None,
+    say: Callable[[str], None] = print,
+) -> int:
+    """Run a plan from the checkout's root; the same command goes on where it stopped.
+
+    A run stands in OUT/<method>/<trial>/<seed>. OUT/trials.csv has the validation WERs of all trials, OUT/table.md the
+    test results of the chosen ones.
+
+    Parameters
+    ----------
+    path : path
+        The plan, see `Plan.read`.
+    out : path
+        Folder of the study.
+    jobs : int
+        Runs at a time.
+    extra : list of str
+        More arguments for every run that change no result (--device cuda:0).
+    command : list of str, optional
+        What is run instead of `python train.py`.
+    say : callable
+        Prints a line.
+
+    Returns
+    -------
+    status : int
+        0; 1 when a run failed; 130 when stopped.
+
+    Raises
+    ------
+    SettingsError
+        Before the first run: a broken plan, or another one than the folder's.
+    """
+    if command is None:
+        if not Path("train.py").is_file():
+            raise SettingsError(f"{Path.cwd()}: no train.py here; run this in the checkout's root")
+        command = [sys.executable, "train.py"]
+    out, asked = Path(out), Plan.read(path)
+    words = [word for key, value in asked.common.items() for word in (f"--{key}", value)] + list(extra)
+
+    def runs(trials: dict[str, Sequence[dict]], seeds: Sequence[int]) -> dict[str, list[Job]]:
+        """Jobs of each method's trials, checked."""
+        found = {}
+        for name, cells in trials.items():
+            # trials of one method may set different keys
+            found[name] = [job for cell in cells for job in plan(asked.experiment, [cell], seeds, out / name, words)]
+        return found
+
+    first = runs(asked.methods, asked.seeds[:1])
+    asked.keep(out)
+    say(f"{out}: {len(asked.methods)} methods with {asked.budget} trials each, seeds {list(asked.seeds)}")
+    try:
+        failed = _run([job for jobs_of in first.values() for job in jobs_of], jobs, command, say)
+        if failed:
+            return 1
+        chosen = {name: _choose(jobs_of) for name, jobs_of in first.items()}
+        _write_trials(first, chosen, out)
+        trials = {name: [asked.methods[name][first[name].index(job)]] for name, job in chosen.items()}
+        final = runs(trials, asked.seeds)
+        failed = _run([job for jobs_of in final.values() for job in jobs_of], jobs, command, say)
+    except KeyboardInterrupt:
+        say("stopped; the same command goes on")
+        return 130
+    if failed:
+        return 1
+    table = forgetting.table({name: [job.folder for job in jobs_of] for name, jobs_of in final.items()})
+    (out / "table.md").write_text(table.markdown() + "\n", encoding="utf-8")
+    (out / "table.csv").write_text(table.csv(), encoding="utf-8")
+    say(f"\n{table.markdown()}\n\nWrote {out / 'trials.csv'}, {out / 'table.md'} and {out / 'table.csv'}")
+    return 0
+
+
+def _run(jobs: Sequence[Job], at_once: int, command: Sequence[str], say: Callable[[str], None]) -> bool:
+    """Run what is not done yet; -> whether one failed."""
+    todo = [job for job in jobs if not job.done]
+    with stopped_like_ctrl_c(), tqdm(total=len(jobs), initial=len(jobs) - len(todo), unit="run") as bar:
+        execute(todo, at_once, command, bar)
+    failed = [job for job in todo if job.error]
+    for job in failed:
+        say(f"\nFAILED {job.folder}: {job.error}")
+    if failed:
+        say(f"\n{len(failed)} of {len(jobs)} runs failed; the same command tries them again")
+    return bool(failed)
+
+
+def validation(folder: Path) -> float:
+    """Mean of the validation WERs of the languages that a run validated, in percent, of what it is tested by.
+
+    Of a run that tests averages of weights the best share counts. nan where a language was not validated.
+    """
+    run = Run(folder)
+    new, old = run.languages
+    languages = [name for name in (new, old) if name and run.of("valid", language=name)]
+    found = []
+    for weights in run.averages or ["best"]:
+        WERs = [run.validation_WER(name, weights) for name in languages]
+        found.append(sum(WERs) / len(WERs))
+    return min(found) if found and not any(map(math.isnan, found)) else math.nan
+
+
+def _choose(jobs: Sequence[Job]) -> Job:
+    """The trial with the lowest validation, the earlier of equal ones."""
+    scores = [validation(job.folder) for job in jobs]
+    if any(map(math.isnan, scores)):
+        unknown = jobs[[math.isnan(score) for score in scores].index(True)]
+        raise SettingsError(
+            f"{unknown.folder}: no validation of its languages to choose by; give valid in old_splits, and valid_every"
+        )
+    return jobs[scores.index(min(scores))]
+
+
+def _write_trials(trials: dict[str, list[Job]], chosen: dict[str, Job], out: Path) -> None:
+    """trials.csv: every trial of every method, its validation WERs, and whether it was chosen."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["method", "trial", "valid_new", "valid_old", "valid_mean", "chosen"])
+    for name, jobs in trials.items():
+        for job in jobs:
+            run = Run(job.folder)
+            new, old = run.languages
+            each = [run.validation_WER(language) if language else math.nan for language in (new, old)]
+            cells = ["" if math.isnan(value) else f"{value:.4f}" for value in (*each, validation(job.folder))]
+            writer.writerow([name, job.cell, *cells, job is chosen[name]])
+    (out / "trials.csv").write_text(text.getvalue(), encoding="utf-8")
