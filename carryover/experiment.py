@@ -20,6 +20,13 @@ from carryover.training.checkpoint import Checkpointer
 from carryover.training.run_log import peak_memory_bytes
 
 FLAGS = ("deterministic", "run_first_only")
+# Keys that are read here; a Brain says in `reads` what it reads itself.
+READ = {
+    "batch_size", "brain", "corpus", "data_folder", "epochs", "eval_batch_size", "forgetting", "lambda", "language",
+    "limits", "metadata_limits", "modules", "normaliser", "num_workers", "old_data_folder", "old_language",
+    "old_splits", "optimizer", "other_tests", "output_folder", "output_root", "overfit", "sample", "sample_seed",
+    "stop_signals", "test_before", "workers",
+}  # fmt: skip
 NEW_SPLITS = ("train", "valid", "test")
 
 
@@ -51,6 +58,7 @@ class Experiment:
     def __init__(self, path: str, text: str, overrides: dict[str, str], asked: dict[str, str], run_options: dict):
         self.path, self.text, self.overrides, self.asked, self.run_options = path, text, overrides, asked, run_options
         settings.require_present_keys(text)
+        settings.require_values(text, overrides, path=path)
         self.values = settings.resolved(text, overrides)
         self.methods = settings.make("forgetting", text, overrides) or []
 
@@ -91,14 +99,17 @@ class Experiment:
 
     def check(self) -> None:
         """Raise ValueError for settings that are not given or contradict each other."""
+        brain = settings.make("brain", self.text, self.overrides)
+        settings.require_values(self.text, self.overrides, READ | set(brain.reads), self.path)
+        settings.require_device(self.run_options.get("device") or "cpu")
         self._require_corpora()
         stopping.numbers(self.values["stop_signals"])
         used = ", ".join(type(method).__name__ for method in self.methods) or "none"
-        for key, given in (
+        for key, is_given in (
             ("lambda", "lambda" in self.overrides and self.values["lambda"]),
             ("fisher_samples", "fisher_samples" in self.overrides),
         ):
-            if given and not settings.is_read(key, self.text, self.overrides):
+            if is_given and not settings.is_read(key, self.text, self.overrides):
                 raise ValueError(
                     f"{key}: {self.values[key]}, but nothing reads it (forgetting: {used}); take a method that does "
                     "(--preset ewc, mas or l2sp), or leave it out"

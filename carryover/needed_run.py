@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from carryover.config import run_first, settings
+from carryover.config import given, run_first, settings
 from carryover.runs import checksums, lock
 from carryover.training import stopping
 
@@ -38,7 +38,7 @@ def make(path: str, values: dict, asked: dict[str, str], run_options: dict) -> N
     argv = [values["run_first"], "--seed", values["pretrain_seed"], "--output_root", values["output_root"]]
     corpus = {"old_data_folder": "data_folder"} if values["old_language"] else {key: key for key in CORPUS}
     for mine, its in ({key: key for key in SAME} | corpus).items():
-        argv += [f"--{its}", asked[mine]] if mine in asked else []
+        argv += [f"--{its}", given.as_argument(asked[mine])] if mine in asked else []
     for its in ("data_folder", "language"):
         if its_values[its] is None and f"--{its}" not in argv:
             argv += [f"--{its}", values[f"old_{its}" if values["old_language"] else its]]

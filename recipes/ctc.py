@@ -28,6 +28,11 @@ class CTCBrain(CTCRecipeBrain):
     Read from `hparams` besides CTCRecipeBrain's: features, augmentation.
     """
 
+    reads = (
+        *CTCRecipeBrain.reads, "augment_prob", "augmentation", "features", "from_scratch", "limits",
+        "mask_feature_prob", "mask_time_prob", "model", "old_language", "train",
+    )  # fmt: skip
+
     def __init__(self, modules=None, opt_class=None, hparams=None, run_opts=None, checkpointer=None):
         super().__init__(modules, opt_class, hparams, run_opts, checkpointer)
         if self.hparams.old_language:

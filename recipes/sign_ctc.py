@@ -21,6 +21,10 @@ class SignBrain(CTCRecipeBrain):
     distillation (what a teacher says, the term "kd").
     """
 
+    reads = (
+        *CTCRecipeBrain.reads, "augmentation", "distillation", "features", "fps", "layout", "model", "train",
+    )  # fmt: skip
+
     endings = landmarks.ENDINGS
 
     @property
@@ -77,7 +81,7 @@ class SignBrain(CTCRecipeBrain):
             f"{shape['layers']} transformer layers of width {shape['d_model']}, over {len(h.tokenizer)} units.",
             describe.started_from(h.model, random=False),
             describe.trained(h.train, self.modules.recogniser),
-            *describe.augmentation(h.augment_prob if h.augmentation.changes else 0, "the utterances"),
+            *describe.augmentation(h.augmentation.prob if h.augmentation.changes else 0, "the utterances"),
         ]
         return {"model": model, "loss": [*super().describe()["loss"], *h.distillation.describe(h.loss_weights["kd"])]}
 

@@ -27,6 +27,11 @@ class SpeechLLMBrain(RecipeBrain):
     made_for, start_from, label_smoothing, tokens_per_second, max_train_samples, max_eval_samples.
     """
 
+    reads = (
+        *RecipeBrain.reads, "encoder", "label_smoothing", "language_model", "made_for", "max_eval_samples",
+        "max_train_samples", "reader", "start_from", "states", "tasks", "tokens_per_second",
+    )  # fmt: skip
+
     def __init__(self, modules=None, opt_class=None, hparams=None, run_opts=None, checkpointer=None):
         super().__init__(modules, opt_class, hparams, run_opts, checkpointer)
         self.encoder = self.hparams.states.module.to(self.device)

@@ -22,6 +22,11 @@ class WhisperBrain(RecipeBrain):
     generation_length, valid_beams, test_beams.
     """
 
+    reads = (
+        *RecipeBrain.reads, "augment_prob", "augmentation", "from_scratch", "generation_length", "label_smoothing",
+        "log_mel", "model", "task", "test_beams", "tokenizer", "train", "valid_beams",
+    )  # fmt: skip
+
     def __init__(self, modules=None, opt_class=None, hparams=None, run_opts=None, checkpointer=None):
         super().__init__(modules, opt_class, hparams, run_opts, checkpointer)
         model, tokenizer = self.modules.whisper, self.hparams.tokenizer

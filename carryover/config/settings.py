@@ -4,10 +4,13 @@ import copy
 import difflib
 import io
 import re
+from collections.abc import Iterable
 from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal, get_args, get_origin
 
+import torch
 import yaml
 from hyperpyyaml import load_hyperpyyaml, resolve_references
 from ruamel.yaml import YAML
@@ -15,7 +18,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
 from speechbrain.utils.run_opts import RunOptions
 
-from carryover.config import trust
+from carryover.config import given, keys, trust
 
 RUN_OPTIONS = {field.name for field in fields(RunOptions)} - {"param_file", "overridden_args"}
 SWITCHES = {field.name for field in fields(RunOptions) if field.type is bool}  # they can stand alone
@@ -49,6 +52,8 @@ GONE = {
 
 NEEDED = ("brain", "corpus", "data_folder", "forgetting", "language", "limits", "modules", "normaliser", "optimizer",
           "output_folder", "seed")  # fmt: skip
+# HyperPyYAML takes "(a)" for a tuple in the first YAML of a process and for text in all others: none is the first here
+load_hyperpyyaml("a: 1")
 
 
 class SettingsError(ValueError):
@@ -68,8 +73,8 @@ def parse(argv: list[str], flags: tuple[str, ...] = ()) -> tuple[str, dict[str, 
     Returns
     -------
     (path, overrides, run_options, flags_given)
-        Overrides as YAML text by key, for keys that the file has; run options (device, noprogressbar, ...) for
-        SpeechBrain's; flags found.
+        Overrides as YAML text by key, for keys that the file has (see `given.as_yaml`); run options (device,
+        noprogressbar, ...) for SpeechBrain's; flags found.
 
     Raises
     ------
@@ -79,8 +84,8 @@ def parse(argv: list[str], flags: tuple[str, ...] = ()) -> tuple[str, dict[str, 
     if not argv or argv[0].startswith("-"):
         raise SettingsError("usage: python train.py hparams/NAME.yaml [--key value ...]")
     path, rest = argv[0], list(argv[1:])
-    keys = top_level_keys(path)
-    overrides, run_options, given = {}, {}, set()
+    known = top_level_keys(path)
+    overrides, run_options, flags_given = {}, {}, set()
     while rest:
         word = rest.pop(0)
         if not word.startswith("--"):
@@ -89,27 +94,61 @@ def parse(argv: list[str], flags: tuple[str, ...] = ()) -> tuple[str, dict[str, 
         if key in flags:
             if equals:
                 raise SettingsError(f"--{key} stands alone and takes no value; found '{value}'")
-            given.add(key)
+            flags_given.add(key)
             continue
         if key in REFUSED:
             raise SettingsError(f"--{key} is not used here; set the YAML's {REFUSED[key]}")
-        if key in GONE and key not in keys:
+        if key in GONE and key not in known:
             raise SettingsError(f"--{key} is gone; write {GONE[key]}")
-        if key not in keys and key not in RUN_OPTIONS:
-            near = difflib.get_close_matches(key, [*keys, *RUN_OPTIONS, *flags], n=1, cutoff=0.0)
+        if key not in known and key not in RUN_OPTIONS:
+            near = difflib.get_close_matches(key, [*known, *RUN_OPTIONS, *flags], n=1, cutoff=0.0)
             raise SettingsError(f"--{key}: {path} has no such key; did you mean --{near[0]}?")
         if not equals:
             if rest and not rest[0].startswith("--"):
                 value = rest.pop(0)
-            elif key in SWITCHES and key not in keys:
+            elif key in SWITCHES and key not in known:
                 value = "True"
         if not value.strip():
             raise SettingsError(f"--{key}: a value is missing (null for none)")
-        if key in keys:
-            overrides[key] = value
-        else:
-            run_options[key] = yaml.safe_load(value)
-    return path, overrides, run_options, given
+        if key not in known:
+            run_options[key] = run_option(key, value)
+            continue
+        try:
+            overrides[key] = given.as_yaml(key, value, known)
+        except ValueError as error:
+            raise SettingsError(f"--{error}") from None
+    return path, overrides, run_options, flags_given
+
+
+def run_option(key: str, value: str):
+    """The value of one of SpeechBrain's run options, as its type wants it.
+
+    Raises
+    ------
+    SettingsError
+        For a switch that is neither on nor off, a number that is none, a word that is no choice.
+    """
+    kind = next(field.type for field in fields(RunOptions) if field.name == key)
+    if kind is bool and value.lower() in keys.BOOLEANS:
+        return keys.BOOLEANS[value.lower()]
+    if kind in (bool, int, float):
+        try:
+            return {int: int, float: float}[kind](value)
+        except (KeyError, ValueError):
+            words = {bool: "True or False", int: "an integer", float: "a number"}
+            raise SettingsError(f"--{key}: '{value}'; expected {words[kind]}") from None
+    if choices := get_args(kind) if get_origin(kind) is Literal else ():
+        if value not in choices:
+            raise SettingsError(f"--{key}: '{value}'; expected {', '.join(choices)}")
+    return value if kind == (str | None) or choices else yaml.safe_load(value)
+
+
+def require_device(name: str) -> None:
+    """Raise SettingsError for a device that torch cannot use here, saying which it can."""
+    here = ["cpu", *(f"cuda:{n}" for n in range(torch.cuda.device_count()))]
+    here += ["mps"] if torch.backends.mps.is_available() else []
+    if name not in here and not (name == "cuda" and len(here) > 1 and here[1] == "cuda:0"):
+        raise SettingsError(f"--device: '{name}' cannot be used here; this torch finds {', '.join(here)}")
 
 
 def top_level_keys(path: str) -> list[str]:
@@ -181,6 +220,8 @@ def override(text: str, overrides: dict[str, str]) -> str:
 def _override(text: str, asked: str) -> str:
     found = copy.deepcopy(tree(text))
     found.update(YAML().load(asked) or {})
+    for key, value in found.items():
+        found[key] = keys.understood(key, value)
     return _dumped(found)
 
 
@@ -238,6 +279,25 @@ def _tagged(value) -> bool:
 def make(key: str, text: str, overrides: dict[str, str]):
     """The value of one key, which refers to plain values only, with its objects."""
     return _made(_dumped({key: tree(resolved_text(text, overrides))[key]}), {})[key]
+
+
+def require_values(text: str, overrides: dict[str, str], read: Iterable[str] = (), path: str = "the YAML") -> None:
+    """Raise SettingsError, one line a key, where a key is unknown, lacking, or holds what it cannot; see `config.keys`.
+
+    Parameters
+    ----------
+    read : iterable of str
+        Keys that the run reads by name.
+    path : str
+        Of the YAML, for the message.
+    """
+    events = list(yaml.parse(override(text, overrides)))
+    referred = [e.value for e in events if isinstance(e, yaml.ScalarEvent) and e.tag in ("!ref", "!copy")]
+    referred = {name for value in referred for name in re.findall(r"<([^<>.\[]+)", value)}
+    found = {key: value for key, value in tree(resolved_text(text, overrides)).items() if not key.startswith("__")}
+    lines = keys.misspelt(found, read, referred) + keys.faults(found)
+    if lines:
+        raise SettingsError(f"{path}: " + "\n  ".join(lines))
 
 
 def is_read(key: str, text: str, overrides: dict[str, str]) -> bool:

@@ -18,6 +18,8 @@ class CTCRecipeBrain(RecipeBrain):
     `hparams` besides RecipeBrain's: tokenizer, target_text, decoder.
     """
 
+    reads = (*RecipeBrain.reads, "tokenizer", "decoder")
+
     @property
     def model(self):
         """What makes logits (B, T, V) and their numbers (B,) of inputs and their lengths."""

@@ -25,6 +25,12 @@ class Recipe:
     """
 
     endings = audio.ENDINGS  # of files that hold a recording
+    reads: tuple[str, ...] = (  # keys of the YAML; a YAML that lacks one is refused at once
+        "batch_size", "collate", "early_stopping_patience", "epochs", "forgetting", "group_by_length", "language",
+        "log_every", "loss_weights", "lr", "lr_of", "max_updates", "no_decay_for_vectors", "normaliser",
+        "output_folder", "overfit", "save_every", "save_limit", "schedule", "seed", "stop_signals", "target_text",
+        "tracker", "valid_every",
+    )  # fmt: skip
 
     def forward(self, inputs) -> Output:
         """The model's output for `inputs` (`Output.inputs`), whatever the weights are at this moment."""

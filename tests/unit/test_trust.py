@@ -16,7 +16,7 @@ BAD = {
     "module": "x: !module:os",
     "include": "x: !include:other.yaml",
     "applyref": f"x: !applyref:os.system [{RUNS}]",
-    "through a module": f"x: !apply:carryover.text.pieces.shutil.os.system [{RUNS}]",
+    "through a module": f"x: !apply:carryover.text.pieces.files.os.system [{RUNS}]",
     "through a listed function's module": f"x: !apply:carryover.models.whisper.torch.os.system [{RUNS}]",
     "through a recipe": f"x: !apply:recipes.whisper.torch.os.system [{RUNS}]",
     "a corpus's helper": f"x: !apply:local.synthetic.subprocess.run [{RUNS}]",
