@@ -58,7 +58,7 @@ class Experiment:
     def __init__(self, path: str, text: str, overrides: dict[str, str], asked: dict[str, str], run_options: dict):
         self.path, self.text, self.overrides, self.asked, self.run_options = path, text, overrides, asked, run_options
         settings.require_present_keys(text)
-        settings.require_values(text, overrides, path=path)
+        settings.require_values(text, overrides, ("brain", "forgetting"), path)  # which are made before the others
         self.values = settings.resolved(text, overrides)
         self.methods = settings.make("forgetting", text, overrides) or []
 
@@ -79,7 +79,6 @@ class Experiment:
         path, asked, run_options, flags = settings.parse(rest, FLAGS)
         text = settings.read(path)
         settings.require_present_keys(text)
-        settings.require_needed_keys(text, path)
         written = presets.scalars(text)
         overrides = presets.apply(names, written) | profiles.overrides(profile) | asked
         gate = overfit.overrides(asked.get("overfit"), written, settings.resolved(text, overrides))

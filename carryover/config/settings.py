@@ -50,8 +50,6 @@ GONE = {
 }
 
 
-NEEDED = ("brain", "corpus", "data_folder", "forgetting", "language", "limits", "modules", "normaliser", "optimizer",
-          "output_folder", "seed")  # fmt: skip
 # HyperPyYAML takes "(a)" for a tuple in the first YAML of a process and for text in all others: none is the first here
 load_hyperpyyaml("a: 1")
 
@@ -181,12 +179,6 @@ def read(path: str | Path) -> str:
     if not isinstance(found, (dict, type(None))) or any(not isinstance(key, str) for key in found or ()):
         raise SettingsError(f"{path}: expected lines of 'key: value', found {type(found).__name__}")
     return text
-
-
-def require_needed_keys(text: str, path: str) -> None:
-    """Raise SettingsError where a YAML lacks what every experiment has."""
-    if lacking := [key for key in NEEDED if key not in tree(text)]:
-        raise SettingsError(f"{path}: no key {', '.join(lacking)}; begin with a copy of one of hparams/*.yaml")
 
 
 def require_present_keys(text: str) -> None:
