@@ -25,31 +25,10 @@ CORPUS = ("data_folder", "language", "glosses", "layout", "fps", "differences") 
 SAME = ("max_updates", "corpus", "sample", "sample_seed", "workers", "metadata_limits")  # of the run that is needed
 # Keys that are read here; a Brain says in `reads` what it reads itself.
 READ = {
-    "batch_size",
-    "brain",
-    "corpus",
-    "data_folder",
-    "epochs",
-    "eval_batch_size",
-    "forgetting",
-    "lambda",
-    "language",
-    "limits",
-    "metadata_limits",
-    "modules",
-    "normaliser",
-    "num_workers",
-    "old_data_folder",
-    "old_language",
-    "old_splits",
-    "optimizer",
-    "output_folder",
-    "output_root",
-    "overfit",
-    "sample",
-    "sample_seed",
-    "test_before",
-    "workers",
+    "batch_size", "brain", "corpus", "data_folder", "epochs", "eval_batch_size", "forgetting", "lambda", "language",
+    "limits", "metadata_limits", "modules", "normaliser", "num_workers", "old_data_folder", "old_language",
+    "old_splits", "optimizer", "other_tests", "output_folder", "output_root", "overfit", "sample", "sample_seed",
+    "test_before", "workers",
 }  # fmt: skip
 NEW_SPLITS = ("train", "valid", "test")
 
