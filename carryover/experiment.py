@@ -58,9 +58,9 @@ class Experiment:
     def __init__(self, path: str, text: str, overrides: dict[str, str], asked: dict[str, str], run_options: dict):
         self.path, self.text, self.overrides, self.asked, self.run_options = path, text, overrides, asked, run_options
         settings.require_present_keys(text)
-        settings.require_values(text, overrides, ("brain", "forgetting"), path)  # which are made before the others
+        settings.require_values(text, overrides, path=path)
         self.values = settings.resolved(text, overrides)
-        self.methods = settings.make("forgetting", text, overrides) or []
+        self.methods = settings.make("forgetting", text, overrides, path) or []
 
     @classmethod
     def parse(cls, argv: list[str]) -> tuple["Experiment", set[str]]:
@@ -98,7 +98,7 @@ class Experiment:
 
     def check(self) -> None:
         """Raise ValueError for settings that are not given or contradict each other."""
-        brain = settings.make("brain", self.text, self.overrides)
+        brain = settings.make("brain", self.text, self.overrides, self.path)
         settings.require_values(self.text, self.overrides, READ | set(brain.reads), self.path)
         settings.require_device(self.run_options.get("device") or "cpu")
         self._require_corpora()

@@ -8,6 +8,7 @@ from carryover.data.batching import with_lengths
 from carryover.data.packing import Packing
 from carryover.models import whisper
 from carryover.models.lora import merged
+from carryover.models.whisper_check import require_fitting
 from carryover.training import describe
 from carryover.training.brain import RecipeBrain, Stage
 from carryover.training.output import Output
@@ -30,6 +31,7 @@ class WhisperBrain(RecipeBrain):
     def __init__(self, modules=None, opt_class=None, hparams=None, run_opts=None, checkpointer=None):
         super().__init__(modules, opt_class, hparams, run_opts, checkpointer)
         model, tokenizer = self.modules.whisper, self.hparams.tokenizer
+        require_fitting(model, tokenizer)
         whisper.set_generation_ids(model, tokenizer)
         positions, prompt = model.config.max_target_positions, tokenizer.prompt_length
         if prompt + self.hparams.generation_length > positions:

@@ -15,11 +15,10 @@ from ruamel.yaml.error import YAMLError
 from carryover.config.keys import KEYS, Kind
 
 TAG = re.compile(r"\s*!(new|name|apply|module|ref|copy|tuple):?(?=[\s\w<(])")
-REFERENCE = re.compile(r"<([A-Za-z_]\w*)[^<>]*>")
 NULLS = ("null", "Null", "NULL", "~")
 
 
-def as_yaml(key: str, value: str, keys=()) -> str:
+def as_yaml(key: str, value: str) -> str:
     """One line of YAML text that holds a value as its key means it.
 
     Parameters
@@ -27,20 +26,18 @@ def as_yaml(key: str, value: str, keys=()) -> str:
     key : str
     value : str
         As the shell hands it over.
-    keys : container of str
-        Keys of the YAML: text with `<one of them>` would be taken for a reference.
 
     Raises
     ------
     ValueError
-        For YAML that is not closed, or that holds more than this one value; for text that HyperPyYAML would change.
+        For YAML that is not closed, or that holds more than this one value; for control characters.
     """
     kind = KEYS.get(key)
     if TAG.match(value):
         return _one(key, value.strip())
     if kind is None or set(kind.types) != {str}:
         return _yaml(key, value, kind)
-    return value if kind.null and value in NULLS else quoted(key, value, keys)
+    return value if kind.null and value in NULLS else quoted(key, value)
 
 
 def _yaml(key: str, value: str, kind: Kind | None) -> str:
@@ -49,7 +46,7 @@ def _yaml(key: str, value: str, kind: Kind | None) -> str:
         return _one(key, value.strip())
     except ValueError:
         if kind is None or str in kind.types or not kind.types:
-            return quoted(key, value, ())  # a text after all; where an object belongs, keys.faults says so
+            return quoted(key, value)  # a text after all; where an object belongs, keys.faults says so
         raise
 
 
@@ -78,10 +75,8 @@ def _has_comment(found, text: str) -> bool:
     return out.getvalue() != bare.getvalue()
 
 
-def quoted(key: str, value: str, keys=()) -> str:
+def quoted(key: str, value: str) -> str:
     """A text as YAML: as it is where that means the same, else in double quotes."""
-    if name := next((name for name in REFERENCE.findall(value) if name in keys), None):
-        raise ValueError(f"{key}: '{value}': <{name}> names a key of the YAML; write !ref before it, or another text")
     if any(unicodedata.category(letter) == "Cc" and letter not in "\t\n" for letter in value):
         raise ValueError(f"{key}: {value!r} holds a control character; give a text without")
     try:

@@ -120,11 +120,10 @@ KEYS: dict[str, Kind] = {
     # the corpus
     "corpus": OBJECT, "data_folder": TEXT_OR_NULL, "language": TEXT_OR_NULL, "old_language": TEXT_OR_NULL,
     "old_data_folder": TEXT_OR_NULL, "old_splits": Kind((list,), part=Kind((str,), words=SPLITS), null=True),
-    "other_tests": Kind((dict,), part=TEXT),
     "alphabet": TEXT, "glosses": Kind((str, list), part=TEXT), "layout": OBJECT, "fps": POSITIVE,
     "differences": Kind((int,), low=0, high=2), "sample": Kind((int, dict), low=1, null=True, part=COUNT_OR_NULL),
     "sample_seed": SEED, "workers": COUNT, "metadata_limits": Kind(null=True), "max_train_samples": COUNT_OR_NULL,
-    "max_eval_samples": COUNT_OR_NULL, "max_seconds": POSITIVE,
+    "max_eval_samples": COUNT_OR_NULL, "max_seconds": POSITIVE, "other_tests": Kind((dict,), part=TEXT),
     # length and batches
     "max_updates": COUNT_OR_NULL, "epochs": COUNT, "batch_size": COUNT, "grad_accumulation_factor": COUNT,
     "eval_batch_size": COUNT, "group_by_length": FLAG, "early_stopping_patience": FROM_0, "overfit": COUNT_OR_NULL,

@@ -54,6 +54,9 @@ GONE = {
 load_hyperpyyaml("a: 1")
 
 
+LESS = "\ue000"  # of Unicode's private use; stands for < while references are resolved
+
+
 class SettingsError(ValueError):
     """A command line or YAML that cannot be meant as it stands."""
 
@@ -112,7 +115,7 @@ def parse(argv: list[str], flags: tuple[str, ...] = ()) -> tuple[str, dict[str, 
             run_options[key] = run_option(key, value)
             continue
         try:
-            overrides[key] = given.as_yaml(key, value, known)
+            overrides[key] = given.as_yaml(key, value)
         except ValueError as error:
             raise SettingsError(f"--{error}") from None
     return path, overrides, run_options, flags_given
@@ -245,11 +248,28 @@ def _dumped(found) -> str:
 @lru_cache(maxsize=16)
 def _resolved(written: str) -> str:
     try:
-        return resolve_references(written).getvalue()
+        return resolve_references(_protected(written)).getvalue().replace(LESS, "<")
     except RecursionError:
         refers = {key: re.findall(r"<(\w+)", str(getattr(value, "value", ""))) for key, value in tree(written).items()}
         circle = [key for key in refers if any(key == other or key in refers.get(other, ()) for other in refers[key])]
         raise SettingsError(f"{', '.join(circle) or 'the YAML'}: !ref leads back to itself; give a value") from None
+
+
+def _protected(written: str) -> str:
+    """The YAML with `<` of its texts replaced: HyperPyYAML takes "<|im_end|>" for a reference where one leads to it."""
+    found, changed = copy.deepcopy(tree(written)), False
+
+    def walk(value):
+        nonlocal changed
+        if isinstance(value, (CommentedMap, CommentedSeq)):
+            for at in list(value) if isinstance(value, CommentedMap) else range(len(value)):
+                value[at] = walk(value[at])
+        elif isinstance(value, str) and re.search("<[^>]*>", value):  # what has a tag, as !ref, is no str
+            value, changed = value.replace("<", LESS), True
+        return value
+
+    walk(found)
+    return _dumped(found) if changed else written
 
 
 def resolved_text(text: str, overrides: dict[str, str]) -> str:
@@ -268,26 +288,33 @@ def _tagged(value) -> bool:
     return getattr(getattr(value, "tag", None), "value", None) is not None
 
 
-def make(key: str, text: str, overrides: dict[str, str]):
-    """The value of one key, which refers to plain values only, with its objects."""
-    return _made(_dumped({key: tree(resolved_text(text, overrides))[key]}), {})[key]
+def make(key: str, text: str, overrides: dict[str, str], path: str = "the YAML"):
+    """The value of one key, which refers to plain values only, with its objects; `path` for the message without it."""
+    found = tree(resolved_text(text, overrides))
+    if key not in found:
+        raise SettingsError(f"{path}: no key {key}; take it from a YAML of hparams/")
+    return _made(_dumped({key: found[key]}), {})[key]
 
 
-def require_values(text: str, overrides: dict[str, str], read: Iterable[str] = (), path: str = "the YAML") -> None:
+def require_values(
+    text: str, overrides: dict[str, str], read: Iterable[str] | None = None, path: str = "the YAML"
+) -> None:
     """Raise SettingsError, one line a key, where a key is unknown, lacking, or holds what it cannot; see `config.keys`.
 
     Parameters
     ----------
-    read : iterable of str
-        Keys that the run reads by name.
+    read : iterable of str, optional
+        Keys that the run reads by name; without them, values alone are looked at.
     path : str
         Of the YAML, for the message.
     """
-    events = list(yaml.parse(override(text, overrides)))
-    referred = [e.value for e in events if isinstance(e, yaml.ScalarEvent) and e.tag in ("!ref", "!copy")]
-    referred = {name for value in referred for name in re.findall(r"<([^<>.\[]+)", value)}
     found = {key: value for key, value in tree(resolved_text(text, overrides)).items() if not key.startswith("__")}
-    lines = keys.misspelt(found, read, referred) + keys.faults(found)
+    lines = keys.faults(found)
+    if read is not None:
+        events = list(yaml.parse(override(text, overrides)))
+        referred = [e.value for e in events if isinstance(e, yaml.ScalarEvent) and e.tag in ("!ref", "!copy")]
+        referred = {name for value in referred for name in re.findall(r"<([^<>.\[]+)", value)}
+        lines = keys.misspelt(found, read, referred) + lines
     if lines:
         raise SettingsError(f"{path}: " + "\n  ".join(lines))
 
@@ -305,7 +332,8 @@ def load(text: str, overrides: dict[str, str], made: dict | None = None, where: 
     """
     made = made or {}
     written = override(text, overrides | dict.fromkeys(made, "null"))
-    return _made(written, {"loader": trust.require_listed(written, where)} if where else {}) | made
+    options = {"loader": trust.require_listed(written, where)} if where else {}
+    return _made(_resolved(written), options) | made
 
 
 def _made(written: str, options: dict) -> dict:

@@ -4,15 +4,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 
 def require_source(source: str, file: str = "config.json") -> None:
     """Raise FileNotFoundError when `source` looks like a folder and is none, or misses a file."""
     folder = Path(source)
     if folder.is_dir() and not (folder / file).exists():
         found = ", ".join(sorted(p.name for p in folder.iterdir())[:8]) or "nothing"
-        raise FileNotFoundError(
-            f"model: {folder} holds no {file} (found: {found}); give a model in transformers' format"
-        )
+        advice = "give a model in transformers' format"
+        if (folder / "adapter_config.json").exists():
+            advice = "these are peft's adapters alone: merge them into their model (merge_and_unload) and save that"
+        elif file != "config.json" and (folder / "config.json").exists():
+            advice = (
+                f"copy it from the model that this one was fine-tuned from (save_pretrained of its {_MAKERS[file]})"
+            )
+        raise FileNotFoundError(f"model: {folder} holds no {file} (found: {found}); {advice}")
     if not folder.is_dir() and (source.count("/") != 1 or source.startswith((".", "/", "assets/", "results/"))):
         raise FileNotFoundError(
             f"model: '{source}' is no folder here and no hub name (owner/name); give e.g. assets/whisper_starter or "
@@ -20,11 +27,20 @@ def require_source(source: str, file: str = "config.json") -> None:
         )
 
 
+_MAKERS = {"tokenizer_config.json": "tokenizer", "preprocessor_config.json": "feature extractor"}
+
+
 @contextmanager
 def loading(source: str, revision: str | None = None) -> Iterator[None]:
-    """Say in one line, as FileNotFoundError, what transformers' OSErrors say in many: a file that a source lacks."""
+    """Say in one line, as FileNotFoundError, what transformers says in many: a file that a source lacks, or that cannot
+    be read (ValueError)."""
     try:
         yield
+    except SafetensorError as error:
+        raise ValueError(
+            f"model: {source}: its weights cannot be read ({error}): the file is cut off, damaged, or a pointer of git "
+            "lfs; download it again"
+        ) from error
     except OSError as error:
         raise FileNotFoundError(
             f"model: {source}{f' at revision {revision}' if revision else ''} cannot be loaded: "

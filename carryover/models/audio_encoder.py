@@ -16,9 +16,17 @@ from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, WhisperMod
 
 from carryover.data.source import loading, require_source
 from carryover.models.features import features_of
-from carryover.models.pretrained import dtype_of, require_complete, require_pinned
+from carryover.models.pretrained import (
+    PRETRAINING,
+    SPEECH_ENCODERS,
+    dtype_of,
+    load_whole,
+    require_pinned,
+    require_type,
+)
 from carryover.models.wav2vec2 import DROPOUTS, CTCModel
 from carryover.models.whisper import LogMel
+from carryover.models.whisper_check import require_bands
 
 WHISPERS_DROPOUTS = ("dropout", "activation_dropout", "encoder_layerdrop")
 
@@ -160,6 +168,8 @@ def load(
     require_pinned(source, revision, "encoder")
     if not freeze and dtype != "float32":
         raise ValueError(f"encoder_dtype: {dtype} for an encoder that is trained; small updates vanish in it: float32")
+    give = "a Whisper, wav2vec2, HuBERT, WavLM or w2v-BERT; a model of text belongs to language_model"
+    require_type(source, "encoder", ("whisper", *SPEECH_ENCODERS), give, revision)
     pinned = {"revision": revision, "trust_remote_code": False}
     with loading(source, revision):
         config = AutoConfig.from_pretrained(source, **pinned)
@@ -176,14 +186,14 @@ def load(
     if from_scratch:
         hf = (WhisperModel(config) if whisper else AutoModel.from_config(config)).to(dtype_of(dtype))
     else:
-        with loading(source, revision):
-            hf, info = (WhisperModel if whisper else AutoModel).from_pretrained(
-                source, config=config, dtype=dtype_of(dtype), use_safetensors=True, output_loading_info=True, **pinned
-            )
         # the decoder is dropped, and the vector that masked frames get in training is never asked for
-        require_complete(
-            source, [key for key in info["missing_keys"] if not key.startswith(("decoder", "masked_spec"))]
-        )
+        hf, _ = load_whole(
+            WhisperModel if whisper else AutoModel, source, ("decoder.", "masked_spec_embed"),
+            (*PRETRAINING, "lm_head.", "proj_out.", "masked_spec_embed"), config=config, dtype=dtype_of(dtype),
+            use_safetensors=True, **pinned,
+        )  # fmt: skip
+    if whisper:
+        require_bands(source, config.num_mel_bins)
     encoder = WhisperEncoder(hf) if whisper else Wav2Vec2Encoder(hf, features)
     encoder.eval().requires_grad_(not freeze)
     if whisper:

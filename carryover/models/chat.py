@@ -7,7 +7,7 @@ from datetime import date
 from transformers import AutoTokenizer
 
 from carryover.data.source import loading
-from carryover.models.pretrained import require_pinned
+from carryover.models.pretrained import require_language_model, require_pinned
 
 AUDIO = "{audio}"  # where a prompt of the YAML has the audio
 _MARK, _ANSWER = "<<<audio>>>", "<<<answer>>>"  # stand in for both while a template is rendered
@@ -55,6 +55,7 @@ class Chat:
         pad_token: str | None = None,
     ):
         require_pinned(source, revision, "language_model")
+        require_language_model(source, revision)
         with loading(source, revision):
             self.hf = AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=False)
         self.system_prompt, self.template, self.options = system_prompt, template, template_options or {}

@@ -13,10 +13,9 @@ from collections.abc import Sequence
 import torch
 from transformers import AutoModelForCausalLM, GenerationConfig, StoppingCriteria, StoppingCriteriaList
 
-from carryover.data.source import loading
 from carryover.models.chat import Chat
 from carryover.models.lora import LoRA, NoLoRA
-from carryover.models.pretrained import dtype_of, require_complete, require_pinned
+from carryover.models.pretrained import dtype_of, load_whole, require_language_model, require_pinned
 
 # Shapes: B batch, T vectors of audio, P prompt with its audio, U tokens of an answer and its end, V vocabulary, E width
 
@@ -221,12 +220,11 @@ def load(source: str, chat: Chat, revision: str | None = None, dtype: str = "flo
         context, and a tokenizer with other tokens than the model.
     """
     require_pinned(source, revision, "language_model")
-    with loading(source, revision):
-        hf, info = AutoModelForCausalLM.from_pretrained(
-            source, revision=revision, dtype=dtype_of(dtype), use_safetensors=True, trust_remote_code=False,
-            output_loading_info=True,
-        )  # fmt: skip
-    require_complete(source, info["missing_keys"])
+    require_language_model(source, revision)
+    hf, _ = load_whole(
+        AutoModelForCausalLM, source, revision=revision, dtype=dtype_of(dtype), use_safetensors=True,
+        trust_remote_code=False,
+    )  # fmt: skip
     require_readable(source, hf)
     rows = hf.get_input_embeddings().weight.shape[0]
     if max(chat.pad, chat.end) >= rows:

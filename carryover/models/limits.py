@@ -10,6 +10,7 @@ from carryover.data.limits import TranscriptLimits
 from carryover.data.utterance import Utterance
 from carryover.losses import ctc
 from carryover.models.whisper import LogMel
+from carryover.models.whisper_check import require_fitting
 
 UNKNOWN = "symbols that are not in the alphabet"
 RATE = 16_000
@@ -35,7 +36,8 @@ class WhisperLimits(TranscriptLimits):
 
     @classmethod
     def of(cls, model, tokenizer, target_text) -> "WhisperLimits":
-        """The limits of a model."""
+        """The limits of a model; ValueError where the tokenizer is another's."""
+        require_fitting(model, tokenizer)
         seconds, tokens = LogMel.of(model).seconds, model.config.max_target_positions
         return cls(tokenizer=tokenizer, target_text=target_text, seconds=seconds, tokens=tokens)
 

@@ -1,11 +1,21 @@
-"""Checks of pretrained weights: pinned to a commit, complete, of a type that can hold them."""
+"""Pretrained weights: pinned to a commit, of the kind that is needed, complete, of a type that can hold them."""
 
 import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
+from transformers import PretrainedConfig
+from transformers.utils import logging as hf_logging
 
-from carryover.data.source import require_source
+from carryover.data.source import loading, require_source
+
+# of `model_type` in config.json
+SPEECH_ENCODERS = ("wav2vec2", "hubert", "wavlm", "wav2vec2-bert")
+# What tools leave before the names of a model's tensors: DataParallel, torch.compile, peft, Lightning.
+PREFIXES = ("module.", "_orig_mod.", "base_model.model.", "model.")
+# Heads of self-supervised training, and what LoRA-free fine-tuning never asks for.
+PRETRAINING = ("quantizer.", "project_q.", "project_hid.", "final_proj.", "label_embs_concat")
 
 
 def require_pinned(source: str, revision: str | None, key: str) -> None:
@@ -18,13 +28,116 @@ def require_pinned(source: str, revision: str | None, key: str) -> None:
         )
 
 
-def require_complete(source: str, missing) -> None:
-    """Raise ValueError where transformers gave random weights to what a checkpoint lacks: frozen, they stay random."""
-    if missing:
+def require_type(source: str, key: str, wanted: Sequence[str], give: str, revision: str | None = None) -> dict:
+    """-> what config.json says; ValueError where its `model_type` is none of `wanted`.
+
+    Parameters
+    ----------
+    key : str
+        Of the YAML, for the message.
+    give : str
+        What to give instead, e.g. "a Whisper, such as openai/whisper-small".
+    """
+    with loading(source, revision):
+        config, _ = PretrainedConfig.get_config_dict(source, revision=revision)
+    if config.get("model_type") not in wanted:
         raise ValueError(
-            f"{source}: its weights lack {', '.join(sorted(missing)[:4])} ({len(missing)} tensors), which would stay "
-            "random; give the checkpoint of a whole model"
+            f"{key}: {source} is a model of type {config.get('model_type')!r}, expected {' or '.join(wanted)}: give "
+            f"{give}"
         )
+    return config
+
+
+def require_language_model(source: str, revision: str | None = None) -> None:
+    """Raise ValueError where a folder or hub name holds a model of speech, or one with an encoder, too."""
+    with loading(source, revision):
+        config, _ = PretrainedConfig.get_config_dict(source, revision=revision)
+    kind = config.get("model_type")
+    if kind in (*SPEECH_ENCODERS, "whisper") or config.get("is_encoder_decoder"):
+        raise ValueError(
+            f"language_model: {source} is a model of type {kind!r}, which is no decoder of text alone: give a causal "
+            "language model, such as SmolLM, Qwen, Llama or Gemma (and the speech model as encoder)"
+        )
+
+
+def load_whole(
+    kind,
+    source: str,
+    may_lack: Iterable[str] = (),
+    may_hold: Iterable[str] = (),
+    revision: str | None = None,
+    **options,
+):
+    """A model of transformers, every weight of which is the checkpoint's; none stays random in silence.
+
+    Where names differ by a prefix that a tool has left (`PREFIXES`), it is taken off, and that is said.
+
+    Parameters
+    ----------
+    kind : type
+        With `from_pretrained`, e.g. WhisperForConditionalGeneration.
+    source : str
+    may_lack, may_hold : iterable of str
+        Beginnings of the names of tensors that the checkpoint may lack (a new head) or hold in vain (an old one).
+    **options
+        Of `from_pretrained`.
+
+    Returns
+    -------
+    (model, info)
+        And transformers' own record of the loading: missing_keys, unexpected_keys.
+
+    Raises
+    ------
+    FileNotFoundError
+        For a file that is not there or cannot be read.
+    ValueError
+        Naming the tensors that are missing, left over, of another shape, or not finite.
+    """
+    may_lack, may_hold = tuple(may_lack), tuple(may_hold)
+
+    def load(**more):
+        before = hf_logging.get_verbosity()
+        hf_logging.set_verbosity_error()  # what it would warn of is said or refused below
+        try:
+            with loading(source, revision):
+                return kind.from_pretrained(
+                    source, revision=revision, output_loading_info=True, ignore_mismatched_sizes=True, **options, **more
+                )  # what is ignored is refused below, by its name
+        finally:
+            hf_logging.set_verbosity(before)
+
+    def wrong(info):
+        missing = sorted(name for name in info["missing_keys"] if not name.startswith(may_lack))
+        return missing, sorted(name for name in info["unexpected_keys"] if not name.startswith(may_hold))
+
+    model, info = load()
+    missing, left = wrong(info)
+    for prefix in PREFIXES if missing and left else ():
+        if set(missing) & {name.removeprefix(prefix) for name in left if name.startswith(prefix)}:
+            model, info = load(key_mapping={f"^{re.escape(prefix)}": ""})
+            missing, left = wrong(info)
+            print(f"{source}: the prefix '{prefix}' was taken off the names of its weights")
+            break
+    if shapes := [f"{name} {tuple(there)} for {tuple(here)}" for name, there, here in sorted(info["mismatched_keys"])]:
+        raise ValueError(
+            f"{source}: its weights have other shapes than its config.json says: {_some(shapes)}; give the config.json "
+            "that they were trained with"
+        )
+    if missing or left:
+        said = [f"lack {_some(missing)}, which would stay random"] if missing else []
+        said += [f"hold {_some(left)}, for which this model has no place"] if left else []
+        raise ValueError(
+            f"{source}: its weights {' and '.join(said)}; give the checkpoint of a whole model with its own "
+            "config.json (number of layers and widths as trained; adapters merged into the weights)"
+        )
+    if broken := [name for name, tensor in model.state_dict().items() if not bool(torch.isfinite(tensor).all())]:
+        raise ValueError(f"{source}: weights that are not finite: {_some(broken)}; give a checkpoint that is whole")
+    return model, info
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:4]) + (f", ... ({len(names)} tensors)" if len(names) > 4 else "")
 
 
 def dtype_of(name: str) -> torch.dtype:

@@ -3,14 +3,15 @@
 import torch
 from transformers import AutoConfig, AutoModelForCTC
 from transformers.utils import cached_file
-from transformers.utils import logging as hf_logging
 
 from carryover.data.source import require_source
+from carryover.models.pretrained import PRETRAINING, SPEECH_ENCODERS, load_whole, require_type
 from carryover.models.trained import Parts, set_trained
 from carryover.text import Characters, Pieces
 
 # the names that these four families give to the probabilities of the YAML
 DROPOUTS = ("hidden_dropout", "activation_dropout", "feat_proj_dropout", "final_dropout", "conformer_conv_dropout")
+NAMES = ("wav2vec2", "hubert", "wavlm", "wav2vec2_bert")  # before the tensors of each family
 
 
 class CTCModel(torch.nn.Module):
@@ -105,6 +106,8 @@ def load(
         that this model cannot satisfy.
     """
     require_source(source)
+    give = "a wav2vec2, HuBERT, WavLM or w2v-BERT, or take the YAML of that kind of model"
+    require_type(source, "model", SPEECH_ENCODERS, give)
     config = AutoConfig.from_pretrained(source)
     size = len(tokenizer.symbols)
     # null where the model was only pre-trained on audio (w2v-bert-2.0), of which transformers makes no head
@@ -122,12 +125,11 @@ def load(
         model, carried = AutoModelForCTC.from_config(config), 0
         print(f"{source}: random weights, {size} symbols")
     else:
-        before = hf_logging.get_verbosity()
-        hf_logging.set_verbosity_error()  # what it would warn of is reported below
-        model, info = AutoModelForCTC.from_pretrained(
-            source, config=config, dtype=torch.float32, output_loading_info=True
-        )
-        hf_logging.set_verbosity(before)
+        learned = [f"{name}.masked_spec_embed" for name in NAMES]  # a vector that a model has where frames are masked
+        model, info = load_whole(
+            AutoModelForCTC, source, ("lm_head.", *learned), (*PRETRAINING, *learned), config=config,
+            dtype=torch.float32,
+        )  # fmt: skip
         headless = any(key.startswith("lm_head") for key in info["missing_keys"])
         carried = 0 if headless else old_size
         if size < carried:

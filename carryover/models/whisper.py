@@ -8,9 +8,12 @@ from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperForCondi
 from transformers import WhisperTokenizer as _WhisperTokenizer
 from transformers.modeling_outputs import BaseModelOutput
 
-from carryover.data.source import require_source
+from carryover.data.source import loading, require_source
+from carryover.models.languages import language_of_model
 from carryover.models.lora import LoRA, NoLoRA
+from carryover.models.pretrained import load_whole, require_type
 from carryover.models.trained import Parts, set_trained
+from carryover.models.whisper_check import require_bands
 
 
 def load(
@@ -44,7 +47,8 @@ def load(
     FileNotFoundError
         When `source` is neither a folder with a model nor a name that the hub answers.
     ValueError
-        For a `train` that this model cannot satisfy.
+        For another kind of model, weights that are not whole (see `pretrained.load_whole`), and a `train` that this
+        model cannot satisfy.
     """
     regularisation = {
         "dropout": dropout,
@@ -54,10 +58,12 @@ def load(
         "decoder_layerdrop": decoder_layerdrop,
     }
     require_source(source)
+    require_type(source, "model", ("whisper",), "a Whisper, such as openai/whisper-small, or take a YAML of CTC")
     if from_scratch:
         model = WhisperForConditionalGeneration(WhisperConfig.from_pretrained(source, **regularisation))
     else:
-        model = WhisperForConditionalGeneration.from_pretrained(source, dtype=torch.float32, **regularisation)
+        model, _ = load_whole(WhisperForConditionalGeneration, source, dtype=torch.float32, **regularisation)
+    require_bands(source, model.config.num_mel_bins)
     # SpecAugment of transformers would act on top of the YAML's augmentation, unseen.
     model.config.apply_spec_augment = False
     (lora or NoLoRA()).add(model)
@@ -93,8 +99,9 @@ class Tokenizer:
 
     def __init__(self, source: str, task: str = "transcribe"):
         require_source(source, "tokenizer_config.json")
-        self.hf = _WhisperTokenizer.from_pretrained(source)
-        self.task = task
+        with loading(source):
+            self.hf = _WhisperTokenizer.from_pretrained(source)
+        self.source, self.task = source, task
         self.vocabulary = self.hf.get_vocab()
         self.eot = self._id("<|endoftext|>")
         self.languages = sorted(
@@ -116,13 +123,18 @@ class Tokenizer:
             Naming the key `language` and the languages that the tokenizer has.
         """
         if language not in self._prompts:
-            if f"<|{language}|>" not in self.vocabulary:
-                raise ValueError(
-                    f"language: '{language}' is unknown to this model; it knows: {', '.join(self.languages)}"
-                )
-            names = ("<|startoftranscript|>", f"<|{language}|>", f"<|{self.task}|>", "<|notimestamps|>")
+            names = ("<|startoftranscript|>", f"<|{self.code(language)}|>", f"<|{self.task}|>", "<|notimestamps|>")
             self._prompts[language] = [self._id(name) for name in names]
         return self._prompts[language]
+
+    def code(self, language: str) -> str:
+        """The model's code of a corpus's language: "sv" for sv-SE; ValueError as `prompt`."""
+        if (code := language_of_model(language, self.languages)) is None:
+            raise ValueError(
+                f"language: '{language}' is unknown to this model; it knows: {', '.join(self.languages)}; for another "
+                "language give the code of a related one, under which it is then learned"
+            )
+        return code
 
     @property
     def prompt_length(self) -> int:
@@ -190,7 +202,7 @@ def generate(
     ids = model.generate(
         encoder_outputs=BaseModelOutput(encoder_states),
         generation_config=config,
-        language=languages,
+        language=[tokenizer.code(language) for language in languages],
         task=tokenizer.task,
     )
     return ids.tolist()

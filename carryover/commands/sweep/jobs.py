@@ -7,6 +7,7 @@ from pathlib import Path
 
 from carryover.commands.sweep.grid import OURS, cell_name
 from carryover.config import presets, run_first, settings
+from carryover.config.given import quoted
 from carryover.config.settings import SettingsError
 from carryover.runs import run_folder
 
@@ -59,7 +60,6 @@ def plan(path: str, cells: Sequence[dict], seeds: Sequence[int], out: Path, extr
     """
     names, rest = presets.take(list(extra))
     _, given, _, _ = settings.parse([path, *rest], FLAGS)
-    settings.parse([path, *(f"--{key}={value}" for key, value in cells[0].items() if key != "preset")], FLAGS)
     for key, where in [*OURS.items(), *((key, "--set") for key in cells[0])]:
         if key in given:
             raise SettingsError(f"--{key} {given[key]}: {key} is given by {where} here")
@@ -69,13 +69,16 @@ def plan(path: str, cells: Sequence[dict], seeds: Sequence[int], out: Path, extr
     for values in cells:
         keys = {key: value for key, value in values.items() if key != "preset"}
         preset = ["--preset", values["preset"].strip("\"'")] if "preset" in values else []
-        overrides = presets.apply(names + presets.take(preset)[0], plain) | given | keys
+        _, own, _, _ = settings.parse([path, *(f"--{key}={value}" for key, value in keys.items())], FLAGS)
+        overrides = presets.apply(names + presets.take(preset)[0], plain) | given | own
+        settings.require_values(text, overrides, path=path)
         made.append((cell_name(values), [path, *extra, *preset], keys, overrides))
     jobs = []
     for seed, (cell, words, keys, overrides) in itertools.product(seeds, made):
         own = {"seed": str(seed), "output_folder": str(out / cell / str(seed))}
         last = [word for key, value in (keys | own).items() for word in (f"--{key}", value)]
         job = Job(cell, seed, out / cell / str(seed), [*words, *last, *quiet], text)
+        own["output_folder"] = quoted("output_folder", own["output_folder"])
         run_folder.require_same_settings(job.folder, text, overrides | own)  # else its digits would be another's
         if "run_first" in plain and not job.done:
             job.waits_for = run_first.missing(settings.resolved(text, overrides | own))
