@@ -17,6 +17,7 @@ FAMILIES = {
     "hubert": "HuBERT @[hsu2021hubert]",
     "wavlm": "WavLM @[chen2022wavlm]",
     "wav2vec2-bert": "w2v-BERT 2.0 @[barrault2023seamless]",
+    "whisper": "Whisper encoder @[radford2023robust], run on each clip's own frames,",
 }
 
 # Shapes: B batch, S samples, T output frames, L symbols of a target, V symbols in all

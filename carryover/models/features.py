@@ -1,7 +1,7 @@
-"""What a wav2vec2-type model of transformers hears: the waveform itself, or log-mel frames for w2v-BERT.
+"""What a CTC model of transformers hears: the waveform itself, or log-mel frames for w2v-BERT and Whisper.
 
-Both are computed one utterance at a time, so that batch-mates and padding change nothing (SpeechBrain's wrapper
-normalises over the padding too: 21 % away for a clip in a padded batch). Both share one face:
+All are computed one utterance at a time, so that batch-mates and padding change nothing (SpeechBrain's wrapper
+normalises over the padding too: 21 % away for a clip in a padded batch). They share one face:
 
     features(wav)    (S,) samples at 16 kHz -> (S,) or (T, 160) float32
     input_name       the model's argument: "input_values" or "input_features"
@@ -14,10 +14,16 @@ normalises over the padding too: 21 % away for a clip in a padded batch). Both s
 from pathlib import Path
 
 import torch
-from transformers import AutoFeatureExtractor, SeamlessM4TFeatureExtractor, Wav2Vec2FeatureExtractor
+from transformers import (
+    AutoFeatureExtractor,
+    SeamlessM4TFeatureExtractor,
+    Wav2Vec2FeatureExtractor,
+    WhisperFeatureExtractor,
+)
 from transformers.feature_extraction_utils import FeatureExtractionMixin
 
 from carryover.data.source import require_source
+from carryover.models.whisper import LogMel
 
 SAMPLE_RATE = 16000
 
@@ -121,7 +127,45 @@ class FilterBank:
         return (1 + (samples - self.WINDOW) // self.HOP) // self.stride
 
 
-def features_of(source: str | Path | FeatureExtractionMixin) -> Waveform | FilterBank:
+class WhisperFrames:
+    """Whisper's log-mel frames of the clip alone, without the silence that fills its window.
+
+    Parameters
+    ----------
+    extractor : WhisperFeatureExtractor
+    """
+
+    input_name = "input_features"
+    shortest = 400
+    masked = True
+
+    def __init__(self, extractor: WhisperFeatureExtractor):
+        self.extractor = extractor
+        self.log_mel = LogMel(extractor.feature_size, extractor.nb_max_frames)
+
+    def __call__(self, wav: torch.Tensor) -> torch.Tensor:
+        """(S,) -> (F, n_mels) float32, F = ceil(S / 160): 100 frames a second.
+
+        Raises
+        ------
+        ValueError
+            For anything but one channel with at least 400 samples, and for more than the window holds.
+        """
+        _require_mono(wav, self.shortest)
+        samples = torch.tensor([len(wav)], device=wav.device)
+        if len(wav) > self.log_mel.samples:
+            raise ValueError(
+                f"wav: {len(wav)} samples; Whisper's window holds {self.log_mel.samples}: lower max_seconds, so that "
+                "longer clips are left out when the corpus is prepared"
+            )
+        return self.log_mel.to(wav.device)(wav[None], samples)[0, :, : int(self.lengths(samples))].T
+
+    def lengths(self, samples: torch.Tensor) -> torch.Tensor:
+        """Frames F of waveforms of `samples`."""
+        return (samples + LogMel.HOP - 1) // LogMel.HOP
+
+
+def features_of(source: str | Path | FeatureExtractionMixin) -> Waveform | FilterBank | WhisperFrames:
     """The features that a checkpoint was trained with, by its preprocessor_config.json.
 
     Parameters
@@ -134,17 +178,22 @@ def features_of(source: str | Path | FeatureExtractionMixin) -> Waveform | Filte
     FileNotFoundError
         When a folder holds no preprocessor_config.json.
     ValueError
-        For other extractors (Whisper's, e.g.) and other rates than 16 kHz.
+        For other extractors and other rates than 16 kHz.
     """
     if not isinstance(source, FeatureExtractionMixin):
         require_source(str(source), "preprocessor_config.json")
         source = AutoFeatureExtractor.from_pretrained(str(source))
-    kinds = {Wav2Vec2FeatureExtractor: Waveform, SeamlessM4TFeatureExtractor: FilterBank}
+    kinds = {
+        Wav2Vec2FeatureExtractor: Waveform,
+        SeamlessM4TFeatureExtractor: FilterBank,
+        WhisperFeatureExtractor: WhisperFrames,
+    }
     kind = kinds.get(type(source))
     if kind is None:
         raise ValueError(
             f"model: its feature extractor is a {type(source).__name__}; CTC takes "
-            f"{' or '.join(known.__name__ for known in kinds)}: give a wav2vec2, HuBERT, WavLM or w2v-BERT checkpoint"
+            f"{' or '.join(known.__name__ for known in kinds)}: give a wav2vec2, HuBERT, WavLM, w2v-BERT or Whisper "
+            "checkpoint"
         )
     if source.sampling_rate != SAMPLE_RATE:
         raise ValueError(f"model: it hears {source.sampling_rate} Hz, and corpora are read at {SAMPLE_RATE} Hz")

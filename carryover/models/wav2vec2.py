@@ -1,4 +1,4 @@
-"""wav2vec2, HuBERT, WavLM and w2v-BERT as transformers has them, with a CTC head that can grow by new symbols."""
+"""wav2vec2, HuBERT, WavLM, w2v-BERT and Whisper's encoder, with a CTC head that can grow by new symbols."""
 
 import torch
 from transformers import AutoConfig, AutoModelForCTC
@@ -7,6 +7,7 @@ from transformers.utils import cached_file
 from carryover.data.source import require_source
 from carryover.models.pretrained import PRETRAINING, SPEECH_ENCODERS, load_whole, require_type
 from carryover.models.trained import Parts, set_trained
+from carryover.models.whisper_ctc import WhisperForCTC
 from carryover.text import Characters, Pieces
 
 # the names that these four families give to the probabilities of the YAML
@@ -106,9 +107,18 @@ def load(
         that this model cannot satisfy.
     """
     require_source(source)
-    give = "a wav2vec2, HuBERT, WavLM or w2v-BERT, or take the YAML of that kind of model"
-    require_type(source, "model", SPEECH_ENCODERS, give)
+    give = "a wav2vec2, HuBERT, WavLM, w2v-BERT or Whisper, or take the YAML of that kind of model"
+    require_type(source, "model", (*SPEECH_ENCODERS, "whisper"), give)
     config = AutoConfig.from_pretrained(source)
+    whisper = config.model_type == "whisper"
+    kind = WhisperForCTC if whisper else AutoModelForCTC
+    if whisper:
+        if mask_time_prob or mask_feature_prob:
+            raise ValueError(
+                "mask_time_prob, mask_feature_prob: a Whisper masks nothing inside; give 0 for both, and augment by "
+                "augment_prob"
+            )
+        config.dropout, config.encoder_layerdrop, config.initializer_range = dropout, layerdrop, config.init_std
     size = len(tokenizer.symbols)
     # null where the model was only pre-trained on audio (w2v-bert-2.0), of which transformers makes no head
     config.vocab_size = old_size = config.vocab_size or size
@@ -122,14 +132,12 @@ def load(
     config.ctc_zero_infinity = False
     if from_scratch:
         config.vocab_size, config.pad_token_id = size, tokenizer.blank
-        model, carried = AutoModelForCTC.from_config(config), 0
+        model, carried = (kind(config) if whisper else kind.from_config(config)), 0
         print(f"{source}: random weights, {size} symbols")
     else:
         learned = [f"{name}.masked_spec_embed" for name in NAMES]  # a vector that a model has where frames are masked
-        model, info = load_whole(
-            AutoModelForCTC, source, ("lm_head.", *learned), (*PRETRAINING, *learned), config=config,
-            dtype=torch.float32,
-        )  # fmt: skip
+        dropped = ("model.decoder.", "proj_out.") if whisper else (*PRETRAINING, *learned)
+        model, info = load_whole(kind, source, ("lm_head.", *learned), dropped, config=config, dtype=torch.float32)
         headless = any(key.startswith("lm_head") for key in info["missing_keys"])
         carried = 0 if headless else old_size
         if size < carried:
@@ -142,6 +150,8 @@ def load(
         grow_head(model, size, carried)
         model.config.vocab_size, model.config.pad_token_id = size, tokenizer.blank
         print(report(source, tokenizer, carried, info))
+    if whisper:
+        model.encoder.embed_positions.requires_grad_(False)  # sinusoids: fixed in every Whisper
     found = parts(model)
     set_trained(found, train)
     if found.named["stem"] and not any(p.requires_grad for p in found.named["stem"][0].parameters()):
@@ -151,6 +161,10 @@ def load(
 
 def parts(model) -> Parts:
     """Stem (convolutions over the waveform, none in w2v-BERT), encoder and head of a model of `AutoModelForCTC`."""
+    if isinstance(model, WhisperForCTC):
+        whisper = model.encoder
+        stem, encoder = [whisper.conv1, whisper.conv2, whisper.embed_positions], [*whisper.layers, whisper.layer_norm]
+        return Parts({"stem": stem, "encoder": encoder, "head": [model.lm_head]}, whisper.layers)
     base = model.base_model
     stem = [module for name, module in base.named_children() if name == "feature_extractor"]
     single = [p for _, p in base.named_parameters(recurse=False)]  # the vector of masked frames
@@ -216,13 +230,16 @@ def report(source: str, tokenizer, carried: int, info: dict) -> str:
 
 def old_symbols(source: str) -> Characters | Pieces | None:
     """What the units of a checkpoint's head stand for; None where it does not say, as one pre-trained on audio only."""
+    config = AutoConfig.from_pretrained(source)
+    if config.model_type == "whisper" and WhisperForCTC.__name__ not in (config.architectures or []):
+        return None  # its vocabulary is the decoder's
     # _raise...: has no public counterpart that tells a missing file from a hub that does not answer
     pieces, vocabulary = (
         cached_file(source, name, _raise_exceptions_for_missing_entries=False) for name in (Pieces.FILE, "vocab.json")
     )
     if pieces:
         return Pieces(pieces)
-    return Characters.from_folder(source, AutoConfig.from_pretrained(source).vocab_size) if vocabulary else None
+    return Characters.from_folder(source, config.vocab_size) if vocabulary else None
 
 
 def tokenizer(source: str, alphabet: str, from_scratch: bool = False) -> Characters | Pieces:

@@ -66,6 +66,7 @@ def load(
     require_bands(source, model.config.num_mel_bins)
     # SpecAugment of transformers would act on top of the YAML's augmentation, unseen.
     model.config.apply_spec_augment = False
+    model.model.encoder.embed_positions.requires_grad_(False)  # sinusoids: from_pretrained forgets that they are fixed
     (lora or NoLoRA()).add(model)
     set_trained(parts(model), train)
     return model
