@@ -60,14 +60,20 @@ def study(
             raise SettingsError(f"{Path.cwd()}: no train.py here; run this in the checkout's root")
         command = [sys.executable, "train.py"]
     out, asked = Path(out), Plan.read(path)
-    words = [word for key, value in asked.common.items() for word in (f"--{key}", value)] + list(extra)
+
+    def words(cell: dict) -> list[str]:
+        """What a trial does not set itself."""
+        common = {key: value for key, value in asked.common.items() if key not in cell}
+        return [word for key, value in common.items() for word in (f"--{key}", value)] + list(extra)
 
     def runs(trials: dict[str, Sequence[dict]], seeds: Sequence[int]) -> dict[str, list[Job]]:
         """Jobs of each method's trials, checked."""
         found = {}
         for name, cells in trials.items():
             # trials of one method may set different keys
-            found[name] = [job for cell in cells for job in plan(asked.experiment, [cell], seeds, out / name, words)]
+            found[name] = [
+                job for cell in cells for job in plan(asked.experiment, [cell], seeds, out / name, words(cell))
+            ]
         return found
 
     first = runs(asked.methods, asked.seeds[:1])
