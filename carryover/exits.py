@@ -56,7 +56,7 @@ def words(error: BaseException) -> tuple[int, str] | None:
     if isinstance(error, RuntimeError) and any(part in str(error) for part in DEVICE):
         return INPUT, f"--device: {said}; give --device cpu, or one that this machine has"
     if isinstance(error, (YAMLError, yaml.YAMLError)):
-        return INPUT, f"no YAML: {said}; a value on the command line may need quotes: --key '\"value\"'"
+        return INPUT, f"no YAML: {said}; correct that line"
     if isinstance(error, pydoc.ErrorDuringImport):
         return INPUT, f"{said}; correct that module, or the name in the YAML"
     if isinstance(error, UnicodeDecodeError):

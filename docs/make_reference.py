@@ -170,8 +170,12 @@ def entries(text: str) -> dict[str, tuple[str, str]]:
     return {k: v for k, v in found.items() if not k.startswith("__")}
 
 
-def type_of(values: list[str]) -> str:
-    """The type of a key, from all its values as written."""
+def type_of(key: str, values: list[str]) -> str:
+    """The type and range of a key, as they are checked (carryover/config/keys.py); of objects, from the YAMLs."""
+    from carryover.config.keys import KEYS
+
+    if key in KEYS and KEYS[key].types:
+        return KEYS[key].expected
     kinds = []
     for value in values:
         if value.startswith("!ref"):
@@ -230,7 +234,7 @@ def keys() -> str:
             if key in MEANINGS:
                 lines += [MEANINGS[key], ""]
             lines += [
-                f"Type: {type_of([value for value, _ in rows])}.",
+                f"Type: {type_of(key, [value for value, _ in rows])}.",
                 "",
                 "| default | in | comment |",
                 "|---|---|---|",

@@ -54,19 +54,20 @@ class Kind:
     @property
     def range(self) -> str:
         """E.g. "0 to below 1"."""
-        low = f"above {self.above:g}" if self.above is not None else f"{self.low:g}" if self.low is not None else ""
-        high = f"below {self.below:g}" if self.below is not None else f"{self.high:g}" if self.high is not None else ""
+        low = f"above {self.above}" if self.above is not None else f"{self.low}" if self.low is not None else ""
+        high = f"below {self.below}" if self.below is not None else f"{self.high}" if self.high is not None else ""
         return f"{low} to {high}" if low and high else f"{low} or more" if low and self.above is None else low
 
     @property
     def expected(self) -> str:
         """What can be given, in words: "an integer, 1 or more, or epoch"."""
-        said, part = [], f" of {self.part.expected}" if self.part else ""
+        said, part = [], f" ({self.part.expected})" if self.part else ""
         if bool in self.types:
             said.append("True or False")
         if int in self.types or float in self.types:
             said.append(("a number" if float in self.types else "an integer") + f", {self.range}" * bool(self.range))
-        said += [", ".join(self.words)] if self.words else ["text"] if str in self.types else []
+        words = " or ".join(filter(None, [", ".join(self.words[:-1]), *self.words[-1:]]))
+        said += [words] if words else ["text"] if str in self.types else []
         said += [f"{name}{part}" for kind, name in ((list, "a list"), (dict, "a mapping")) if kind in self.types]
         said += ["an object (!new:, !name: or !apply:)"] if not self.types else []
         return " or ".join([*said, "null"] if self.null else said)
@@ -181,7 +182,8 @@ def faults(values: Mapping) -> list[str]:
         if kind is None or _tagged(value) or kind.takes(value):
             continue
         advice = ""
-        if str in kind.types and isinstance(value, (bool, int, float, datetime.date)):
+        free = str in kind.types and not (kind.words or kind.pattern)
+        if free and isinstance(value, (bool, int, float, datetime.date)):
             advice = "; put it in quotes if it is meant as text"
         elif int in kind.types and isinstance(value, float) and value.is_integer():
             advice = f"; write {int(value)}"

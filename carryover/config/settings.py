@@ -299,7 +299,7 @@ def make(key: str, text: str, overrides: dict[str, str], path: str = "the YAML")
 def require_values(
     text: str, overrides: dict[str, str], read: Iterable[str] | None = None, path: str = "the YAML"
 ) -> None:
-    """Raise SettingsError, one line a key, where a key is unknown, lacking, or holds what it cannot; see `config.keys`.
+    """Raise SettingsError where a key is unknown, lacking, or holds what it cannot; see `config.keys`.
 
     Parameters
     ----------
@@ -316,7 +316,7 @@ def require_values(
         referred = {name for value in referred for name in re.findall(r"<([^<>.\[]+)", value)}
         lines = keys.misspelt(found, read, referred) + lines
     if lines:
-        raise SettingsError(f"{path}: " + "\n  ".join(lines))
+        raise SettingsError(f"{path}: " + "; ".join(lines))
 
 
 def is_read(key: str, text: str, overrides: dict[str, str]) -> bool:

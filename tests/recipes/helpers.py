@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from speechbrain import Stage
 
-from carryover.config import settings
+from carryover.config import given, settings
 from carryover.data.preparation import prepare
 from carryover.training.checkpoint import Checkpointer
 
@@ -102,7 +102,7 @@ def batches(brain, manifest, size, stage=Stage.VALID, **kwargs):
 
 def command(overrides: dict[str, str], yaml: str = "hparams/whisper_ft.yaml") -> list[str]:
     """The command line that makes a run with these overrides."""
-    words = [f"--{key}={value}" for key, value in overrides.items()]
+    words = [f"--{key}={given.as_argument(value)}" for key, value in overrides.items()]
     return [sys.executable, "train.py", yaml, "--noprogressbar", "--device=cpu", *words]
 
 
