@@ -1,4 +1,4 @@
-"""CTC on Whisper's encoder: equal to transformers' encoder on a full window, deaf to padding, carried over by symbol."""
+"""CTC on Whisper's encoder: equal to transformers' on a full window, deaf to padding, carried over by symbol."""
 
 import pytest
 import torch
