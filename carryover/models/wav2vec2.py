@@ -125,7 +125,8 @@ def load(
         model, carried = AutoModelForCTC.from_config(config), 0
         print(f"{source}: random weights, {size} symbols")
     else:
-        learned = [f"{name}.masked_spec_embed" for name in NAMES]  # a vector that a model has where frames are masked
+        # a vector that a model has where frames are masked; without its family's name in a model without a head
+        learned = ["masked_spec_embed", *(f"{name}.masked_spec_embed" for name in NAMES)]
         model, info = load_whole(
             AutoModelForCTC, source, ("lm_head.", *learned), (*PRETRAINING, *learned), config=config,
             dtype=torch.float32,
