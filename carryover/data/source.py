@@ -42,6 +42,8 @@ def loading(source: str, revision: str | None = None) -> Iterator[None]:
             "lfs; download it again"
         ) from error
     except OSError as error:
+        if "valid JSON" in str(error):
+            raise ValueError(f"model: {' '.join(str(error).split())} It is damaged: download it again") from error
         raise FileNotFoundError(
             f"model: {source}{f' at revision {revision}' if revision else ''} cannot be loaded: "
             f"{' '.join(str(error).split())}; only safetensors are read: check name and revision, give one that has "

@@ -135,7 +135,8 @@ def load(
         model, carried = (kind(config) if whisper else kind.from_config(config)), 0
         print(f"{source}: random weights, {size} symbols")
     else:
-        learned = [f"{name}.masked_spec_embed" for name in NAMES]  # a vector that a model has where frames are masked
+        # a vector that a model has where frames are masked; without its family's name in a model without a head
+        learned = ["masked_spec_embed", *(f"{name}.masked_spec_embed" for name in NAMES)]
         dropped = ("model.decoder.", "proj_out.") if whisper else (*PRETRAINING, *learned)
         model, info = load_whole(kind, source, ("lm_head.", *learned), dropped, config=config, dtype=torch.float32)
         headless = any(key.startswith("lm_head") for key in info["missing_keys"])

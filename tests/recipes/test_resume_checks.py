@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -31,7 +32,9 @@ def test_two_processes_on_one_folder(short):
         until = time.monotonic() + 200
         while time.monotonic() < until and not (log.exists() and '"checkpoint"' in log.read_text()):
             time.sleep(0.05)
+        first.send_signal(signal.SIGSTOP)  # else it may be finished before the second one is as far
         second = train(short)
+        first.send_signal(signal.SIGCONT)
         assert second.returncode == 2 and f"is in use by process {first.pid} on " in second.stderr
         assert "Traceback" not in second.stderr
         assert first.wait(200) == 0

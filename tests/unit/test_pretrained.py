@@ -91,7 +91,7 @@ def test_another_number_of_layers(folder, layers, said):
         (lambda f: f.write_bytes(f.read_bytes()[:-5000]), ValueError, "cannot be read.*cut off"),
         (lambda f: f.write_text("version https://git-lfs.github.com/spec/v1\n"), ValueError, "pointer of git lfs"),
         (lambda f: f.unlink(), FileNotFoundError, "no file named model.safetensors"),
-        (lambda f: (f.parent / "config.json").write_text("{"), FileNotFoundError, "not a valid JSON"),
+        (lambda f: (f.parent / "config.json").write_text("{"), ValueError, "not a valid JSON.*damaged: download"),
     ],
 )
 def test_files_that_cannot_be_read(folder, damage, error, said):

@@ -5,6 +5,7 @@ import shlex
 
 import pytest
 
+from carryover.report import settings_reader
 from carryover.runs import run_folder
 from carryover.runs.privacy import clean, data_roots, portable, with_home
 
@@ -82,3 +83,11 @@ def test_a_runs_files_name_no_home_and_no_token_and_stay_usable(text, expected, 
 def test_a_root_that_holds_the_home_folder_is_none(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path / "ann"))
     assert data_roots(["/", str(tmp_path), "~/", None, "~/cv"]) == [tmp_path / "ann" / "cv"]
+
+
+def test_test_sets_of_other_languages_are_roots_of_a_report(tmp_path):
+    (tmp_path / "as_written.yaml").write_text(
+        "root: /d\ndata_folder: !ref <root>/nl\nother_tests: {en: !ref <root>/en}\n"
+    )
+    (tmp_path / "overrides.yaml").write_text("")
+    assert list(map(str, settings_reader.data_roots(tmp_path))) == ["/d/nl", "/d/en"]
