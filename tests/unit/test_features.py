@@ -7,11 +7,11 @@ import pytest
 import torch
 from transformers import (
     AutoFeatureExtractor,
+    ClapFeatureExtractor,
     SeamlessM4TFeatureExtractor,
     Wav2Vec2BertConfig,
     Wav2Vec2BertModel,
     Wav2Vec2FeatureExtractor,
-    WhisperFeatureExtractor,
 )
 
 from carryover.models.features import FilterBank, Waveform, features_of
@@ -116,8 +116,8 @@ def test_the_source_tells_which_and_its_extractor_is_kept_for_export(tmp_path, s
 
 
 def test_other_sources_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="WhisperFeatureExtractor.*w2v-BERT"):
-        features_of(WhisperFeatureExtractor())
+    with pytest.raises(ValueError, match="ClapFeatureExtractor.*w2v-BERT"):
+        features_of(ClapFeatureExtractor())
     with pytest.raises(ValueError, match="8000 Hz"):
         features_of(Wav2Vec2FeatureExtractor(sampling_rate=8000))
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "wav2vec2"}))
