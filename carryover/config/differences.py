@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from carryover.config import settings
+from carryover.config.keys import tag_of
 
 MISSING = "missing"
 PLACE = {"output_folder"}  # where the run lies, however it is written
@@ -24,7 +25,7 @@ def plain(text: str, overrides: Mapping[str, str]) -> dict[str, str]:
 
 
 def _plain(node):
-    tag = getattr(getattr(node, "tag", None), "value", None)
+    tag = tag_of(node)
     if isinstance(node, CommentedMap):
         value = {str(key): _plain(node[key]) for key in sorted(node, key=str)}
     elif isinstance(node, CommentedSeq):

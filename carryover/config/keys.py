@@ -88,7 +88,7 @@ class Kind:
         return isinstance(value, Mapping) and dict in self.types and all(self._part(one) for one in value.values())
 
     def _part(self, value) -> bool:
-        return self.part is None or _tagged(value) or self.part.takes(value)
+        return self.part is None or tag_of(value) is not None or self.part.takes(value)
 
     def _number(self, value: float) -> bool:
         return (
@@ -179,7 +179,7 @@ def faults(values: Mapping) -> list[str]:
     found = []
     for key, value in values.items():
         kind = KEYS.get(key)
-        if kind is None or _tagged(value) or kind.takes(value):
+        if kind is None or tag_of(value) is not None or kind.takes(value):
             continue
         advice = ""
         free = str in kind.types and not (kind.words or kind.pattern)
@@ -220,8 +220,9 @@ def misspelt(names: Iterable[str], read: Iterable[str], referred: Iterable[str])
     return lines
 
 
-def _tagged(value) -> bool:
-    return getattr(getattr(value, "tag", None), "value", None) is not None
+def tag_of(node) -> str | None:
+    """The tag of a value that ruamel.yaml has read, such as "!new:..."; None of a plain one, which may be no node."""
+    return getattr(getattr(node, "tag", None), "value", None)
 
 
 def _shown(value) -> str:

@@ -235,7 +235,7 @@ def _dumped(found) -> str:
     another thing.
     """
     for key, value in found.items():
-        if isinstance(value, CommentedSeq) and any(_tagged(item) for item in value):
+        if isinstance(value, CommentedSeq) and any(keys.tag_of(item) is not None for item in value):
             value.fa.set_block_style()
             _without_comments(value)
             if isinstance(found, CommentedMap):
@@ -281,11 +281,7 @@ def resolved(text: str, overrides: dict[str, str]) -> dict[str, str | float | in
     """The plain values of a YAML's top level under overrides, references resolved; no object is made."""
     plain = (str, float, int, type(None), list, dict)
     found = tree(resolved_text(text, overrides))
-    return {key: value for key, value in found.items() if isinstance(value, plain) and not _tagged(value)}
-
-
-def _tagged(value) -> bool:
-    return getattr(getattr(value, "tag", None), "value", None) is not None
+    return {key: value for key, value in found.items() if isinstance(value, plain) and keys.tag_of(value) is None}
 
 
 def make(key: str, text: str, overrides: dict[str, str], path: str = "the YAML"):

@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+from carryover.commands.study import study
 from carryover.commands.study.plan import PLAN, Plan
 from carryover.config.settings import SettingsError
 from carryover.data.packing import Packing
@@ -72,6 +73,11 @@ def test_a_plan_is_not_changed_once_it_has_begun(plan_file, tmp_path, change, di
     (tmp_path / name).write_text((tmp_path / name).read_text().replace(old, new))
     with pytest.raises(SettingsError, match=f"begun with another plan .{differs} differ"):
         Plan.read(plan_file).keep(tmp_path / "out")
+
+
+def test_no_run_at_a_time_is_refused(plan_file, tmp_path):
+    with pytest.raises(SettingsError, match="--jobs 0: at least 1"):
+        study.study(plan_file, tmp_path / "out", jobs=0, command=["true"])
 
 
 def windows(single: float, n: int = 400) -> list[int]:

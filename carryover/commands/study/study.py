@@ -1,15 +1,12 @@
 """A study from its plan to its tables: trials, choice on validation, the chosen ones with all seeds."""
 
 import math
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
 from carryover import files
 from carryover.commands.study.plan import Plan
-from carryover.commands.sweep.execute import execute, stopped_like_ctrl_c
+from carryover.commands.sweep.execute import checked, run_all, say_failed
 from carryover.commands.sweep.jobs import Job, plan
 from carryover.config.settings import SettingsError
 from carryover.report.run_folder import Run
@@ -55,10 +52,7 @@ def study(
     SettingsError
         Before the first run: a broken plan, or another one than the folder's.
     """
-    if command is None:
-        if not Path("train.py").is_file():
-            raise SettingsError(f"{Path.cwd()}: no train.py here; run this in the checkout's root")
-        command = [sys.executable, "train.py"]
+    command = checked(command, jobs)
     out, asked = Path(out), Plan.read(path)
 
     def words(cell: dict) -> list[str]:
@@ -81,14 +75,14 @@ def study(
         asked.keep(out)
         say(f"{out}: {len(asked.methods)} methods with {asked.budget} trials each, seeds {list(asked.seeds)}")
         try:
-            failed = _run([job for jobs_of in first.values() for job in jobs_of], jobs, command, say)
+            failed = _run(first, out, jobs, command, say)
             if failed:
                 return 1
             chosen = {name: _choose(jobs_of) for name, jobs_of in first.items()}
             _write_trials(first, chosen, out)
             trials = {name: [asked.methods[name][first[name].index(job)]] for name, job in chosen.items()}
             final = runs(trials, asked.seeds)
-            failed = _run([job for jobs_of in final.values() for job in jobs_of], jobs, command, say)
+            failed = _run(final, out, jobs, command, say)
         except KeyboardInterrupt:
             say("stopped; the same command goes on")
             return 130
@@ -101,16 +95,13 @@ def study(
         return 0
 
 
-def _run(jobs: Sequence[Job], at_once: int, command: Sequence[str], say: Callable[[str], None]) -> bool:
-    """Run what is not done yet; -> whether one failed."""
-    todo = [job for job in jobs if not job.done]
-    with stopped_like_ctrl_c(), tqdm(total=len(jobs), initial=len(jobs) - len(todo), unit="run") as bar:
-        execute(todo, at_once, command, bar)
-    failed = [job for job in todo if job.error]
-    for job in failed:
-        say(f"\nFAILED {job.folder}: {job.error}")
-    if failed:
-        say(f"\n{len(failed)} of {len(jobs)} runs failed; the same command tries them again")
+def _run(
+    trials: dict[str, list[Job]], out: Path, at_once: int, command: Sequence[str], say: Callable[[str], None]
+) -> bool:
+    """Run what is not done yet of all methods; -> whether a run failed, which is said."""
+    jobs = [job for jobs_of in trials.values() for job in jobs_of]
+    failed = run_all(jobs, at_once, command)
+    say_failed(failed, len(jobs), out, say)
     return bool(failed)
 
 

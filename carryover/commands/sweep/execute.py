@@ -4,9 +4,10 @@ import os
 import shlex
 import signal
 import subprocess
+import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -14,10 +15,42 @@ from pathlib import Path
 from tqdm import tqdm
 
 from carryover.commands.sweep.jobs import Job
+from carryover.config.settings import SettingsError
 from carryover.runs.lock import dies_with_parent
 
 SHOWN_LINES = 5  # of the log of a run that failed
 PATIENCE = 10.0  # seconds that a run has to end after SIGINT
+
+
+def checked(command: Sequence[str] | None, at_once: int) -> Sequence[str]:
+    """The command of a run: the one that is given, else `python train.py`.
+
+    Raises
+    ------
+    SettingsError
+        Where there is no train.py, and for fewer than one run at a time.
+    """
+    if command is None and not Path("train.py").is_file():
+        raise SettingsError(f"{Path.cwd()}: no train.py here; run this in the checkout's root")
+    if at_once < 1:
+        raise SettingsError(f"--jobs {at_once}: at least 1 is needed")
+    return command or [sys.executable, "train.py"]
+
+
+def run_all(jobs: Sequence[Job], at_once: int, command: Sequence[str]) -> list[Job]:
+    """Run what is not done yet under a progress bar; -> those that failed."""
+    todo = [job for job in jobs if not job.done]
+    with stopped_like_ctrl_c(), tqdm(total=len(jobs), initial=len(jobs) - len(todo), unit="run") as bar:
+        execute(todo, at_once, command, bar)
+    return [job for job in todo if job.error]
+
+
+def say_failed(failed: Sequence[Job], of: int, out: Path, say: Callable[[str], None]) -> None:
+    """Say which runs below `out` failed, of how many, and how to go on; nothing where none did."""
+    for job in failed:
+        say(f"\nFAILED {job.folder.relative_to(out)}: {job.error}")
+    if failed:
+        say(f"\n{len(failed)} of {of} runs failed; the same command tries them again")
 
 
 def execute(jobs: Sequence[Job], at_once: int, command: Sequence[str], bar: tqdm) -> None:

@@ -1,13 +1,10 @@
 """The sweep from its grid to its table and report."""
 
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
 from carryover import files
-from carryover.commands.sweep.execute import execute, stopped_like_ctrl_c
+from carryover.commands.sweep.execute import checked, run_all, say_failed
 from carryover.commands.sweep.grid import cell_name, grid, method_name, parse_seeds
 from carryover.commands.sweep.jobs import Job, default_folder, plan
 from carryover.config.settings import SettingsError
@@ -66,12 +63,7 @@ def sweep(
     SettingsError
         Before the first run, for contradictory arguments.
     """
-    if command is None:
-        if not Path("train.py").is_file():
-            raise SettingsError(f"{Path.cwd()}: no train.py here; run this in the checkout's root")
-        command = [sys.executable, "train.py"]
-    if jobs < 1:
-        raise SettingsError(f"--jobs {jobs}: at least 1 is needed")
+    command = checked(command, jobs)
     out = Path(out) if out else default_folder(path, extra)
     cells = grid(sets)
     folders = {method_name(cell): cell_name(cell) for cell in cells}
@@ -92,22 +84,17 @@ def _run(
     baseline: str,
     report: bool,
 ) -> int:
-    todo = [job for job in runs if not job.done]
-    say(f"{out}: {len(folders)} cells, {len(runs)} runs, {len(runs) - len(todo)} of them done; {jobs} at a time")
+    done = sum(job.done for job in runs)
+    say(f"{out}: {len(folders)} cells, {len(runs)} runs, {done} of them done; {jobs} at a time")
     try:
-        with stopped_like_ctrl_c(), tqdm(total=len(runs), initial=len(runs) - len(todo), unit="run") as bar:
-            execute(todo, jobs, command, bar)
+        failed = run_all(runs, jobs, command)
     except KeyboardInterrupt:
         say("stopped; the same command goes on")
         return 130
-    failed = [job for job in todo if job.error]
     made = _write_table(runs, folders, out, say, baseline)
     if report and made:
         made = _make_report(out, say, folders.get(baseline, baseline))
-    for job in failed:
-        say(f"\nFAILED {job.name}: {job.error}")
-    if failed:
-        say(f"\n{len(failed)} of {len(runs)} runs failed; the same command tries them again")
+    say_failed(failed, len(runs), out, say)
     return int(bool(failed) or not made)
 
 
