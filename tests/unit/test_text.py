@@ -5,6 +5,7 @@ import unicodedata
 from pathlib import Path
 
 import pytest
+import regex
 from hypothesis import example, given
 from hypothesis import strategies as st
 from transformers.models.whisper.english_normalizer import BasicTextNormalizer, EnglishTextNormalizer
@@ -69,8 +70,10 @@ def test_idempotent(text):
 
 @given(st.text(CHARACTERS, max_size=40))
 def test_no_letter_or_digit_is_lost(text):
-    lower = normalise._letters(text)  # one form of each letter, which is all that may change
-    assert letters(normalise(text)) == letters(lower)
+    """But for letters that Unicode or the normaliser takes for another form of one; those are tested by example."""
+    text = "".join(c for c in text if unicodedata.normalize("NFKD", c) == unicodedata.normalize("NFD", c))
+    text = regex.sub(r"(?i)i\p{M}*\u0307|[ʼʻİ\u0640\u034f\p{Variation_Selector}]", "", text)
+    assert letters(normalise(text)) == letters(unicodedata.normalize("NFC", text.replace("\u00ad", "").lower()))
 
 
 @given(st.text(CHARACTERS, max_size=40))
