@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from carryover import files, forgetting, needed_run
-from carryover.config import overfit, presets, profiles, settings
+from carryover.config import overfit, presets, profiles, reference, settings
 from carryover.data import manifest, preparation
 from carryover.runs import checksums, identity, lock, run_folder, same_run
 from carryover.runs.flags import incomplete, overlap
@@ -315,6 +315,9 @@ class Experiment:
 
 def train(argv: list[str]) -> int:
     """What `python train.py ...` does; returns the exit status."""
+    if said := reference.asked(argv):
+        print(said)
+        return 0
     experiment, flags = Experiment.parse(argv)
     if "deterministic" in flags:
         torch.use_deterministic_algorithms(True)
