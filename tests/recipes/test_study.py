@@ -44,6 +44,7 @@ def test_what_is_not_chosen_is_never_tested(tmp_path, monkeypatch):
     for path in out.glob("chosen/*/*/?/run.json"):
         assert Run(path.parent).of("test", weights="best") and (path.parent / "model").is_dir()
     assert not list(out.glob("*/*/*/*/save"))
+    assert "averaging + averaging 0.50 | 1 |" in (out / "table.md").read_text(encoding="utf-8")
 
     def never(*args, **kwargs):
         raise AssertionError("a finished study starts no run")

@@ -1,16 +1,13 @@
-"""Whisper with adapters, and a study from its plan to its table."""
-
-import json
+"""Whisper with adapters."""
 
 import pytest
 import torch
 from transformers import WhisperForConditionalGeneration
 
-from carryover.commands.study import study
 from carryover.models import whisper
 from carryover.models.lora import merged
 
-from .helpers import ROOT, batches, make_brain, small
+from .helpers import batches, make_brain
 
 pytest.importorskip("peft", reason="peft is an extra: pip install -e '.[lora]'")
 LORA = {"train": "lora", "lora": "!new:carryover.models.lora.LoRA {rank: 4, alpha: 8, targets: [q_proj, fc1]}"}
@@ -37,30 +34,3 @@ def test_adapters_alone_are_trained_and_an_export_needs_no_peft(whisper_run, tmp
         plain = whisper.load(hparams["model"], hparams["from_scratch"]).eval()
     torch.testing.assert_close(theirs, ours, atol=1e-5, rtol=1e-5)
     assert merged(plain) is plain, "a model without adapters is not copied"
-
-
-def test_a_study_tries_chooses_and_tests(tmp_path, monkeypatch):
-    monkeypatch.chdir(ROOT)
-    common = small("whisper_ft", tmp_path) | {
-        "sample": "{train: 8, valid: 3, test: 3}", "old_splits": "[valid, test]", "max_updates": "1",
-        "batch_size": "4", "valid_every": "1", "generation_length": "8",
-    }  # fmt: skip
-    plan = {
-        "experiment": "hparams/whisper_ft.yaml", "common": common, "budget": 2, "seeds": [1, 2],
-        "methods": {
-            "averaging": [{"lr": 1e-3, "preset": "averaging"}, {"lr": 1e-4, "preset": "averaging"}],
-        },
-    }  # fmt: skip
-    path, out = tmp_path / "plan.yaml", tmp_path / "study"
-    path.write_text(json.dumps(plan))
-    said = []
-    extra = ["--device", "cpu", "--other_tests", "{}"]
-    assert study.study(path, out, 2, extra, say=said.append) == 0, said
-    rows = (out / "trials.csv").read_text().splitlines()
-    assert len(rows) == 3 and sum(row.endswith("True") for row in rows) == 1
-    runs = sorted(p.parent for p in out.rglob("results.md"))
-    assert len(runs) == 3, "two trials, and the second seed of the chosen one"
-    assert "averaging + averaging 0.50 | 2 |" in (out / "table.md").read_text()
-    times = {run: (run / "results.md").stat().st_mtime for run in runs}
-    assert study.study(path, out, 2, extra, say=said.append) == 0
-    assert times == {run: (run / "results.md").stat().st_mtime for run in runs}, "nothing is run again"
