@@ -1,0 +1,78 @@
+"""What an interval is taken over and conditional on, in the words that stand beneath every table."""
+
+from collections.abc import Mapping, Sequence
+
+from carryover.stats import bootstrap
+from carryover.stats.jackknife import MIN_SEEDS
+from carryover.stats.units import MIN_SPEAKERS
+
+# Below, an interval of a rate over utterances is too short: simulated, that of 10 utterances holds the truth in 0.89 of
+# corpora (benchmarks/statistics.py).
+FEW_UTTERANCES = 20
+
+
+def said(
+    over: Mapping[str, str],
+    few: Sequence[str] = (),
+    several: bool = False,
+    resamples: int = bootstrap.RESAMPLES,
+    rates: bool = True,
+) -> list[str]:
+    """Sentences for a caption.
+
+    Parameters
+    ----------
+    over : dict
+        `Units.over` by test set.
+    few : list of str
+        Systems with less than `MIN_SEEDS` seeds, where some have more.
+    several : bool
+        Whether some have that many; else all intervals are of single trained models.
+    resamples : int
+        Of the bootstrap.
+    rates : bool
+        Whether there are rates, which are bootstrapped, beside differences.
+    """
+    found = []
+    if several:
+        found.append(
+            "In brackets 95 % intervals of the methods: Student's t over seeds and test set together (jackknife, "
+            "Satterthwaite's degrees of freedom); differences are paired, by seed where both have the same seeds."
+        )
+    else:
+        found.append(
+            f"In brackets 95 % intervals of these trained models as they are: with fewer than {MIN_SEEDS} seeds, other "
+            "seeds are not in them, and no p-value of a method is given."
+        )
+    if several and few:
+        found.append(
+            f"{', '.join(few)}: fewer than {MIN_SEEDS} seeds, so these intervals, and those of differences to them, are "
+            "of the trained models as they are: other seeds are not in them, and there is no p-value."
+        )
+    if over:
+        found.append(f"They are taken over {'; '.join(f'{whose} of {name}' for name, whose in over.items())}.")
+    narrow = {name: whose for name, whose in over.items() if not is_over_speakers(whose)}
+    if narrow:
+        by = f"BCa bootstrap of {resamples} resamples for a rate, Student's t on a jackknife for a difference"
+        how = "" if several and not few else f" ({by})" if rates else " (Student's t on a jackknife)"
+        found.append(
+            f"† over utterances{how}: such an interval says nothing about other speakers; with {MIN_SPEAKERS} speakers, "
+            "none with more than half of the words, it is taken over speakers."
+        )
+    if not several and len(narrow) < len(over):
+        found.append("Over speakers: Student's t on a jackknife.")
+    short = [name for name, whose in narrow.items() if int(whose.split()[0]) < FEW_UTTERANCES]
+    if short:
+        found.append(
+            f"{', '.join(short)}: fewer than {FEW_UTTERANCES} utterances, for which such intervals are too short."
+        )
+    return found
+
+
+def mark(whose: str) -> str:
+    """Behind the name of a test set with too few speakers."""
+    return "" if not whose or is_over_speakers(whose) else " †"
+
+
+def is_over_speakers(whose: str) -> bool:
+    return "utterance" not in whose
