@@ -41,7 +41,7 @@ class Scores:
             columns = {kind: [] for kind in errors}
             for run in runs:
                 found = run.predictions(language, key[1])
-                words = {name: p.words for name, p in found.items()}
+                words = {name: (p.words, p.characters) for name, p in found.items()}
                 if first is None:
                     first, references = run, dict(sorted(words.items()))
                     rows = [found[name] for name in references]

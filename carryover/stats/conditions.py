@@ -7,7 +7,7 @@ from carryover.stats.jackknife import MIN_SEEDS
 from carryover.stats.units import MIN_SPEAKERS
 
 # Below, an interval of a rate over utterances is too short: simulated, that of 10 utterances holds the truth in 0.89 of
-# corpora (benchmarks/statistics.py).
+# corpora (benchmarks/interval_coverage.py).
 FEW_UTTERANCES = 20
 
 
@@ -16,7 +16,6 @@ def said(
     few: Sequence[str] = (),
     several: bool = False,
     resamples: int = bootstrap.RESAMPLES,
-    rates: bool = True,
 ) -> list[str]:
     """Sentences for a caption.
 
@@ -30,8 +29,6 @@ def said(
         Whether some have that many; else all intervals are of single trained models.
     resamples : int
         Of the bootstrap.
-    rates : bool
-        Whether there are rates, which are bootstrapped, beside differences.
     """
     found = []
     if several:
@@ -41,8 +38,8 @@ def said(
         )
     else:
         found.append(
-            f"In brackets 95 % intervals of these trained models as they are: with fewer than {MIN_SEEDS} seeds, other "
-            "seeds are not in them, and no p-value of a method is given."
+            f"In brackets 95 % intervals of these trained models as they are: with fewer than {MIN_SEEDS} seeds each, "
+            "other seeds are not in them, and no p-value of a method is given."
         )
     if several and few:
         found.append(
@@ -53,11 +50,10 @@ def said(
         found.append(f"They are taken over {'; '.join(f'{whose} of {name}' for name, whose in over.items())}.")
     narrow = {name: whose for name, whose in over.items() if not is_over_speakers(whose)}
     if narrow:
-        by = f"BCa bootstrap of {resamples} resamples for a rate, Student's t on a jackknife for a difference"
-        how = "" if several and not few else f" ({by})" if rates else " (Student's t on a jackknife)"
+        by = f" (a rate by BCa bootstrap, {resamples} resamples; a difference by Student's t on a jackknife)"
         found.append(
-            f"† over utterances{how}: such an interval says nothing about other speakers; with {MIN_SPEAKERS} speakers, "
-            "none with more than half of the words, it is taken over speakers."
+            f"† over utterances{by if few or not several else ''}: such an interval says nothing about other speakers; "
+            f"it takes {MIN_SPEAKERS} speakers, none with more than half of the words, to speak for others."
         )
     if not several and len(narrow) < len(over):
         found.append("Over speakers: Student's t on a jackknife.")

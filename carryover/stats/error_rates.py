@@ -109,9 +109,7 @@ class Intervals(NamedTuple):
         return {"interval": list(self.WER), "interval_CER": list(self.CER), "interval_over": self.over}
 
 
-def interval(
-    rows: Sequence[Mapping], resamples: int = bootstrap.RESAMPLES, seed: int = bootstrap.SEED
-) -> Intervals:
+def interval(rows: Sequence[Mapping], resamples: int = bootstrap.RESAMPLES, seed: int = bootstrap.SEED) -> Intervals:
     """95 % confidence intervals of the normalised WER and CER of one trained model.
 
     Over speakers where there are at least five, none with more than half of the words: Student's t on a jackknife. Else

@@ -2,7 +2,7 @@
 
 Units are left out one at a time (jackknife; Efron and Stein 1981); seeds are few, so what they scatter is estimated
 from themselves, and the two are combined with Satterthwaite's degrees of freedom (1946) for Student's t. How often such
-an interval holds the truth is simulated in benchmarks/statistics.py.
+an interval holds the truth is simulated in benchmarks/interval_coverage.py.
 
 All arrays may have axes in front, which the benchmark uses for its corpora.
 """

@@ -62,9 +62,7 @@ class Systems:
         self.intervals = dict(
             zip(counts, rates.intervals(language, list(counts.values()), resamples, seed), strict=True)
         )
-        self.seeds = {
-            key: over_seeds(100 * one.errors.sum(axis=0) / totals.sum()) for key, one in counts.items()
-        }
+        self.seeds = {key: over_seeds(100 * one.errors.sum(axis=0) / totals.sum()) for key, one in counts.items()}
 
     def rate(self, key: Hashable) -> Estimate:
         """In percent; without a system of that key all nan."""
@@ -79,7 +77,7 @@ class Systems:
         return _estimate(self.measured[a] - self.measured[b], p)
 
     def avoided(self, after: Hashable, baseline: Hashable, before: Hashable) -> Estimate:
-        """Share of the baseline's forgetting that a system avoids, in percent: (baseline - after) / (baseline - before).
+        """Percentage of the baseline's forgetting that a system avoids: (baseline - after) / (baseline - before).
 
         nan where it is not sure that the baseline forgot anything: the interval of its forgetting is not above 0.
         """

@@ -38,6 +38,10 @@ class Units(NamedTuple):
     why: str = ""
 
     @property
+    def kind(self) -> str:
+        return "speakers" if self.by_speaker else "utterances"
+
+    @property
     def over(self) -> str:
         """What an interval is taken over: "6 speakers", "430 utterances (1 speaker)"."""
         return f"{self.n} speakers" if self.by_speaker else f"{self.n} utterances ({self.why})"
