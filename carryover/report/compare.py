@@ -298,9 +298,9 @@ def _caption(over: dict[str, str], resamples: int) -> str:
         "WER and CER in percent over the test set, normalised; B - A in points, below 0 where B is better, on the same "
         "utterances.",
         *conditions.said(over, resamples=resamples),
-        "p, two-sided and not corrected, of these two models: whether they would differ on other speech of the kind; not "
-        "of the methods, for which it takes several seeds. Two tests of one difference (name the one that you chose "
-        f"beforehand): randomisation over speakers or utterances (Noreen 1989), at most {resamples} resamples; and "
+        "p, two-sided and not corrected, of these two models: whether they would differ on other speech of the kind, "
+        "not of the methods, for which it takes several seeds. Two tests of one difference (name the one you chose "
+        f"beforehand): randomisation over speakers or utterances (Noreen 1989), at most {resamples} resamples; "
         "MAPSSWE, the matched pairs sentence-segment word error test (Gillick and Cox 1989), segments between two or "
         "more words that both have right.",
     ])  # fmt: skip

@@ -155,7 +155,9 @@ def approximate_randomisation(
     differences = np.asarray(a) - np.asarray(b)
     observed, differing = float(differences.sum()), differences[differences != 0]
     if len(differing) <= EXACT:
-        sides = np.array(list(itertools.product((-1, 1), repeat=len(differing)))).reshape(2 ** len(differing), len(differing))
+        sides = np.array(list(itertools.product((-1, 1), repeat=len(differing)))).reshape(
+            2 ** len(differing), len(differing)
+        )
         share = float(np.mean(np.abs(sides @ differing) >= abs(observed)))
         method = f"randomisation over {unit}, all {len(sides)} ways to take sides"
         return Test(method, observed, share, len(differences))

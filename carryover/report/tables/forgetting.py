@@ -2,8 +2,8 @@
 
 Forgetting is the old language's WER after minus before, in points (= minus the backward transfer of CL-MASR). Forward
 transfer is the new language's WER of the model that learned it without the old one, minus the row's, in points:
-positive where the old language helped. Forgetting avoided is a share of the baseline's forgetting. WER and CER are never
-averaged together, and rates never over utterances.
+positive where the old language helped. Forgetting avoided is a share of the baseline's forgetting. WER and CER are
+never averaged together, and rates never over utterances.
 """
 
 import math

@@ -149,8 +149,8 @@ def before_after(runs: Sequence[Summary]) -> Table | None:
     )  # fmt: skip
     caption = (
         "Test sets before and after training, of the weights that validation of the new language chose. WER and CER in "
-        f"percent over the set, normalised (jiwer). {' '.join(conditions.said(_joined(over)))} Difference: WER after minus "
-        f"before, in points. {about(having(runs, rows))}"
+        f"percent over the set, normalised (jiwer). {' '.join(conditions.said(_joined(over)))} Difference: WER after "
+        f"minus before, in points. {about(having(runs, rows))}"
     )
     forms = {"difference": "+.2f"}
     return Table("before_after", heads, shown, caption, notes, forms, csv_columns=columns, csv_values=rows)
@@ -183,8 +183,9 @@ def speakers(runs: Sequence[Summary]) -> Table | None:
     shown = [[*row[:4], _with_interval(row[4:7]), *row[7:]] for row in rows]
     heads = (*columns[:4], "WER [95 %]", *columns[7:])
     caption = (
-        f"WER in percent, normalised, of the best weights. {' '.join(conditions.said(_joined(over)))} Beside it the WERs of "
-        f"single speakers: their standard deviation (n - 1), the lowest and the highest. {about(list(used.values()))}"
+        f"WER in percent, normalised, of the best weights. {' '.join(conditions.said(_joined(over)))} Beside "
+        "it WERs of single speakers: their standard deviation (n - 1), the lowest and the highest. "
+        f"{about(list(used.values()))}"
     )
     return Table("speakers", heads, shown, caption, csv_columns=columns, csv_values=rows)
 
