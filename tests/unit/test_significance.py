@@ -183,13 +183,14 @@ def test_holm_by_hand():
 
 def bca_of(errors, words, resamples, seed):
     """(interval, resampled rates) of our code."""
-    sums = bootstrap.resampled_sums(np.stack([errors, words], axis=1).astype(float), resamples, np.random.default_rng(seed))
+    counts = np.stack([errors, words], axis=1).astype(float)
+    sums = bootstrap.resampled_sums(counts, resamples, np.random.default_rng(seed))
     rate = jackknife.rate(errors[:, None], words, ("",))
     samples = 100 * sums[:, 0] / sums[:, 1]
     return bootstrap.bca(float(rate.value), samples, rate.parts[("",)].change[:, 0]), samples
 
 
-@pytest.mark.parametrize(("utterances", "seed"), [(300, 21), (25, 22)])
+@pytest.mark.parametrize(("utterances", "seed"), [(300, 21), (14, 23)])
 def test_interval_is_scipys(utterances, seed):
     """BCa with scipy's jackknife; in the small set bias and skewness move an end by more than the tolerance."""
     words, errors, _ = (column[:, 0] for column in corpora(np.random.default_rng(seed), utterances, 1))
