@@ -12,7 +12,6 @@ from carryover.report.tables import forgetting
 from carryover.report.tables.cells import number, points, rate
 from carryover.report.tables.table import Bold, Table
 from carryover.stats import bootstrap, conditions
-from carryover.stats.jackknife import MIN_SEEDS
 from carryover.stats.systems import Estimate
 
 # Colours of Okabe and Ito, told apart by the colour-blind; the markers alone are enough in black and white.
@@ -119,11 +118,11 @@ def curves(
         valid = [(point.valid_new + point.valid_old) / 2 for point in line]
         if not any(map(math.isnan, valid)):
             line[valid.index(min(valid))].chosen = True
-    few = [f"{p.method}{'' if p.value is None else f' {key} {p.value:g}'}" for p in found if p.seeds < MIN_SEEDS]
+    seeds = {f"{p.method}{'' if p.value is None else f' {key} {p.value:g}'}": p.seeds for p in found}
     caption = (
         f"WER in percent, normalised. Bold: the {key} with the lowest mean of both languages' validation WER (none "
         "where a validation is missing); the tests chose nothing. Forgetting: test WER of the old language after minus "
-        "before, in points. " + " ".join(conditions.said(table.over, few, len(few) < len(found), resamples))
+        "before, in points. " + " ".join(conditions.said(table.over, seeds, resamples))
     )
     return Curves(found, table.language, table.old_language, caption, key)
 

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 
 from carryover.report.run_folder import Run
 from carryover.stats import conditions
-from carryover.stats.jackknife import MIN_SEEDS
 
 
 def caption(
@@ -33,12 +32,11 @@ def caption(
     unchosen : list of str
         Methods of whose averages no share could be chosen.
     """
-    few = [name for name, found in runs.items() if len(found) < MIN_SEEDS]
     compared = [
         p for row in rows for p in (row.new_to_baseline.p_holm, row.old_to_baseline.p_holm) if not math.isnan(p)
     ]
     lines = ["WER and CER in percent over the test set, normalised; differences in points."]
-    lines += conditions.said(over, few, len(few) < len(runs), resamples)
+    lines += conditions.said(over, {name: len(found) for name, found in runs.items()}, resamples)
     if any(len(row.seeds) > 1 for row in rows):
         lines.append("Mean ± SD: each seed's WER over the test set, their mean and standard deviation (n - 1).")
     if any(not math.isnan(row.forgetting.value) for row in rows):
