@@ -267,7 +267,9 @@ def table(n: int, say: Callable[[str], None] = lambda text: None) -> str:
         say(others[-1])
     settings = "; ".join(f"{i}. {scatter.name}" for i, scatter in enumerate(SETTINGS, 1))
     return "\n".join([
-        f"<!-- python benchmarks/interval_coverage.py --corpora {n} -->", "",
+        "# How often intervals hold the truth", "",
+        f"Made by `python benchmarks/interval_coverage.py --corpora {n} --out docs/reference/interval_coverage.md`. What "
+        "the intervals are: [statistics](../guides/statistics.md).", "",
         f"Share of {n} simulated corpora whose 95 % interval holds the truth, and of those in which two equal systems "
         f"seem to differ (p < 0.05), each in five settings, in points of WER (standard deviations): {settings}. Aimed "
         "at: 0.93 to 0.97 and 3 to 7 %; **bold** is outside.", "", *lines, "",
