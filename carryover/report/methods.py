@@ -247,8 +247,8 @@ def statistics(runs, tables, baseline):
     others = any(len(found) >= MIN_SEEDS for named in against for name, found in named.items() if name != baseline)
     if others or any(name.startswith("average_") for name in weights):
         yield (
-            f"p-values against {baseline} are two-sided, of the same t, and corrected after Holm over all comparisons "
-            "of a table @[holm1979simple]."
+            f"p-values against {baseline} are two-sided, the larger of this t's and of those over seeds alone, and "
+            "corrected after Holm over all comparisons of a table @[holm1979simple]."
         )
 
 

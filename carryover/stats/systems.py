@@ -13,13 +13,18 @@ from carryover.stats.units import Units
 
 
 class Estimate(NamedTuple):
-    """A number with its 95 % interval; p-value of a difference, and the p-value corrected for the table's rows."""
+    """A number with its 95 % interval, and the p-values of a difference.
+
+    p is that of the interval, p_seeds one over seeds alone; p_holm is corrected for the table's comparisons, from the
+    larger of the two.
+    """
 
     value: float = math.nan
     low: float = math.nan
     high: float = math.nan
     p: float = math.nan
     p_holm: float = math.nan
+    p_seeds: float = math.nan
 
 
 NONE = Estimate()
@@ -95,4 +100,5 @@ def _estimate(measured: Measured, p: bool = False) -> Estimate:
     value = float(measured.value)
     if not np.all(measured.df_units > 0):
         return Estimate(value)
-    return Estimate(value, *map(float, measured.interval()), float(measured.p()) if p else math.nan)
+    found = Estimate(value, *map(float, measured.interval()))
+    return found._replace(p=float(measured.p()), p_seeds=float(measured.p_of_seeds())) if p else found

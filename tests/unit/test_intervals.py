@@ -52,6 +52,7 @@ def test_seeds_alone_are_the_t_tests(seeds):
     assert paired.p() == pytest.approx(theirs.pvalue) and paired.variance()[1] == pytest.approx(seeds - 1)
     assert tuple(map(float, paired.interval())) == pytest.approx(tuple(theirs.confidence_interval(0.95)))
     apart, theirs = one - jackknife.rate(b, words, other), stats.ttest_ind(a[0], b[0], equal_var=False)
+    assert paired.p_of_seeds() == pytest.approx(paired.p()) and apart.p_of_seeds() == pytest.approx(theirs.pvalue)
     assert apart.p() == pytest.approx(theirs.pvalue) and apart.variance()[1] == pytest.approx(theirs.df)
     assert tuple(map(float, apart.interval())) == pytest.approx(tuple(theirs.confidence_interval(0.95)))
 
@@ -78,7 +79,7 @@ def test_seeds_that_scatter_less_than_chance_add_nothing():
     found = jackknife.rate(errors, np.full(6, 10), tuple("abc"))
     one = jackknife.rate(errors.mean(1, keepdims=True), np.full(6, 10), ONE)
     assert found.interval() == pytest.approx(one.interval())
-    assert found.seeds == 3 and not math.isnan(found.p())
+    assert math.isnan(found.p_of_seeds()) and found.seeds == 3 and not math.isnan(found.p())
 
 
 def test_fewer_than_three_seeds_give_no_p():

@@ -76,7 +76,7 @@ class Row:
             if isinstance(value, Estimate):
                 found |= {name: value.value, f"{name}_low": value.low, f"{name}_high": value.high}
                 if name in COMPARED:
-                    found |= {f"{name}_p": value.p, f"{name}_p_holm": value.p_holm}
+                    found |= {f"{name}_{p}": getattr(value, p) for p in ("p", "p_seeds", "p_holm")}
             elif isinstance(value, Spread):
                 found |= {f"{name}_mean": value.mean, f"{name}_sd": value.sd}
             else:
@@ -271,8 +271,9 @@ def _choose_share(rows: Sequence[Row]) -> bool:
 
 
 def _correct(rows: Sequence[Row]) -> None:
-    """Holm's correction over all that the table compares: the rows shown, in both languages."""
+    """Holm's correction over all that the table compares, the rows shown in both languages, of the larger p-values."""
     compared = [(row, column) for row in rows for column in COMPARED if not math.isnan(getattr(row, column).p)]
-    corrected = holm([getattr(row, column).p for row, column in compared])
+    pairs = [getattr(row, column) for row, column in compared]
+    corrected = holm([e.p if math.isnan(e.p_seeds) else max(e.p, e.p_seeds) for e in pairs])
     for (row, column), p in zip(compared, corrected, strict=True):
         setattr(row, column, getattr(row, column)._replace(p_holm=p))

@@ -45,8 +45,8 @@ def caption(
         lines.append(f"Forgetting avoided: share of {baseline}'s forgetting that a method has not, in percent.")
     if compared:
         lines.append(
-            f"p: two-sided, of the same t, against {baseline}; Holm's correction over the {len(compared)} "
-            f"comparison{'s' * (len(compared) > 1)} of this table."
+            f"p: two-sided, against {baseline}, the larger one of this t and of a t over seeds alone; Holm's "
+            f"correction over the {len(compared)} comparison{'s' * (len(compared) > 1)} of this table."
         )
     if from_scratch in runs:
         lines.append(
