@@ -114,7 +114,7 @@ def test_identical_systems_differ_by_nothing(tmp_path):
     tests = {("de", "best"): spread(80), ("nl", "best"): spread(200), ("nl", "before"): spread(200)}
     folders = {n: [make_run(tmp_path / n / str(s), tests, seed=s) for s in (1, 2, 3)] for n in ("plain", "ewc")}
     found = by_name(forgetting.table(folders, resamples=500))["ewc"]
-    assert found.new_to_baseline == found.old_to_baseline == (0, 0, 0, 1, 1)
+    assert found.new_to_baseline == found.old_to_baseline == (0, 0, 0, 1, 1, 1)
     assert found.forgetting[:3] == (0, 0, 0)
     assert found.new.high - found.new.low > 1
     assert cells.points(found.forgetting) == "+0.00 [+0.00, +0.00]"
