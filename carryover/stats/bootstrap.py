@@ -1,8 +1,9 @@
 """Resampling of test utterances for the rate of one trained model: BCa intervals.
 
 Bootstrap over utterances (Bisani and Ney 2004), its interval bias-corrected and accelerated (Efron 1987): with few
-utterances the ends of a percentile interval lie too low, for rates are skewed. Intervals of differences, over speakers
-and over seeds are Student's t (jackknife.py).
+utterances the ends of a percentile interval lie too low, for rates are skewed. Of 20 utterances at 4 % WER such an
+interval holds the truth in 0.93 of simulated corpora, Student's t in 0.87. Differences are not skewed: there, and over
+speakers and seeds, Student's t holds better (jackknife.py; benchmarks/interval_coverage.py).
 """
 
 import zlib
