@@ -325,8 +325,8 @@ def table(n: int, say: Callable[[str], None] = lambda text: None) -> str:
         f"Made by `python benchmarks/interval_coverage.py --corpora {n} --out docs/reference/interval_coverage.md`. "
         "What the intervals are: [statistics](../guides/statistics.md).", "",
         f"Share of {n} simulated corpora whose 95 % interval holds the truth, and of those in which two equal systems "
-        f"seem to differ (0 is outside), each in five settings, in points of WER (standard deviations): {settings}. Aimed "
-        "at: 0.93 to 0.97 and 3 to 7 %; **bold** is outside.", "", *lines, "",
+        f"seem to differ (0 is outside), each in five settings, in points of WER (standard deviations): {settings}. "
+        "Aimed at: 0.93 to 0.97 and 3 to 7 %; **bold** is outside.", "", *lines, "",
         f"Whole studies: {FAMILY} methods equal to the baseline, Holm's correction; aimed at: at most 7 %.", "",
         *whole, "",
         "What reports had before (percentiles of utterances and seeds resampled together):", "", *before, "",
