@@ -1,7 +1,9 @@
-"""Two runs side by side: in what they were set differently, and whether one is better on the same test utterances."""
+"""Two runs side by side: in what they were set differently, and whether one model is better on the same utterances.
+
+Two runs are two trained models. Whether one method is better than another takes several seeds of each: see the report.
+"""
 
 import json
-import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,14 +11,14 @@ from typing import NamedTuple
 
 from ruamel.yaml.comments import CommentedBase, TaggedScalar
 
-from carryover.report.phrases import grouped
 from carryover.report.predictions import Utterance
 from carryover.report.run_folder import Run, same_normaliser
 from carryover.report.system_scores import Scores
 from carryover.report.tables.cells import number, points, rate
 from carryover.runs.privacy import clean, clean_value
-from carryover.stats import bootstrap, significance
+from carryover.stats import bootstrap, conditions, significance
 from carryover.stats.systems import Estimate
+from carryover.stats.units import Units
 
 PROVENANCE = ("commit", "dirty", "python", "versions", "hardware", "data")  # of run.json; the rest differs always
 NAMED = 3  # utterances that an error names
@@ -35,7 +37,9 @@ class Differing(NamedTuple):
 
 @dataclass
 class TestSet:
-    """One test set under both runs; WER in percent, differences b - a in points. b won where it made fewer errors."""
+    """One test set under both runs; WER and CER in percent, differences b - a in points. b won where it made fewer word
+    errors.
+    """
 
     language: str
     utterances: int
@@ -43,7 +47,10 @@ class TestSet:
     a: Estimate
     b: Estimate
     difference: Estimate
-    by_speaker: significance.Interval
+    a_CER: Estimate
+    b_CER: Estimate
+    difference_CER: Estimate
+    units: Units
     randomisation: significance.Test
     mapsswe: significance.Test
     won: int
@@ -54,8 +61,10 @@ class TestSet:
     @property
     def warnings(self) -> list[str]:
         """What a reader has to know beside the numbers."""
-        found = {"speakers resampled": self.by_speaker.warning, "MAPSSWE": self.mapsswe.warning}
-        return [f"{self.language}, {what}: {warning}." for what, warning in found.items() if warning]
+        found = [self.mapsswe.warning] if self.mapsswe.warning else []
+        if self.units.by_speaker:
+            found.append("it takes what one speaker says for independent")
+        return [f"{self.language}, MAPSSWE: {warning}." for warning in found]
 
 
 @dataclass
@@ -78,17 +87,16 @@ class Comparison:
         rows = [(code(key), *map(code, values)) for key, *values in self.settings]
         parts.append(_table(("setting", "A", "B"), rows) if rows else "No setting differs.")
         heads = (
-            "test set", "utterances", "words", "A WER [95 %]", "B WER [95 %]", "B - A [95 %]",
-            "B - A, speakers resampled", "p bootstrap", "p randomisation", "p MAPSSWE",
+            "test set", "utterances", "words", "A WER [95 %]", "B WER [95 %]", "B - A [95 %]", "A CER [95 %]",
+            "B CER [95 %]", "B - A, CER [95 %]", "two models: p randomisation", "two models: p MAPSSWE",
             "utterances B better / worse / equal",
         )  # fmt: skip
         rows = [
             (
-                found.language, found.utterances, found.words, rate(found.a), rate(found.b),
-                points(found.difference._replace(p_holm=math.nan)), points(Estimate(*found.by_speaker[1:4])),
-                p_value(found.difference.p), p_value(found.randomisation.p),
-                f"{p_value(found.mapsswe.p)} ({found.mapsswe.n} segments)",
-                f"{found.won} / {found.lost} / {found.tied}",
+                found.language + conditions.mark(found.units.over), found.utterances, found.words, rate(found.a),
+                rate(found.b), points(found.difference), rate(found.a_CER), rate(found.b_CER),
+                points(found.difference_CER), f"{p_value(found.randomisation)} ({found.units.over})",
+                f"{p_value(found.mapsswe)} ({found.mapsswe.n} segments)", f"{found.won} / {found.lost} / {found.tied}",
             )
             for found in self.sets
         ]  # fmt: skip
@@ -107,9 +115,10 @@ def code(text: str) -> str:
     return fence + " ".join(text.split()).replace("|", "\\|") + fence
 
 
-def p_value(p: float) -> str:
-    """A cell's p-value."""
-    return "< 0.001" if p < 0.001 else number(p, ".3f")
+def p_value(test: significance.Test) -> str:
+    """A cell's p-value, never below what the method can tell."""
+    lowest = max(0.001, test.resolution)
+    return f"< {lowest:.1g}" if test.p < lowest else number(test.p, ".3f")
 
 
 def compare(
@@ -163,7 +172,8 @@ def compare(
     if all(recorded.values()):
         settings += _differences("", recorded["A"], recorded["B"])
     sets = [_test_set(language, run_a, run_b, weights, utterances, resamples, seed) for language in common]
-    return Comparison(run_a.folder, run_b.folder, weights, settings, sets, notes, _caption(resamples, seed))
+    caption = _caption({found.language: found.units.over for found in sets}, resamples)
+    return Comparison(run_a.folder, run_b.folder, weights, settings, sets, notes, caption)
 
 
 def _test_sets(run: Run, weights: str) -> list[str]:
@@ -268,31 +278,32 @@ def _test_set(language: str, run_a: Run, run_b: Run, weights: str, shown: int, r
     errors_a, errors_b = ([u.errors for u in one] for one in (a, b))
     gained = [x - y for x, y in zip(errors_b, errors_a, strict=True)]
     differing = sorted((i for i, d in enumerate(gained) if d), key=lambda i: (-abs(gained[i]), names[i]))
-    draws = {what: bootstrap.generator(seed, language, what) for what in ("speakers", "randomisation")}
+    units, draws = scores.units, bootstrap.generator(seed, language, "randomisation")
     return TestSet(
         language, len(names), sum(u.words for u in a),
-        scores.wer(keys[0]), scores.wer(keys[1]), scores.difference(keys[1], keys[0], p=True),
-        significance.speaker_bootstrap(
-            gained, [u.words for u in a], [u.speaker for u in a], draws["speakers"], resamples
+        *(get for one in (scores.WER, scores.CER)
+          for get in (one.rate(keys[0]), one.rate(keys[1]), one.difference(keys[1], keys[0]))),
+        units,
+        significance.approximate_randomisation(
+            units.sums(errors_b), units.sums(errors_a), draws, resamples, units.kind
         ),
-        significance.approximate_randomisation(errors_b, errors_a, draws["randomisation"], resamples),
         significance.mapsswe(segments),
         sum(d < 0 for d in gained), sum(d > 0 for d in gained), sum(d == 0 for d in gained),
         [Differing(names[i], a[i], b[i]) for i in differing[:shown]],
     )  # fmt: skip
 
 
-def _caption(resamples: int, seed: int) -> str:
-    count = grouped(resamples)
-    return (
-        "WER in percent over the test set, normalised; B - A in points, below 0 where B is better. In brackets 95 % "
-        f"intervals: percentile bootstrap over utterances, {count} resamples (generator's seed {seed}), the same ones "
-        "for A and B; beside it the same with whole speakers resampled. p, two-sided and not corrected, three tests of "
-        "one difference (name the one that you chose beforehand): bootstrap over utterances; approximate randomisation "
-        f"over utterances (Noreen 1989), {count} resamples; MAPSSWE, the matched pairs sentence-segment word error "
-        "test (Gillick and Cox 1989), segments between two or more words that both have right. One run each: other "
-        "seeds of the training are not in these intervals."
-    )
+def _caption(over: dict[str, str], resamples: int) -> str:
+    return " ".join([
+        "WER and CER in percent over the test set, normalised; B - A in points, below 0 where B is better, on the same "
+        "utterances.",
+        *conditions.said(over, resamples=resamples),
+        "p, two-sided and not corrected, of these two models: whether they would differ on other speech of the kind, "
+        "not of the methods, for which it takes several seeds. Two tests of one difference (name the one you chose "
+        f"beforehand): randomisation over speakers or utterances (Noreen 1989), at most {resamples} resamples; "
+        "MAPSSWE, the matched pairs sentence-segment word error test (Gillick and Cox 1989), segments between two or "
+        "more words that both have right.",
+    ])  # fmt: skip
 
 
 def _table(heads, rows) -> str:

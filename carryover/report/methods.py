@@ -19,6 +19,8 @@ from carryover.report.summary import Summary
 from carryover.report.tables.learning import GiB, machine
 from carryover.report.tables.table import escape
 from carryover.stats import bootstrap
+from carryover.stats.jackknife import MIN_SEEDS
+from carryover.stats.units import MIN_SPEAKERS
 
 OUT_OF_MEMORY = "Out of memory with micro-batches"  # so begins what carryover.training.micro_batches says
 SECTIONS = ("model", "loss", "data", "optimisation", "forgetting")  # of run.json's "methods"
@@ -81,10 +83,10 @@ def describe(runs: Sequence[Summary], baseline: str = BASELINE) -> Methods:
         yamls.setdefault(run.experiment, []).append(run)
     tables = [method_names(found) for found in method_sets(runs).values()]  # a table may hold runs of several YAMLs
 
-    def statistics(same):
+    def of_tables(same):
         names = {run.name for run in same}
         mine = [named for named in tables if names & {run.name for found in named.values() for run in found}]
-        return resampling(same, mine, baseline)
+        return statistics(same, mine, baseline)
 
     found = []
     for name, same in yamls.items():
@@ -92,13 +94,13 @@ def describe(runs: Sequence[Summary], baseline: str = BASELINE) -> Methods:
             described = {section: partial(said_of_itself, section=section) for section in SECTIONS}
             parts = (
                 described["model"], parameters, described["loss"], data, described["data"], described["optimisation"],
-                memory, described["forgetting"], length, seeds_and_machines, scoring, statistics, software,
+                memory, described["forgetting"], length, seeds_and_machines, scoring, of_tables, software,
             )  # fmt: skip
         else:
             parts = (
                 old_runs.model, parameters, data, old_runs.batches, memory, old_runs.optimisation,
                 old_runs.against_forgetting, length, old_runs.stopping, seeds_and_machines, old_runs.tested, scoring,
-                statistics, software,
+                of_tables, software,
             )  # fmt: skip
         found.append((name, " ".join(s for part in parts for s in part(same))))
     return Methods(found)
@@ -218,22 +220,35 @@ def scoring(runs):
     yield text + (f", after normalisation by {listed(normalisers)}." if normalisers else ".")
 
 
-def resampling(runs, tables, baseline):
+def statistics(runs, tables, baseline):
     """Intervals and p-values; tables: the methods, {name: runs}, of each table of methods that these runs are in."""
-    if tables or any("interval" in e for run in of_test(runs) for e in run.tests):
-        seeds = any(len(found) > 1 for named in tables for found in named.values())
+    if not tables and not any("interval" in e for run in of_test(runs) for e in run.tests):
+        return
+    yield (
+        f"Intervals of 95 % are taken over speakers where a test set has at least {MIN_SPEAKERS}, none with more than "
+        "half of the words, by Student's t on a jackknife @[efron1981jackknife]; else over utterances, which says "
+        "nothing about other speakers, for a rate by the BCa bootstrap @[bisani2004bootstrap, efron1987better] with "
+        f"{grouped(bootstrap.RESAMPLES)} resamples."
+    )
+    seeds = {len(found) for named in tables for found in named.values()}
+    several = max(seeds, default=1) >= MIN_SEEDS
+    if several:
         yield (
-            f"Intervals are 95 % percentile intervals of {grouped(bootstrap.RESAMPLES)} bootstrap resamples of the "
-            "utterances @[bisani2004bootstrap]"
-            + ", where a method has several seeds of utterances and seeds together" * seeds
-            + "; differences are resampled in pairs."
+            "Of methods with several seeds the variance between seeds is added, with Satterthwaite's degrees of "
+            "freedom @[satterthwaite1946approximate], in pairs of equal seeds for a difference."
         )
-    against = [named for named in tables if baseline in named]
-    weights = [e.get("weights", "") for named in against for run in named[baseline] for e in run.tests]
-    if any(len(named) > 1 for named in against) or any(name.startswith("average_") for name in weights):
+    if min(seeds, default=1) < MIN_SEEDS:
         yield (
-            f"p-values against {baseline} are two-sided, of the same resamples, and corrected after Holm "
-            "@[holm1979simple]."
+            f"With fewer than {MIN_SEEDS} seeds an interval is of the trained model as it is: the scatter "
+            "of other seeds is not in it, and no p-value is given."
+        )
+    against = [named for named in tables if len(named.get(baseline, ())) >= MIN_SEEDS]
+    weights = [e.get("weights", "") for named in against for run in named[baseline] for e in run.tests]
+    others = any(len(found) >= MIN_SEEDS for named in against for name, found in named.items() if name != baseline)
+    if others or any(name.startswith("average_") for name in weights):
+        yield (
+            f"p-values against {baseline} are two-sided, the larger of this t's and of those over seeds alone, and "
+            "corrected after Holm over all comparisons of a table @[holm1979simple]."
         )
 
 

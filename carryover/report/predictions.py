@@ -18,6 +18,7 @@ from carryover.report.summary import Summary
 from carryover.runs.privacy import clean
 from carryover.stats import error_rates
 
+NO_INTERVAL = math.nan, math.nan
 WEIGHTS = "best"  # whose errors are looked at
 
 
@@ -103,8 +104,8 @@ def tests(run: Summary) -> dict[str, list[Utterance]]:
     return found
 
 
-def intervals(runs: Sequence[Summary]) -> dict[tuple[str, str, str], tuple[float, float]]:
-    """95 % intervals of the WERs that runs logged, by (run, set, weights).
+def intervals(runs: Sequence[Summary]) -> dict[tuple[str, str, str], error_rates.Intervals]:
+    """95 % intervals of the rates that runs logged, by (run, set, weights).
 
     They are computed from the predictions, so that all tables, and runs of all versions, agree. Where these are not
     there, cannot be read or are not those of the logged test, the logged interval is taken, and `run.problems` tells.
@@ -112,7 +113,8 @@ def intervals(runs: Sequence[Summary]) -> dict[tuple[str, str, str], tuple[float
     found, sets = {}, {}
     for run in runs:
         for key, event in {(e.get("set", ""), e.get("weights", "")): e for e in run.tests}.items():
-            found[run.name, *key] = tuple(map(to_float, event.get("interval", (math.nan, math.nan))))
+            ends = (tuple(map(to_float, event.get(k, NO_INTERVAL))) for k in ("interval", "interval_CER"))
+            found[run.name, *key] = error_rates.Intervals(*ends, str(event.get("interval_over", "")))
             path = run.predictions.get(key)
             if path is None:
                 continue
@@ -121,11 +123,16 @@ def intervals(runs: Sequence[Summary]) -> dict[tuple[str, str, str], tuple[float
             except ValueError as error:
                 tell(run, error)
             else:
-                names = ("id", "language", "words", "word_errors")
-                sets[run.name, *key] = [
-                    dict(zip(names, (u.id, u.language, u.words, u.errors), strict=True)) for u in rows
-                ]
+                sets[run.name, *key] = list(map(row_of, rows))
     return found | dict(zip(sets, error_rates.intervals(list(sets.values())), strict=True))
+
+
+def row_of(u: Utterance) -> dict:
+    """What `error_rates.intervals` reads of an utterance."""
+    return {
+        "id": u.id, "language": u.language, "speaker": u.speaker, "words": u.words, "word_errors": u.errors,
+        "characters": u.characters, "character_errors": u.character_errors,
+    }  # fmt: skip
 
 
 def tell(run: Summary, error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""WER of several systems on one test set, from the predictions of their runs."""
+"""Error rates of several systems on one test set, from the predictions of their runs."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,10 +7,11 @@ import numpy as np
 from carryover.report.run_folder import Run, same_normaliser
 from carryover.stats import error_rates
 from carryover.stats.systems import Systems
+from carryover.stats.units import units
 
 
-class Scores(Systems):
-    """WER of several systems on one test set, from the predictions of their runs.
+class Scores:
+    """WER and CER of several systems on one test set, from the predictions of their runs.
 
     Parameters
     ----------
@@ -21,6 +22,12 @@ class Scores(Systems):
     resamples, seed : int
         Of the bootstrap.
 
+    Attributes
+    ----------
+    WER, CER : Systems
+    units : Units
+        What of the test set is independent.
+
     Raises
     ------
     ValueError
@@ -28,19 +35,16 @@ class Scores(Systems):
     """
 
     def __init__(self, language: str, systems: Mapping[tuple[str, str], Sequence[Run]], resamples: int, seed: int):
-        errors, first, references = {}, None, {}
-        self.CER, self.speakers = {}, set()
+        first, references, rows = None, {}, []
+        errors = {"errors": {}, "character_errors": {}}
         for key, runs in systems.items():
-            characters, columns = np.zeros(2), []
+            columns = {kind: [] for kind in errors}
             for run in runs:
                 found = run.predictions(language, key[1])
-                words = {name: p.words for name, p in found.items()}
+                words = {name: (p.words, p.characters) for name, p in found.items()}
                 if first is None:
-                    first, references, spoken = (
-                        run,
-                        dict(sorted(words.items())),
-                        error_rates.language_of([p._asdict() for p in found.values()]),
-                    )
+                    first, references = run, dict(sorted(words.items()))
+                    rows = [found[name] for name in references]
                 same_normaliser(first, run)
                 if references != words:
                     other = sum(references.get(name) != n for name, n in words.items())
@@ -49,10 +53,14 @@ class Scores(Systems):
                         f"utterances against {len(references)}, {other} of them unknown there or with other "
                         "references; systems are compared on one test set only"
                     )
-                columns.append([found[name].errors for name in references])
-                characters += np.sum([(p.character_errors, p.characters) for p in found.values()], axis=0)
-                self.speakers |= {p.speaker for p in found.values()}
-            errors[key] = np.array(columns).T
-            self.CER[key] = 100 * characters[0] / characters[1]
+                for kind, column in columns.items():
+                    column.append([getattr(found[name], kind) for name in references])
+            for kind, column in columns.items():
+                errors[kind][key] = np.array(column).T
+        self.units = units([row.speaker for row in rows], [row.words for row in rows])
         seeds = {key: [run.seed for run in runs] for key, runs in systems.items()}
-        super().__init__(spoken, list(references.values()), errors, seeds, resamples, seed)
+        spoken = error_rates.language_of([row._asdict() for row in rows])
+        self.WER, self.CER = (
+            Systems(spoken, [getattr(row, total) for row in rows], errors[kind], seeds, self.units, resamples, seed)
+            for kind, total in (("errors", "words"), ("character_errors", "characters"))
+        )

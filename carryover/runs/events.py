@@ -119,6 +119,8 @@ EVENTS = (
             *SCORES,
             Field("weights", "str", "", "before, best, last, or a variant such as average_0.5"),
             Field("interval", "list", "%", "95 % confidence interval of the WER: lower, upper"),
+            Field("interval_CER", "list", "%", "the same of the CER", False),
+            Field("interval_over", "str", "", "what they are taken over, e.g. 6 speakers", False),
         ),
         (TERM, SCORE),
     ),

@@ -1,15 +1,15 @@
-"""Resampling of test utterances and of seeds: intervals, p-values, and their correction where several are looked at.
+"""Resampling of test utterances for the rate of one trained model: BCa intervals.
 
-Percentile bootstrap over utterances (Bisani and Ney 2004); paired where two systems are compared: both are scored on
-the same resample. Where a system has several seeds, seeds are resampled as well (two levels: S seeds out of S, U
-utterances out of U, the same utterances for all seeds). With two or three seeds the seeds' share of the variance is
-still too small, by (S - 1) / S.
+Bootstrap over utterances (Bisani and Ney 2004), its interval bias-corrected and accelerated (Efron 1987): with few
+utterances the ends of a percentile interval lie too low, for rates are skewed. Of 20 utterances at 4 % WER such an
+interval holds the truth in 0.93 of simulated corpora, Student's t in 0.87. Differences are not skewed: there, and over
+speakers and seeds, Student's t holds better (jackknife.py; benchmarks/interval_coverage.py).
 """
 
 import zlib
-from collections.abc import Sequence
 
 import numpy as np
+from scipy import stats
 
 RESAMPLES, SEED = 10_000, 1234
 CHUNK = 4_000_000  # weights held at once: 32 MB, whatever the size of the test set
@@ -46,35 +46,24 @@ def resampled_sums(counts: np.ndarray, resamples: int, rng: np.random.Generator)
     return sums
 
 
-def test_set_sums(language: str, counts: np.ndarray, resamples: int = RESAMPLES, seed: int = SEED) -> np.ndarray:
-    """`resampled_sums` of a test set, by the one generator of all its rates.
+def bca(observed: float, samples: np.ndarray, change: np.ndarray) -> tuple[float, float]:
+    """95 % interval, bias-corrected and accelerated.
 
-    The generator is named by the set's language, and rows stand in the order of their ids: so the resamples are the
-    same in training's results.md, in `carryover evaluate` and in every table, whatever else is computed there.
+    Parameters
+    ----------
+    observed : float
+    samples : array, shape (resamples,)
+        Resampled values.
+    change : array, shape (utterances,)
+        Observed value minus the value without the utterance: their skewness gives the acceleration.
     """
-    return resampled_sums(counts, resamples, generator(seed, language))
-
-
-def interval(samples: np.ndarray) -> tuple[float, float]:
-    """95 % percentile interval of resampled values."""
-    low, high = np.percentile(samples, [2.5, 97.5])
+    below = (np.count_nonzero(samples < observed) + np.count_nonzero(samples <= observed)) / (2 * len(samples))
+    centred = change - change.mean()
+    scale = (centred**2).sum()
+    if not scale or not 0 < below < 1:  # nothing to correct: all utterances, or all resamples, are alike
+        low, high = np.percentile(samples, [2.5, 97.5])
+        return float(low), float(high)
+    bias, acceleration = stats.norm.ppf(below), (centred**3).sum() / (6 * scale**1.5)
+    z = bias + stats.norm.ppf([0.025, 0.975])
+    low, high = np.percentile(samples, 100 * stats.norm.cdf(bias + z / (1 - acceleration * z)))
     return float(low), float(high)
-
-
-def two_sided_p(differences: np.ndarray) -> float:
-    """Two-sided bootstrap p-value of a difference: below 0.05 where its 95 % interval leaves out 0.
-
-    Twice the smaller share of resamples on one side of 0 (0 itself on both), with 1 added to both counts, so that it
-    is never 0 (Davison and Hinkley 1997, section 4.2.3).
-    """
-    side = min(np.count_nonzero(differences <= 0), np.count_nonzero(differences >= 0))
-    return min(1.0, 2 * (1 + side) / (1 + len(differences)))
-
-
-def holm(p: Sequence[float]) -> list[float]:
-    """p-values corrected for their number: the i-th smallest of m times m - i + 1, never falling (Holm 1979)."""
-    corrected, running = [0.0] * len(p), 0.0
-    for rank, index in enumerate(np.argsort(p, kind="stable")):
-        running = max(running, min(1.0, (len(p) - rank) * p[index]))
-        corrected[index] = running
-    return corrected

@@ -8,13 +8,16 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import jiwer
 import numpy as np
 
 from carryover import files
-from carryover.stats import bootstrap
+from carryover.stats import bootstrap, conditions, rates
+from carryover.stats.units import units as units_of
 
+COUNTED = ("words", "word_errors", "characters", "character_errors")
 COLUMNS = (
     "id", "audio", "language", "speaker", "duration",
     "reference", "hypothesis", "reference_normalised", "hypothesis_normalised",
@@ -89,42 +92,58 @@ def language_of(rows: Sequence[Mapping]) -> str:
     return "+".join(sorted({str(row["language"]) for row in rows}))
 
 
-def interval(
-    rows: Sequence[Mapping], resamples: int = bootstrap.RESAMPLES, seed: int = bootstrap.SEED
-) -> tuple[float, float]:
-    """95 % confidence interval of the normalised WER in percent: percentile bootstrap over utterances.
+class Intervals(NamedTuple):
+    """95 % intervals of a set's rates in percent, nan for less than two utterances; `over`: what they are taken over.
 
-    Bisani and Ney 2004, "Bootstrap estimates for confidence intervals in ASR performance evaluation". Utterances of
-    one speaker are not independent: for a set of one speaker the interval says nothing about other speakers.
+    Example
+    -------
+    over: "6 speakers", or "430 utterances (1 speaker)" where there are too few to speak for others
+    """
+
+    WER: tuple[float, float]
+    CER: tuple[float, float]
+    over: str
+
+    def logged(self) -> dict:
+        """As a test event has them."""
+        return {"interval": list(self.WER), "interval_CER": list(self.CER), "interval_over": self.over}
+
+
+def interval(rows: Sequence[Mapping], resamples: int = bootstrap.RESAMPLES, seed: int = bootstrap.SEED) -> Intervals:
+    """95 % confidence intervals of the normalised WER and CER of one trained model.
+
+    Over speakers where there are at least five, none with more than half of the words: Student's t on a jackknife. Else
+    over utterances, BCa bootstrap: then they say nothing about other speakers. They say nothing about other seeds.
 
     Parameters
     ----------
     rows : list of dict
-        Predictions, of which id, language, words and word_errors are read; their order is of no account.
-
-    Returns
-    -------
-    (low, high)
-        nan for less than two utterances.
+        Predictions, of which id, language, speaker, words, word_errors, characters and character_errors are read; their
+        order is of no account.
     """
     return intervals([rows], resamples, seed)[0]
 
 
 def intervals(
     sets: Sequence[Sequence[Mapping]], resamples: int = bootstrap.RESAMPLES, seed: int = bootstrap.SEED
-) -> list[tuple[float, float]]:
+) -> list[Intervals]:
     """`interval` of many sets; sets of one language and size share their resamples, which take most of the time."""
-    found, alike = [(math.nan, math.nan)] * len(sets), {}
+    nothing = math.nan, math.nan
+    found, alike = [Intervals(nothing, nothing, "")] * len(sets), {}
     for i, rows in enumerate(sets):
         if len(rows) > 1:
             alike.setdefault((language_of(rows), len(rows)), []).append(i)
     for (language, _), which in alike.items():
-        ordered = [sorted(sets[i], key=lambda row: str(row["id"])) for i in which]
-        counts = [[row[key] for row in rows] for rows in ordered for key in ("word_errors", "words")]
-        sums = bootstrap.test_set_sums(language, np.array(counts, dtype=float).T, resamples, seed)
+        counts = []
+        for i in which:
+            rows = sorted(sets[i], key=lambda row: str(row["id"]))
+            column = {key: np.array([row[key] for row in rows]) for key in COUNTED}
+            units = units_of([str(row["speaker"]) for row in rows], column["words"])
+            for errors, totals in (("word_errors", "words"), ("character_errors", "characters")):
+                counts.append(rates.Counts(column[errors][:, None], column[totals], units, ("",)))
+        ends = rates.intervals(language, counts, resamples, seed)
         for place, i in enumerate(which):
-            errors, words = sums[:, 2 * place], sums[:, 2 * place + 1]
-            found[i] = bootstrap.interval(100 * errors / words)
+            found[i] = Intervals(*ends[2 * place : 2 * place + 2], counts[2 * place].units.over)
     return found
 
 
@@ -134,12 +153,12 @@ def write_predictions(path: str | Path, rows: list[dict]) -> None:
 
 
 def before_after(results: list[dict], normaliser: str = "", left_out: Mapping[str, str] | None = None) -> str:
-    """Markdown table of test events: one row a language, WER with its interval and CER, before and after.
+    """Markdown table of test events: one row a language, WER and CER with their intervals, before and after.
 
     Parameters
     ----------
     results : list of dict
-        `totals` of each test with language, weights ("before" or "best") and interval.
+        `totals` of each test with language, weights ("before" or "best") and `Intervals.logged`.
     normaliser : str
         Its name and version.
     left_out : dict, optional
@@ -150,11 +169,11 @@ def before_after(results: list[dict], normaliser: str = "", left_out: Mapping[st
     def cells(r: dict | None) -> str:
         if r is None:
             return "- | -"
-        low, high = map(float, r["interval"])  # metrics.jsonl writes nan as a string
-        return f"{r['WER']:.2f} [{low:.2f}, {high:.2f}] | {r['CER']:.2f}"
+        ends = {"WER": "interval", "CER": "interval_CER"}
+        return " | ".join(_with_interval(r[rate], r.get(key)) for rate, key in ends.items())
 
     lines = [
-        "| test set | words | WER before [95 %] | CER before | WER after [95 %] | CER after |",
+        "| test set | words | WER before [95 %] | CER before [95 %] | WER after [95 %] | CER after [95 %] |",
         "|---|---|---|---|---|---|",
     ]
     for language in dict.fromkeys(r["language"] for r in results):
@@ -164,6 +183,14 @@ def before_after(results: list[dict], normaliser: str = "", left_out: Mapping[st
         others = [r for r in results if r["language"] == language and r["weights"] not in ("before", "best")]
         lines += [f"| {language}, {r['weights']} | {words} | {cells(before)} | {cells(r)} |" for r in others]
     by = f" by {normaliser}" if normaliser else ""
-    note = f"WER and CER in percent, normalised{by}; intervals: percentile bootstrap over utterances, 10 000 resamples."
+    over = {r["language"]: r["interval_over"] for r in results if r.get("interval_over")}
+    note = f"WER and CER in percent, normalised{by}. {' '.join(conditions.said(over))}"
     out = "".join(f"\n\nNot the whole test set of {name}: {what}." for name, what in (left_out or {}).items())
     return "\n".join(lines) + f"\n\n{note}{out}"
+
+
+def _with_interval(rate: float, ends: Sequence | None) -> str:
+    if ends is None:
+        return f"{rate:.2f}"
+    low, high = map(float, ends)  # metrics.jsonl writes nan as a string
+    return f"{rate:.2f} [{low:.2f}, {high:.2f}]"

@@ -1,10 +1,12 @@
-"""Is one system better than another, beyond the bootstrap over utterances: each answer names its method.
+"""Is one trained model better than another: each answer names its method; and Holm's correction of several answers.
 
-All tests are two-sided, of the hypothesis that two systems that were scored on the same utterances make equally many
+Both tests are two-sided, of the hypothesis that two models that were scored on the same utterances make equally many
 word errors; a difference is a's errors minus b's. They differ in what they take as independent: segments between words
-that both have right (MAPSSWE), utterances (approximate randomisation), or speakers.
+that both have right (MAPSSWE), or utterances or speakers (approximate randomisation). They are of these two models: of
+the methods that trained them only several seeds can tell (jackknife.py).
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -17,16 +19,14 @@ from carryover.stats import bootstrap
 
 GOOD_WORDS = 2  # that bound a segment: sc_stats' default
 FEW_SEGMENTS = 30  # below, the mean difference of a segment is no normal variable yet
-# Below, a percentile interval over speakers is much too narrow. Simulated, with WERs of 12 % that scatter by 10 points
-# between speakers: that of 4, 6, 10, 20, 100 speakers holds the true WER in 76, 85, 88, 91, 94 % of cases; one over
-# their utterances in 39, 45, 46, 59, 72 %.
-FEW_SPEAKERS = 10
+EXACT = 12  # units that differ, up to which all 2^n ways to take sides are tried
 
 
 class Test(NamedTuple):
     """A two-sided test. `method` can stand beneath a table; `warning` is empty where there is nothing to warn of.
 
-    `n` counts what the test takes as independent (segments or utterances).
+    `n` counts what the test takes as independent (segments, utterances or speakers). `resolution` is the p-value below
+    which the method cannot tell one from another; 0 where there is none.
     """
 
     method: str
@@ -34,17 +34,7 @@ class Test(NamedTuple):
     p: float
     n: int
     warning: str = ""
-
-
-class Interval(NamedTuple):
-    """A value with its 95 % interval, nan where it cannot be taken; `n` counts what was resampled."""
-
-    method: str
-    value: float
-    low: float
-    high: float
-    n: int
-    warning: str = ""
+    resolution: float = 0.0
 
 
 class Spread(NamedTuple):
@@ -142,71 +132,58 @@ def mapsswe(errors: np.ndarray) -> Test:
 
 
 def approximate_randomisation(
-    a: np.ndarray, b: np.ndarray, rng: np.random.Generator, resamples: int = bootstrap.RESAMPLES
-) -> Test:
-    """Approximate randomisation over utterances (Noreen 1989; Riezler and Maxwell 2005).
-
-    If the systems are alike, each utterance's two outputs may change sides. p = (1 + c) / (1 + resamples), where c
-    resamples with random sides differ by at least as much as was observed. Reference words are the same on both sides,
-    so a difference of errors is a difference of WER.
-
-    Parameters
-    ----------
-    a, b : int array, shape (utterances,)
-        Word errors.
-    """
-    method = f"approximate randomisation over utterances, {resamples} resamples"
-    differences = np.asarray(a) - np.asarray(b)
-    observed = int(differences.sum())
-    # of m utterances that differ by d, Binomial(m, 1/2) keep their side: as good as one coin an utterance, and 60 ms
-    # instead of 9 s for 16 000 utterances
-    size, count = np.unique(np.abs(differences[differences != 0]), return_counts=True)
-    sums = (2 * rng.binomial(count, 0.5, (resamples, len(count))) - count) @ size
-    extreme = int(np.count_nonzero(np.abs(sums) >= abs(observed)))
-    return Test(method, float(observed), (1 + extreme) / (1 + resamples), len(differences))
-
-
-def speaker_bootstrap(
-    errors: np.ndarray,
-    words: np.ndarray,
-    speakers: Sequence[str],
+    a: np.ndarray,
+    b: np.ndarray,
     rng: np.random.Generator,
     resamples: int = bootstrap.RESAMPLES,
-) -> Interval:
-    """100 * sum(errors) / sum(words) with a 95 % percentile interval, whole speakers resampled (cluster bootstrap).
+    unit: str = "utterances",
+) -> Test:
+    """Approximate randomisation over utterances or speakers (Noreen 1989; Riezler and Maxwell 2005).
 
-    Utterances of a speaker are not independent, so an interval over utterances speaks for these speakers only; this one
-    speaks for others as well, if there are enough of them.
+    If the systems are alike, each unit's two outputs may change sides. p = (1 + c) / (1 + resamples), where c
+    resamples with random sides differ by at least as much as was observed; of at most `EXACT` units that differ, the
+    share of all ways to take sides. Reference words are the same on both sides, so a difference of errors is a
+    difference of WER.
 
     Parameters
     ----------
-    errors : array, shape (utterances,)
-        Word errors of a system, for a WER in percent; or a difference of two systems' errors, for points.
-    words : array, shape (utterances,)
-        Reference words.
-    speakers : list of str
-        Speaker of each utterance, "" where unknown: then, and with a single speaker, the interval is nan and the
-        warning says why.
+    a, b : array, shape (units,)
+        Word errors.
+    unit : str
+        What they are of.
     """
-    method = f"percentile bootstrap over speakers, {resamples} resamples"
-    value = 100 * float(np.sum(errors)) / float(np.sum(words))
-    names, index = np.unique(speakers, return_inverse=True)
-    n, unknown = len(names), sum(not name for name in speakers)
-    if unknown or n < 2:
-        why = f"{unknown} of {len(speakers)} utterances without a speaker" if unknown else "one speaker"
-        return Interval(method, value, math.nan, math.nan, n - (unknown > 0), f"{why}: not possible")
-    # (S, 2): errors and words of each speaker
-    counts = np.stack([np.bincount(index, weights=column, minlength=n) for column in (errors, words)], axis=1)
-    sums = bootstrap.resampled_sums(counts, resamples, rng)
-    warning = f"{n} speakers are few: the interval is too narrow" if n < FEW_SPEAKERS else ""
-    return Interval(method, value, *bootstrap.interval(100 * sums[:, 0] / sums[:, 1]), n, warning)
+    differences = np.asarray(a) - np.asarray(b)
+    observed, differing = float(differences.sum()), differences[differences != 0]
+    if len(differing) <= EXACT:
+        sides = np.array(list(itertools.product((-1, 1), repeat=len(differing)))).reshape(
+            2 ** len(differing), len(differing)
+        )
+        share = float(np.mean(np.abs(sides @ differing) >= abs(observed)))
+        method = f"randomisation over {unit}, all {len(sides)} ways to take sides"
+        return Test(method, observed, share, len(differences))
+    # of m units that differ by d, Binomial(m, 1/2) keep their side: as good as one coin a unit, and 60 ms instead of
+    # 9 s for 16 000 utterances
+    size, count = np.unique(np.abs(differing), return_counts=True)
+    sums = (2 * rng.binomial(count, 0.5, (resamples, len(count))) - count) @ size
+    extreme = int(np.count_nonzero(np.abs(sums) >= abs(observed)))
+    method = f"approximate randomisation over {unit}, {resamples} resamples"
+    p = (1 + extreme) / (1 + resamples)
+    return Test(method, observed, p, len(differences), resolution=2 / (1 + resamples))
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """p-values corrected for their number: the i-th smallest of m times m - i + 1, never falling (Holm 1979)."""
+    corrected, running = [0.0] * len(p), 0.0
+    for rank, index in enumerate(np.argsort(p, kind="stable")):
+        running = max(running, min(1.0, (len(p) - rank) * p[index]))
+        corrected[index] = running
+    return corrected
 
 
 def over_seeds(values: Sequence[float]) -> Spread:
     """Mean and standard deviation (n - 1) of one number over the seeds of a method.
 
-    It tells how much seeds scatter; an interval for the comparison of methods resamples seeds with utterances
-    (bootstrap.py).
+    It tells how much seeds scatter; intervals of methods have this scatter and that of the test set (jackknife.py).
     """
     if not len(values):
         raise ValueError("no value: expected one a seed")

@@ -79,11 +79,11 @@ class Evaluation:
         Returns
         -------
         (found, rows)
-            What `score` returns, with `interval` (95 %, of the WER).
+            What `score` returns, with 95 % intervals (`error_rates.Intervals.logged`).
         """
         with random_state_kept():
             found, rows = self.score(loader, Stage.TEST, f"Testing {name} ({weights})")
-        found["interval"] = list(error_rates.interval(rows))
+        found |= error_rates.interval(rows).logged()
         error_rates.write_predictions(self.folder / f"predictions_{name}_{weights}.csv", rows)
         return found, rows
 

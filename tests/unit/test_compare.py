@@ -1,6 +1,7 @@
 """carryover/report/compare.py on run folders made up here: numbers by hand, what is shown, what is refused."""
 
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from carryover.commands import app
 from carryover.report import compare as module
 from carryover.report.compare import compare
 from carryover.report.tables import forgetting
-from carryover.stats import error_rates
+from carryover.stats import error_rates, significance
 from carryover.text import Normaliser, Verbatim
 
 YAML = """\
@@ -92,8 +93,10 @@ def test_numbers_by_hand(two_runs):
     # of 60 utterances 25 segments: 10 with B's error, 15 with A's; mean -1/5, variance (25 - 25 / 25) / 24 = 1
     assert (de.mapsswe.n, de.mapsswe.statistic) == (25, pytest.approx(-0.2 * 5))
     assert de.mapsswe.warning.startswith("25 segments")
-    assert 0.2 < de.difference.p < 0.45 and 0.2 < de.randomisation.p < 0.45 and 0.2 < de.mapsswe.p < 0.45
-    assert nl.difference[:4] == (0, 0, 0, 1) and nl.randomisation.p == nl.mapsswe.p == 1
+    assert 0.2 < de.randomisation.p < 0.45 and 0.2 < de.mapsswe.p < 0.45
+    assert math.isnan(de.difference.p)  # of one run each
+    assert de.difference.low < de.difference.value < 0 < de.difference.high and de.a_CER.low < de.a_CER.value
+    assert nl.difference[:3] == (0, 0, 0) and nl.randomisation.p == nl.mapsswe.p == 1
     assert (nl.won, nl.lost, nl.tied, nl.most) == (0, 0, 60, [])
 
 
@@ -103,14 +106,15 @@ def test_digits_are_those_of_the_table(two_runs):
     plain, ewc = table.rows
     de, nl = compare(a, b, resamples=500).sets
     assert (de.a, de.b, nl.a, nl.b) == (plain.new, ewc.new, plain.old, ewc.old)
-    assert de.difference[:4] == ewc.new_to_baseline[:4]
+    assert de.difference[:3] == ewc.new_to_baseline[:3] and nl.difference_CER[:3] == ewc.old_CER_to_baseline[:3]
+    assert (de.a_CER, nl.b_CER) == (plain.new_CER, ewc.old_CER)
 
 
 def test_a_and_b_change_places(two_runs):
     a, b = two_runs
     one, other = compare(a, b, resamples=300).sets[0], compare(b, a, resamples=300).sets[0]
     assert (one.won, one.lost) == (other.lost, other.won)
-    assert one.difference.p == other.difference.p and one.randomisation.p == other.randomisation.p
+    assert one.randomisation.p == other.randomisation.p
     assert one.difference.low == pytest.approx(-other.difference.high)
     assert one.mapsswe.statistic == -other.mapsswe.statistic
 
@@ -142,13 +146,13 @@ def test_markdown(two_runs):
     lines = text.splitlines()
     assert lines[0] == f"A: `…/{a.parent.name}/a`  " and str(a.parent) not in text
     assert "| `forgetting.EWC` | `(not there)` | `!new:carryover.forgetting.EWC {lambda_: !ref <lambda>," in text
-    row = cells(next(line for line in lines if line.startswith("| de | 60 |")))
+    row = cells(next(line for line in lines if line.startswith("| de † | 60 |")))
     heads = cells(next(line for line in lines if line.startswith("| test set |")))
     assert len(row) == len(heads) and row[3].startswith("3.") and row[5].startswith("-1.")
     assert row[-2].endswith("(25 segments)") and row[-1] == "15 / 10 / 35"
     assert "de, MAPSSWE: 25 segments; the normal distribution needs 30." in text
-    assert "de, speakers resampled: 2 speakers are few" in text
-    assert "percentile bootstrap over utterances, 500 resamples" in text and "Noreen 1989" in text
+    assert "60 utterances (2 speakers) of de" in text and "Noreen 1989" in text
+    assert "BCa bootstrap, 500 resamples" in text and "no p-value of a method" in text
     block = lines[lines.index("    de000, speaker anna: 4 words, errors A 1, B 0") :]
     assert block[1:4] == [
         "      reference  eins zwei drei vier",
@@ -185,17 +189,27 @@ def test_most_differing_first(tmp_path):
 
 
 def test_speakers(tmp_path):
-    for name, speakers, warning in (("one", ("k",), "one speaker: not possible"), ("no", ("",), "60 of 60 utterances")):
+    """With five speakers or more the interval and the randomisation are over them, and MAPSSWE's p is warned of."""
+    unknown = "no speaker known of 60 of 60 utterances"
+    for name, speakers, said in (("one", ("k",), "1 speaker"), ("no", ("",), unknown)):
         runs = [make_run(tmp_path / name / str(n), {"de": wrong(n)}, speakers=speakers) for n in (3, 4)]
         text = compare(*runs, resamples=100).markdown()
-        assert f"de, speakers resampled: {warning}" in text
-        row = cells(next(line for line in text.splitlines() if line.startswith("| de |")))
-        assert "[" in row[5] and "[" not in row[6]
+        row = cells(next(line for line in text.splitlines() if line.startswith("| de † |")))
+        assert f"60 utterances ({said}) of de" in text and row[9].endswith(f"(60 utterances ({said}))")
     many = [
         make_run(tmp_path / "many" / str(n), {"de": wrong(n)}, speakers=[f"s{i}" for i in range(12)]) for n in (3, 4)
     ]
-    found = compare(*many, resamples=100).sets[0].by_speaker
-    assert found.n == 12 and not found.warning and found.low < found.value < found.high
+    found = compare(*many, resamples=100)
+    one = found.sets[0]
+    assert one.units.by_speaker and one.difference.low < one.difference.value < one.difference.high
+    assert one.randomisation.n == 12 and "over speakers" in one.randomisation.method
+    assert "de, MAPSSWE: it takes what one speaker says for independent." in found.markdown()
+
+
+def test_p_is_never_below_what_the_method_can_tell():
+    known = (0.2, 0, "0.200"), (1e-9, 0, "< 0.001"), (1e-4, 2e-4, "< 0.001"), (0.01, 0.02, "< 0.02")
+    for p, resolution, shown in known:
+        assert module.p_value(significance.Test("", 1.0, p, 9, resolution=resolution)) == shown
 
 
 def test_sets_of_one_run_alone_are_named(tmp_path):

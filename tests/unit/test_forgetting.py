@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 from scipy.stats import bootstrap as scipy_bootstrap
 from typer.testing import CliRunner
 
@@ -15,6 +16,7 @@ from carryover.report.figures import curve
 from carryover.report.run_folder import Run
 from carryover.report.tables import cells, forgetting
 from carryover.stats import bootstrap, error_rates
+from carryover.stats.significance import holm
 
 WORDS = np.full(50, 10)
 
@@ -63,6 +65,10 @@ def method(folder, new, old, before=20, **more):
     return make_run(folder, tests | ({("nl", "before"): even(before)} if before is not None else {}), **more)
 
 
+def scipy_t_interval(values):
+    return stats.t.interval(0.95, len(values) - 1, np.mean(values), stats.sem(values))
+
+
 def by_name(table):
     return {row.method: row for row in table.rows}
 
@@ -87,10 +93,10 @@ def test_forgetting_differences_and_transfer_by_hand(tmp_path):
     assert found.old_to_baseline[:3] == (-40.0, -40.0, -40.0)
     assert found.forward_transfer[:3] == (30.0, 30.0, 30.0)
     assert rows["plain"].forward_transfer[:3] == (40.0, 40.0, 40.0)
-    assert found.new_CER == pytest.approx(30 / 5)
-    p = 2 / 201  # no resample of 200 on the other side of 0; two rows meet the baseline
-    assert found.new_to_baseline[3:] == pytest.approx((p, 2 * p))
-    assert math.isnan(rows["plain"].new_to_baseline.value)
+    assert found.avoided[:3] == pytest.approx((400 / 7,) * 3)  # 40 of plain's 70 points
+    assert found.new_CER[:3] == pytest.approx((6, 6, 6)) and found.new_CER_to_baseline[:3] == pytest.approx((2, 2, 2))
+    assert found.forgetting_CER[:3] == pytest.approx((6, 6, 6)) and found.avoided_CER.value == pytest.approx(400 / 7)
+    assert math.isnan(found.new_to_baseline.p) and math.isnan(rows["plain"].new_to_baseline.value)
 
 
 def test_what_was_never_known_is_not_forgotten(tmp_path):
@@ -100,14 +106,15 @@ def test_what_was_never_known_is_not_forgotten(tmp_path):
     assert math.isnan(rows["new_only"].forward_transfer.value)
     table = forgetting.table({"lwf": [method(tmp_path / "l", new=60, old=100, before=None)]}, resamples=50)
     cells = table.markdown().splitlines()[2].split(" | ")
-    assert cells == ["| lwf", "1", "60.00 [60.00, 60.00]", "100.00 [100.00, 100.00] |"]  # no column says nothing
+    rates = ["60.00 [60.00, 60.00]", "100.00 [100.00, 100.00]", "12.00 [12.00, 12.00]", "20.00 [20.00, 20.00] |"]
+    assert cells == ["| lwf", "1", *rates]  # no column says nothing
 
 
 def test_identical_systems_differ_by_nothing(tmp_path):
     tests = {("de", "best"): spread(80), ("nl", "best"): spread(200), ("nl", "before"): spread(200)}
-    folders = {name: [make_run(tmp_path / name, tests)] for name in ("plain", "ewc")}
+    folders = {n: [make_run(tmp_path / n / str(s), tests, seed=s) for s in (1, 2, 3)] for n in ("plain", "ewc")}
     found = by_name(forgetting.table(folders, resamples=500))["ewc"]
-    assert found.new_to_baseline == found.old_to_baseline == (0, 0, 0, 1, 1)
+    assert found.new_to_baseline == found.old_to_baseline == (0, 0, 0, 1, 1, 1)
     assert found.forgetting[:3] == (0, 0, 0)
     assert found.new.high - found.new.low > 1
     assert cells.points(found.forgetting) == "+0.00 [+0.00, +0.00]"
@@ -131,11 +138,14 @@ def test_interval_is_scorings(tmp_path):
     folder = make_run(tmp_path / "a", {("de", "best"): errors}, old_language="null", words=words)
     found = forgetting.table({"plain": [folder]}).rows[0].new
     with open(folder / "predictions_test_de_best.csv", newline="") as file:
-        rows = [row | {k: int(row[k]) for k in ("words", "word_errors")} for row in csv.DictReader(file)]
-    assert (found.low, found.high) == error_rates.interval(rows) == error_rates.interval(rows[::-1])
+        rows = [row | {k: int(row[k]) for k in error_rates.COUNTED} for row in csv.DictReader(file)]
+    known = error_rates.interval(rows)
+    assert (found.low, found.high) == known.WER and known == error_rates.interval(rows[::-1])
+    assert forgetting.table({"plain": [folder]}).rows[0].new_CER[1:3] == known.CER
+    assert known.over == "300 utterances (2 speakers)"
     theirs = scipy_bootstrap(
         (errors, words), lambda e, n, axis: 100 * e.sum(axis) / n.sum(axis), n_resamples=10000, paired=True,
-        vectorized=True, batch=500, method="percentile", rng=np.random.default_rng(1),
+        vectorized=True, batch=500, method="BCa", rng=np.random.default_rng(1),
     ).confidence_interval  # fmt: skip
     assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high), abs=0.12)
     assert found.value == 100 * errors.sum() / words.sum()
@@ -163,15 +173,17 @@ def test_difference_is_scipys_paired_bootstrap(tmp_path):
     assert found.high - found.low < 2 * 1.96 * 100 * unpaired / math.sqrt(200) / words.mean()
 
 
-def test_seeds_are_resampled_with_utterances(tmp_path):
-    """Two seeds, 10 and 30 %, the same in every utterance: resamples are 10, 20 and 30 with 1/4, 1/2, 1/4."""
-    folders = [method(tmp_path / str(s), new=w, old=w, seed=s) for s, w in ((1, 10), (2, 30))]
-    runs = {("m", "best"): [Run(folder) for folder in folders]}
-    samples = forgetting.Scores("de", runs, 8000, 1).samples["m", "best"]
-    values, counts = np.unique(samples.round(9), return_counts=True)
-    assert list(values) == [10, 20, 30]
-    assert counts / 8000 == pytest.approx([0.25, 0.5, 0.25], abs=0.02)
-    assert forgetting.table({"m": folders}, resamples=500).rows[0].new[:3] == (20, 10, 30)
+def test_seeds_are_three_not_many(tmp_path):
+    """10, 20 and 60 %, the same in every utterance: Student's t of them, 30 +- 4.30 * 26.46 / sqrt(3); with two seeds
+    the interval is of the two models as they are.
+    """
+    folders = [method(tmp_path / str(s), new=w, old=w, seed=s) for s, w in ((1, 10), (2, 20), (3, 60))]
+    low, high = scipy_t_interval([10, 20, 60])
+    found = forgetting.table({"m": folders}, resamples=50)
+    assert found.rows[0].new[:3] == pytest.approx((30, max(0, low), high)) and low < 0
+    assert "Student's t over seeds and test set together" in found.caption
+    found = forgetting.table({"m": folders[:2]}, resamples=50)
+    assert found.rows[0].new[:3] == (15, 15, 15) and "with fewer than 3 seeds each" in found.caption
 
 
 def test_seeds_have_a_mean_and_a_standard_deviation(tmp_path):
@@ -185,32 +197,55 @@ def test_seeds_have_a_mean_and_a_standard_deviation(tmp_path):
     )
     assert float(rows["m"]["new"]) == pytest.approx(30) and rows["one"]["new_seeds_sd"] == ""
     shown = table.as_table()
-    at = [shown.columns.index(head) for head in ("de WER, mean ± SD", "nl WER after, mean ± SD")]
+    at = [shown.columns.index(head) for head in ("de † WER, mean ± SD", "nl † WER after, mean ± SD")]
     assert [[row[i] for i in at] for row in shown.rows] == [["30.00 ± 26.46", "90.00 ± 0.00"], ["-", "-"]]
     assert "their mean and standard deviation (n - 1)" in table.caption
     alone = forgetting.table({"one": one}, resamples=50)
     assert "±" not in alone.markdown()
 
 
-def test_equal_seeds_give_the_interval_of_one(tmp_path):
-    """The same utterances are drawn for all seeds: three equal runs are no more data than one."""
-    tests = {("de", "best"): spread(100), ("nl", "best"): spread(100)}
+def test_equal_seeds_are_no_more_data(tmp_path):
+    """The utterances are the same for all seeds: three equal runs have the variance of one, by the jackknife."""
+    tests = {("de", "best"): spread(100), ("nl", "best"): spread(100), ("nl", "before"): spread(60, 1)}
     three = [make_run(tmp_path / str(s), tests, seed=s) for s in (1, 2, 3)]
-    one, all_three = (forgetting.table({"m": folders}).rows[0].new for folders in (three[:1], three))
-    assert all_three[:3] == pytest.approx(one[:3])
+    one, all_three = (forgetting.table({"m": folders}).rows[0] for folders in (three[:1], three))
+    assert all_three.forgetting[:3] == pytest.approx(one.forgetting[:3])
+    width = one.new.high - one.new.low  # a bootstrap's
+    assert all_three.new.high - all_three.new.low == pytest.approx(width, rel=0.1)
 
 
 def test_differences_are_paired_by_seed(tmp_path):
-    """The seed moves both methods by 40 points, the method by 10: with the same seeds the difference is certain."""
-    seeds = {1: 10, 2: 50}
+    """The seed moves both methods by up to 40 points, the method by 10 or 20: with the same seeds a paired t-test, with
+    other ones Welch's; both are corrected with the ones of the old language, which here have no variance and no p.
+    """
+    seeds = {1: 10, 2: 50, 3: 30}
+    gained = {1: 10, 2: 10, 3: 20}
     plain = [method(tmp_path / f"p{s}", new=w, old=w, seed=s) for s, w in seeds.items()]
-    same = [method(tmp_path / f"e{s}", new=w + 10, old=w, seed=s) for s, w in seeds.items()]
-    other = [method(tmp_path / f"o{s}", new=w + 10, old=w, seed=s + 5) for s, w in seeds.items()]
-    found = by_name(forgetting.table({"plain": plain, "ewc": same, "mas": other}, resamples=500))
-    assert found["ewc"].new_to_baseline[:3] == pytest.approx((10, 10, 10))
-    assert found["mas"].new_to_baseline[:3] == pytest.approx((10, -30, 50))
-    caption = forgetting.table({"plain": plain, "mas": other}, resamples=50).caption
-    assert "plain 1, 2; mas 6, 7" in caption and "utterances and seeds" in caption
+    same = [method(tmp_path / f"e{s}", new=w + gained[s], old=w + 10, seed=s) for s, w in seeds.items()]
+    other = [method(tmp_path / f"o{s}", new=w + gained[s], old=w, seed=s + 5) for s, w in seeds.items()]
+    table = forgetting.table({"plain": plain, "ewc": same, "mas": other}, resamples=50)
+    found = by_name(table)
+    low, high = scipy_t_interval([10, 10, 20])
+    assert found["ewc"].new_to_baseline[:3] == pytest.approx((40 / 3, low, high))
+    p = stats.ttest_rel([20, 60, 50], [10, 50, 30]).pvalue
+    welch = stats.ttest_ind([20, 60, 50], [10, 50, 30], equal_var=False)
+    old = stats.ttest_ind([10, 50, 30], [10, 50, 30], equal_var=False).pvalue
+    assert found["ewc"].new_to_baseline.p == pytest.approx(p)
+    assert found["mas"].new_to_baseline.p == pytest.approx(welch.pvalue)
+    assert found["mas"].new_to_baseline[1:3] == pytest.approx(tuple(welch.confidence_interval(0.95)))
+    assert found["mas"].old_to_baseline.p == pytest.approx(old) and math.isnan(found["ewc"].old_to_baseline.p)
+    assert found["ewc"].new_to_baseline.p_holm == pytest.approx(3 * p)
+    assert "plain 1, 2, 3; mas 6, 7, 8" in forgetting.table({"plain": plain, "mas": other}, resamples=50).caption
+    assert "Holm's correction over the 3 comparisons of this table" in table.caption
+
+
+def test_few_seeds_have_no_p_and_it_is_said(tmp_path):
+    plain = [method(tmp_path / f"p{s}", new=20 + 10 * s, old=50, seed=s) for s in (1, 2, 3)]
+    ewc = [method(tmp_path / f"e{s}", new=10 * s, old=50, seed=s) for s in (1, 2)]
+    table = forgetting.table({"plain": plain, "ewc": ewc}, resamples=50)
+    found = by_name(table)["ewc"].new_to_baseline
+    assert found[:3] == (-25, -25, -25) and math.isnan(found.p) and "p = " not in table.markdown()
+    assert "ewc: fewer than 3 seeds, so these intervals" in table.caption and "Holm" not in table.caption
 
 
 def test_a_row_does_not_depend_on_the_other_rows(tmp_path):
@@ -236,40 +271,32 @@ def test_resamples_are_of_full_size_and_alike_in_all_columns(monkeypatch):
 # ---- p-values ----
 
 
-def test_p_value_by_hand():
-    assert bootstrap.two_sided_p(np.r_[-np.ones(10), np.ones(989)]) == pytest.approx(2 * 11 / 1000)
-    assert bootstrap.two_sided_p(np.r_[np.ones(30), -np.ones(969)]) == pytest.approx(2 * 31 / 1000)
-    assert bootstrap.two_sided_p(np.zeros(99)) == 1
+def test_holm_counts_the_rows_shown_in_both_languages(tmp_path):
+    def errors(percent, seed):
+        return spread(5 * percent + 7 * seed, seed)
 
-
-def test_holm_by_hand():
-    """Sorted 0.005, 0.01, 0.03, 0.04 times 4, 3, 2, 1 is 0.02, 0.03, 0.06, 0.04, and the last may not fall."""
-    assert bootstrap.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert bootstrap.holm([0.6, 0.7]) == [1.0, 1.0]
-    assert bootstrap.holm([0.2]) == [0.2] and bootstrap.holm([]) == []
-
-
-def test_holm_counts_the_rows_shown(tmp_path):
     averages = {(language, f"average_{s}"): even(30) for language in ("de", "nl") for s in ("0.25", "0.50")}
-    best = {("de", "best"): even(20), ("nl", "best"): even(90), ("nl", "before"): even(20)}
     valid = [
         {"language": language, "WER": wer, "weights": f"average_{share}"}
         for language, share, wer in (("de", "0.25", 50), ("nl", "0.25", 20), ("de", "0.50", 22), ("nl", "0.50", 40))
     ]
-    folders = {
-        "plain": [make_run(tmp_path / "p", best | averages, valid)],
-        "ewc": [method(tmp_path / "e", new=30, old=50)],
-    }
-    table = forgetting.table(folders, resamples=999)
+    folders = {"plain": [], "ewc": []}
+    for s in (1, 2, 3):
+        tests = {("de", "best"): errors(20, s), ("nl", "best"): errors(80, s), ("nl", "before"): even(20)}
+        folders["plain"].append(make_run(tmp_path / f"p{s}", tests | averages, valid, seed=s))
+        tests = {("de", "best"): errors(21, 3 * s), ("nl", "best"): errors(50, 2 * s), ("nl", "before"): even(20)}
+        folders["ewc"].append(make_run(tmp_path / f"e{s}", tests, seed=s))
+    table = forgetting.table(folders, resamples=99)
     rows = by_name(table)
     assert [row.method for row in table.rows if row.shown] == ["plain", "plain + averaging 0.50", "ewc"]
     assert rows["plain + averaging 0.50"].valid == 31 and rows["plain + averaging 0.25"].valid == 35
-    assert rows["ewc"].new_to_baseline.p == pytest.approx(0.002)
-    assert rows["ewc"].new_to_baseline.p_holm == pytest.approx(0.004)  # two rows, not three
+    compared = [rows[name] for name in ("plain + averaging 0.50", "ewc")]
+    of_table = [e for row in compared for e in (row.new_to_baseline, row.old_to_baseline)]
+    assert [e.p_holm for e in of_table] == pytest.approx(holm([max(e.p, e.p_seeds) for e in of_table]))  # four, not six
     assert math.isnan(rows["plain + averaging 0.25"].new_to_baseline.p_holm)
     assert rows["plain + averaging 0.50"].forgetting.value == 10
     assert len(list(csv.DictReader(io.StringIO(table.csv())))) == 4
-    assert "Holm's correction over 2 rows" in table.caption
+    assert "Holm's correction over the 4 comparisons of this table" in table.caption
     assert len(table.markdown().split("\n\n")[0].splitlines()) == 5
 
     for event_file in tmp_path.glob("*/metrics.jsonl"):  # without validations nothing can be chosen
@@ -321,13 +348,25 @@ def test_costs_relative_to_plain(tmp_path):
 # ---- what is said, what is refused ----
 
 
-def test_one_speaker_is_marked(tmp_path):
+def test_few_speakers_are_marked(tmp_path):
     folder = method(tmp_path / "a", 20, 20, speakers=("kerstin",))
     table = forgetting.table({"plain": [folder]}, resamples=50)
-    assert "de † WER" in table.markdown() and "† one speaker" in table.caption
-    for name, speakers in (("b", ("anna", "ben")), ("c", ("",))):
+    assert "de † WER" in table.markdown() and "50 utterances (1 speaker) of de" in table.caption
+    for name, speakers, mark in (("b", ("anna", "ben"), True), ("c", ("",), True), ("d", tuple("abcde"), False)):
         table = forgetting.table({"plain": [method(tmp_path / name, 20, 20, speakers=speakers)]}, resamples=50)
-        assert "†" not in table.markdown()
+        assert ("†" in table.markdown()) == mark
+    assert "5 speakers of de; 5 speakers of nl" in table.caption
+
+
+def test_speakers_are_what_is_independent(tmp_path):
+    """Six speakers with 12 words each: one model's WER is a t interval of the six."""
+    errors = np.array([1, 4, 2, 6, 3, 9])
+    folder = make_run(
+        tmp_path / "a", {("de", "best"): np.tile(errors, 2)}, old_language="null", words=np.full(12, 12),
+        speakers=tuple("abcdef"),
+    )  # fmt: skip
+    found = forgetting.table({"plain": [folder]}, resamples=50).rows[0].new
+    assert found[1:3] == pytest.approx(scipy_t_interval(100 * errors / 12))
 
 
 def test_languages_are_those_of_the_overrides(tmp_path):

@@ -62,16 +62,23 @@ def test_one_number_has_one_interval(tmp_path):
             with open(path, newline="") as file:
                 numbers = error_rates.COLUMNS[9:]
                 rows = [row | {key: int(row[key]) for key in numbers} for row in csv.DictReader(file)]
-            known = error_rates.totals(rows) | {"interval": error_rates.interval(rows)}  # as training's test event
+            found = error_rates.interval(rows)
+            known = error_rates.totals(rows) | found.logged()  # as training's test event
             events.append(known | {"language": language, "weights": weights})
-            digits = (*map(str, known["interval"]),)
+            digits, digits_CER = (tuple(map(str, ends)) for ends in (found.WER, found.CER))
             assert known["interval"][0] < known["WER"] < known["interval"][1]
             assert (methods[f"{column}_low"], methods[f"{column}_high"]) == digits
             key = {"run": f"preset={name}/1", "set": f"test_{language}"}
             when = "before" if weights == "before" else "after"
             [row] = [row for row in tables["before_after"] if row | key == row]
             assert (row[f"low {when}"], row[f"high {when}"]) == digits
-            text = f"{known['WER']:.2f} [{known['interval'][0]:.2f}, {known['interval'][1]:.2f}]"
+            assert (row[f"CER low {when}"], row[f"CER high {when}"]) == digits_CER
+            assert (methods[f"{column}_CER_low"], methods[f"{column}_CER_high"]) == digits_CER
+            text, of_letters = (
+                f"{known[rate]:.2f} [{ends[0]:.2f}, {ends[1]:.2f}]"
+                for rate, ends in (("WER", found.WER), ("CER", found.CER))
+            )
+            assert of_letters in page and of_letters in error_rates.before_after(events)
             assert text in page
             if weights == "best":
                 [row] = [row for row in tables["speakers"] if row | key == row]
@@ -136,7 +143,7 @@ def test_nothing_old_stands_among_the_new(built, tmp_path):
     root = make_results(tmp_path / "results")
     out = tmp_path / "report"
     build.report([root], out, baseline="ewc")
-    assert "p-values against ewc are" in (out / "methods.md").read_text()
+    assert "carryover report" in (out / "index.md").read_text() and "--baseline ewc" in (out / "index.md").read_text()
     assert (out / "tables" / "adaptation.csv").is_file() and (out / "figures" / "penalty_ratio.svg").is_file()
     (out / "tables" / "mine.tex").write_text("a thesis's own")
     build.report([root / "preset=plain"], out)
@@ -151,7 +158,7 @@ def test_a_baseline_that_is_not_there(tmp_path):
         build.report([root], tmp_path / "report", baseline="l2sp")
     assert not (tmp_path / "report").exists()
     build.report([root], tmp_path / "report", baseline="preset=ewc")  # the folder of a sweep's cell
-    assert "p-values against ewc are" in (tmp_path / "report" / "methods.md").read_text()
+    assert "ewc" in (tmp_path / "report" / "tables" / "methods.md").read_text().splitlines()[0]  # WER to ewc
 
 
 def test_command(tmp_path):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from scipy import stats
 
 from carryover.stats import error_rates
 from carryover.text import Normaliser, Verbatim
@@ -93,8 +94,12 @@ def corpus(rng, utterances):
 
 
 def numbered(counts):
-    """Predictions in German with these (words, errors)."""
-    return [{"id": f"u{i:03}", "language": "de", "words": n, "word_errors": k} for i, (n, k) in enumerate(counts)]
+    """Predictions in German with these (words, errors), 5 characters a word."""
+    return [
+        {"id": f"u{i:03}", "language": "de", "speaker": "kerstin", "words": n, "word_errors": k}
+        | {"characters": 5 * n, "character_errors": k}
+        for i, (n, k) in enumerate(counts)
+    ]
 
 
 def wer(rows):
@@ -102,14 +107,14 @@ def wer(rows):
 
 
 def test_interval_is_kaldialigns():
-    """Theirs is 1.96 standard deviations of the resampled WER, ours percentiles: at most 0.2 points apart."""
+    """Theirs is 1.96 standard deviations of the resampled WER, ours BCa: at most 0.2 points apart."""
     rng = np.random.default_rng(11)
     rows, refs, hyps = corpus(rng, 400), [], []
     for r in rows:
         refs.append([f"w{i}" for i in range(r["words"])])
         hyps.append(["?"] * r["word_errors"] + refs[-1][r["word_errors"] :])
     theirs = kaldialign.bootstrap_wer_ci(refs, hyps, replications=10000, seed=1)
-    low, high = error_rates.interval(rows)
+    low, high = error_rates.interval(rows).WER
     assert 100 * theirs["wer"] == pytest.approx(wer(rows), abs=0.05)  # the mean of resamples, not the WER itself
     assert low == pytest.approx(100 * theirs["ci95min"], abs=0.2)
     assert high == pytest.approx(100 * theirs["ci95max"], abs=0.2)
@@ -122,7 +127,7 @@ def test_interval_covers_the_true_rate():
     rng = np.random.default_rng(5)
     hits = 0
     for _ in range(200):
-        low, high = error_rates.interval(corpus(rng, 80), resamples=600)
+        low, high = error_rates.interval(corpus(rng, 80), resamples=600).WER
         hits += low <= 20.0 <= high
     assert 0.90 <= hits / 200 <= 0.99
 
@@ -138,26 +143,41 @@ def test_an_interval_is_the_same_beside_others_and_in_any_order():
     rng = np.random.default_rng(4)
     sets = [corpus(rng, 40), corpus(rng, 40), corpus(rng, 30), []]
     found = error_rates.intervals([rows[::-1] for rows in sets], resamples=500)
-    assert found[:3] == [error_rates.interval(rows, resamples=500) for rows in sets[:3]] and np.isnan(found[3]).all()
+    alone = [error_rates.interval(rows, resamples=500) for rows in sets[:3]]
+    assert found[:3] == alone and np.isnan(found[3].WER).all()
     assert found[0] != error_rates.interval([row | {"language": "nl"} for row in sets[0]], resamples=500)
 
 
 def test_interval_keeps_errors_and_words_of_an_utterance_together():
     """Paired: where every utterance has the same rate, every resample has it, whatever the utterances' lengths."""
     rows = numbered((10 * n, 2 * n) for n in range(1, 30))
-    assert error_rates.interval(rows, resamples=500) == pytest.approx((20.0, 20.0))
+    found = error_rates.interval(rows, resamples=500)
+    assert (found.WER, found.CER) == (pytest.approx((20.0, 20.0)), pytest.approx((4.0, 4.0)))
+
+
+def test_interval_is_over_speakers_where_there_are_five():
+    """Of equal size: a t interval of their rates, whatever their utterances."""
+    rows = numbered([(10, k) for k in (1, 5, 0, 2, 8, 3, 1, 4, 6, 2)])
+    for i, row in enumerate(rows):
+        row["speaker"] = f"s{i % 5}"
+    rates = [100 * sum(r["word_errors"] for r in rows[i::5]) / 20 for i in range(5)]
+    found = error_rates.interval(rows)
+    ends = stats.t.interval(0.95, 4, np.mean(rates), stats.sem(rates))
+    assert found.WER == pytest.approx((max(0, ends[0]), ends[1])) and found.over == "5 speakers"
+    assert found.logged() == {"interval": [*found.WER], "interval_CER": [*found.CER], "interval_over": "5 speakers"}
 
 
 def test_interval_of_too_little():
-    assert error_rates.interval(numbered([(9, 0)] * 5)) == (0.0, 0.0)
-    assert all(np.isnan(error_rates.interval(numbered([(9, 1)]))))
+    assert error_rates.interval(numbered([(9, 0)] * 5)).WER == (0.0, 0.0)
+    assert all(np.isnan(error_rates.interval(numbered([(9, 1)])).WER))
 
 
 # ---- what is written ----
 
 
 def result(language, weights, WER, interval=(1.0, 2.0)):
-    return {"language": language, "weights": weights, "WER": WER, "CER": WER / 4, "words": 120, "interval": interval}
+    ends = {"interval": interval, "interval_CER": [x / 4 for x in map(float, interval)], "interval_over": "6 speakers"}
+    return {"language": language, "weights": weights, "WER": WER, "CER": WER / 4, "words": 120} | ends
 
 
 def table_rows(table):
@@ -175,18 +195,21 @@ def test_before_after_table():
         ]
     )
     header, german, dutch = table_rows(table)
-    assert header == ["test set", "words", "WER before [95 %]", "CER before", "WER after [95 %]", "CER after"]
-    assert german == ["de", "120", "98.76 [97.11, 100.00]", "24.69", "20.00 [18.00, 22.50]", "5.00"]
-    assert dutch == ["nl", "120", "12.00 [10.00, 14.00]", "3.00", "55.50 [50.00, 60.00]", "13.88"]
-    assert "percentile bootstrap" in table.splitlines()[-1]
+    heads = [f"{rate} {when} [95 %]" for when in ("before", "after") for rate in ("WER", "CER")]
+    assert header == ["test set", "words", *heads]
+    before = ["98.76 [97.11, 100.00]", "24.69 [24.28, 25.00]"]
+    assert german == ["de", "120", *before, "20.00 [18.00, 22.50]", "5.00 [4.50, 5.62]"]
+    before = ["12.00 [10.00, 14.00]", "3.00 [2.50, 3.50]"]
+    assert dutch == ["nl", "120", *before, "55.50 [50.00, 60.00]", "13.88 [12.50, 15.00]"]
+    assert "of these trained models as they are" in table.splitlines()[-1] and "6 speakers of de" in table
 
 
 def test_before_after_without_one_of_the_two_and_without_an_interval():
     header, german, dutch = table_rows(
         error_rates.before_after([result("de", "best", 20.0, ["nan", "nan"]), result("nl", "before", 12.0)])
     )  # as metrics.jsonl gives a nan back
-    assert german == ["de", "120", "-", "-", "20.00 [nan, nan]", "5.00"]
-    assert dutch == ["nl", "120", "12.00 [1.00, 2.00]", "3.00", "-", "-"]
+    assert german == ["de", "120", "-", "-", "20.00 [nan, nan]", "5.00 [nan, nan]"]
+    assert dutch == ["nl", "120", "12.00 [1.00, 2.00]", "3.00 [0.25, 0.50]", "-", "-"]
     assert len(header) == len(german) == len(dutch)
 
 

@@ -97,7 +97,7 @@ def test_before_and_after(runs, results):
     [row] = [r for r in rows if (r["run"], r["language"]) == ("preset=new_only/1", "nl")]
     assert row["WER before"] == row["difference"] == ""
     shown = scores.before_after(runs).markdown()
-    assert "| preset=plain/1 | test_nl | 4 | 25.00 [0.00, 50.00]" in shown and "| +50.00 |" in shown
+    assert "| preset=plain/1 | test_nl † | 4 | 25.00 [0.00, 50.00]" in shown and "| +50.00 |" in shown
 
 
 def test_learning_curves(runs):
@@ -136,15 +136,18 @@ def test_dynamics_and_loss_reduction(runs):
 
 
 def test_speakers(runs, tmp_path):
-    """plain makes 3 errors in 11 words: anna 1 of 5, ben 2 of 6. Either may be drawn twice: from 1 / 5 to 2 / 6."""
+    """plain makes 3 errors in 11 words: anna 1 of 5, ben 2 of 6; their WERs scatter by (1/3 - 1/5) / sqrt(2)."""
     row = next(row for row in read(scores.speakers(runs)) if (row["run"], row["set"]) == ("preset=plain/1", "test_de"))
     assert (row["speakers"], row["utterances"]) == ("2", "5") and float(row["WER"]) == pytest.approx(300 / 11)
-    assert [float(row[f"{end} over speakers"]) for end in ("low", "high")] == pytest.approx([20, 100 / 3])
-    assert (float(row["low"]), float(row["high"])) == pytest.approx((100 / 11, 50)), "not the logged one"
-    assert row["remark"].startswith("2 speakers are few")
+    names = ("SD between speakers", "lowest speaker", "highest speaker")
+    assert [float(row[name]) for name in names] == pytest.approx([40 / 3 / math.sqrt(2), 20, 100 / 3])
+    assert 0 < float(row["low"]) < 300 / 11 < float(row["high"]) < 100, "not the logged one"
+    assert row["interval over"] == "5 utterances (2 speakers)"
     made_runs.make(tmp_path / "one" / "1", tests={("de", "best"): made_runs.GERMAN[:2]})
-    [row] = scores.speakers(find_runs.load([tmp_path])).rows
-    assert row[3:] == ["1", "20.00 [0.00, 33.33]", "-", "one speaker: not possible"]
+    table = scores.speakers(find_runs.load([tmp_path]))
+    [row] = table.rows
+    assert row[3] == "1" and row[5:] == ["-", "-", "-", "2 utterances (1 speaker)"]
+    assert "2 utterances (1 speaker) of test_de" in table.caption
 
 
 def test_updates_to_a_loss(tmp_path):
@@ -331,7 +334,7 @@ def test_mixed_test_sets_and_normalisers_stand_apart(results, tmp_path):
     assert any(note.startswith("de: 3 test sets or normalisers") for note in table.notes)
     shown = scores.before_after(runs)
     assert "*: scored with carryover.text.Verbatim." in shown.notes
-    assert [row[1] for row in shown.rows if row[0] == "preset=new_only/1"] == ["test_de*", "test_nl*"]
+    assert [row[1] for row in shown.rows if row[0] == "preset=new_only/1"] == ["test_de †*", "test_nl †*"]
 
 
 def test_runs_without_usable_predictions_are_named(results, tmp_path):

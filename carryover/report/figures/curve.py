@@ -11,7 +11,7 @@ from carryover.report.run_folder import Run
 from carryover.report.tables import forgetting
 from carryover.report.tables.cells import number, points, rate
 from carryover.report.tables.table import Bold, Table
-from carryover.stats import bootstrap
+from carryover.stats import bootstrap, conditions
 from carryover.stats.systems import Estimate
 
 # Colours of Okabe and Ito, told apart by the colour-blind; the markers alone are enough in black and white.
@@ -118,11 +118,11 @@ def curves(
         valid = [(point.valid_new + point.valid_old) / 2 for point in line]
         if not any(map(math.isnan, valid)):
             line[valid.index(min(valid))].chosen = True
+    seeds = {f"{p.method}{'' if p.value is None else f' {key} {p.value:g}'}": p.seeds for p in found}
     caption = (
         f"WER in percent, normalised. Bold: the {key} with the lowest mean of both languages' validation WER (none "
         "where a validation is missing); the tests chose nothing. Forgetting: test WER of the old language after minus "
-        f"before, in points. Intervals: percentile bootstrap over utterances and seeds together, {resamples} resamples "
-        f"(generator's seed {seed})."
+        "before, in points. " + " ".join(conditions.said(table.over, seeds, resamples))
     )
     return Curves(found, table.language, table.old_language, caption, key)
 

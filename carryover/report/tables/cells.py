@@ -31,6 +31,13 @@ def points(e: Estimate) -> str:
     return f"{e.value:+.2f} [{e.low:+.2f}, {e.high:+.2f}]{text}"
 
 
+def share(e: Estimate) -> str:
+    """A percentage and its interval, without decimals."""
+    if math.isnan(e.value) or math.isnan(e.low):
+        return number(e.value, ".0f", " %")
+    return f"{e.value:.0f} % [{e.low:.0f}, {e.high:.0f}]"
+
+
 def clock(seconds: float) -> str:
     """h:mm:ss, "-" where unknown.
 

@@ -2,30 +2,33 @@
 
 Forgetting is the old language's WER after minus before, in points (= minus the backward transfer of CL-MASR). Forward
 transfer is the new language's WER of the model that learned it without the old one, minus the row's, in points:
-positive where the old language helped. WER and CER are never averaged together, and rates never over utterances.
+positive where the old language helped. Forgetting avoided is a share of the baseline's forgetting. WER and CER are
+never averaged together, and rates never over utterances.
 """
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from carryover.report.grouping import BASELINE, FROM_SCRATCH
-from carryover.report.phrases import grouped
 from carryover.report.run_folder import Run
 from carryover.report.system_scores import Scores
 from carryover.report.tables import table as report_table
-from carryover.report.tables.cells import number, points, rate, spread
-from carryover.stats import bootstrap
-from carryover.stats.significance import Spread
+from carryover.report.tables.cells import number, points, rate, share, spread
+from carryover.report.tables.forgetting_caption import caption
+from carryover.stats import bootstrap, conditions
+from carryover.stats.significance import Spread, holm
 from carryover.stats.systems import NONE, Estimate
 
+COMPARED = ("new_to_baseline", "old_to_baseline")  # have a p-value
 NO_SPREAD = Spread("", math.nan, math.nan, 0)
 
 
 @dataclass
 class Row:
-    """One system of the table; what could not be taken from the runs is nan. WER and CER in percent, rest in points.
+    """One system of the table; what could not be taken from the runs is nan. WER and CER in percent, differences in
+    points, `avoided` in percent of the baseline's forgetting; of the WER where a name has no CER.
 
     `shown` is False for a share of averaging that validation did not choose: it stands in the CSV only.
     """
@@ -40,11 +43,17 @@ class Row:
     old: Estimate = NONE
     old_seeds: Spread = NO_SPREAD
     forgetting: Estimate = NONE
+    avoided: Estimate = NONE
     new_to_baseline: Estimate = NONE
     old_to_baseline: Estimate = NONE
     forward_transfer: Estimate = NONE
-    new_CER: float = math.nan
-    old_CER: float = math.nan
+    new_CER: Estimate = NONE
+    old_before_CER: Estimate = NONE
+    old_CER: Estimate = NONE
+    forgetting_CER: Estimate = NONE
+    avoided_CER: Estimate = NONE
+    new_CER_to_baseline: Estimate = NONE
+    old_CER_to_baseline: Estimate = NONE
     valid_new: float = math.nan
     valid_old: float = math.nan
     penalty_ratio: float = math.nan
@@ -66,8 +75,8 @@ class Row:
         for name, value in vars(self).items():
             if isinstance(value, Estimate):
                 found |= {name: value.value, f"{name}_low": value.low, f"{name}_high": value.high}
-                if name.endswith("_to_baseline"):
-                    found |= {f"{name}_p": value.p, f"{name}_p_holm": value.p_holm}
+                if name in COMPARED:
+                    found |= {f"{name}_{p}": getattr(value, p) for p in ("p", "p_seeds", "p_holm")}
             elif isinstance(value, Spread):
                 found |= {f"{name}_mean": value.mean, f"{name}_sd": value.sd}
             else:
@@ -83,7 +92,7 @@ class Table:
     language: str
     old_language: str | None
     caption: str
-    one_speaker: frozenset[str] = frozenset()
+    over: Mapping[str, str] = field(default_factory=dict)  # `Units.over` by language
     baseline: str = BASELINE
 
     def as_table(self, name: str = "methods") -> report_table.Table:
@@ -93,19 +102,21 @@ class Table:
         The CSV has all rows and columns.
         """
         new, old = (
-            f"{name}{' †' * (name in self.one_speaker)}" for name in (self.language, self.old_language or "old")
+            f"{name}{conditions.mark(self.over.get(name, ''))}" for name in (self.language, self.old_language or "old")
         )
         heads = (
             "method", "seeds", f"{new} WER [95 %]", f"{new} WER, mean ± SD", f"{old} WER before",
             f"{old} WER after [95 %]", f"{old} WER after, mean ± SD", "forgetting [95 %]",
+            "forgetting avoided [95 %]", f"{new} CER [95 %]", f"{old} CER after [95 %]",
             f"{new} WER to {self.baseline}", f"{old} WER to {self.baseline}", "forward transfer", "penalty / loss",
             "time", "memory",
         )  # fmt: skip
         cells = [
             (
                 row.method, len(row.seeds), rate(row.new), spread(row.new_seeds), number(row.old_before.value),
-                rate(row.old), spread(row.old_seeds), points(row.forgetting), points(row.new_to_baseline),
-                points(row.old_to_baseline), points(row.forward_transfer), number(row.penalty_ratio, ".3g"),
+                rate(row.old), spread(row.old_seeds), points(row.forgetting), share(row.avoided),
+                rate(row.new_CER), rate(row.old_CER), points(row.new_to_baseline), points(row.old_to_baseline),
+                points(row.forward_transfer), number(row.penalty_ratio, ".3g"),
                 number(row.relative_time, ".2f", " x"), number(row.relative_memory, ".2f", " x"),
             )
             for row in self.rows
@@ -174,30 +185,32 @@ def table(
         name, weights = key
         label = name if weights == "best" else f"{name} + averaging {weights.removeprefix('average_')}"
         row = rows[key] = Row(label, weights, [run.seed for run in found])
-        row.new, row.new_CER, row.new_seeds = new.wer(key), new.CER[key], new.seeds[key]
+        row.new, row.new_CER, row.new_seeds = new.WER.rate(key), new.CER.rate(key), new.WER.seeds[key]
         row.valid_new = mean(run.validation_WER(language, weights) for run in found)
         if name != from_scratch:
-            row.forward_transfer = new.difference((from_scratch, "best"), key)
+            row.forward_transfer = new.WER.difference((from_scratch, "best"), key)
+        of_baseline, first = (baseline, "best"), (name, "before")
         if old:
-            row.old, row.old_before, row.old_CER = old.wer(key), old.wer((name, "before")), old.CER[key]
-            row.old_seeds = old.seeds[key]
-            row.forgetting = old.difference(key, (name, "before"))
+            row.old, row.old_CER, row.old_seeds = old.WER.rate(key), old.CER.rate(key), old.WER.seeds[key]
+            row.old_before, row.old_before_CER = old.WER.rate(first), old.CER.rate(first)
+            row.forgetting, row.forgetting_CER = old.WER.difference(key, first), old.CER.difference(key, first)
             row.valid_old = mean(run.validation_WER(old_language, weights) for run in found)
-        if key != (baseline, "best"):
-            row.new_to_baseline = new.difference(key, (baseline, "best"), p=True)
-            row.old_to_baseline = old.difference(key, (baseline, "best"), p=True) if old else NONE
+        if key != of_baseline:
+            row.new_to_baseline = new.WER.difference(key, of_baseline, p=True)
+            row.new_CER_to_baseline = new.CER.difference(key, of_baseline)
+        if key != of_baseline and old:
+            row.old_to_baseline = old.WER.difference(key, of_baseline, p=True)
+            row.old_CER_to_baseline = old.CER.difference(key, of_baseline)
+            if first in before:
+                row.avoided = old.WER.avoided(key, of_baseline, (baseline, "before"))
+                row.avoided_CER = old.CER.avoided(key, of_baseline, (baseline, "before"))
         _costs(row, found, runs.get(baseline, []))
     unchosen = [name for name in runs if not _choose_share([rows[name, w] for w in averages[name]])]
     rows = list(rows.values())
-    for column in ("new_to_baseline", "old_to_baseline"):
-        _correct([row for row in rows if row.shown], column)
-    one_speaker = frozenset(
-        name
-        for name, scores in ((language, new), (old_language, old))
-        if scores and len(scores.speakers) == 1 and scores.speakers != {""}
-    )
-    caption = _caption(rows, runs, baseline, from_scratch, resamples, seed, one_speaker, unchosen)
-    return Table(rows, language, old_language, caption, one_speaker, baseline)
+    _correct([row for row in rows if row.shown])
+    over = {name: scores.units.over for name, scores in ((language, new), (old_language, old)) if scores}
+    text = caption(rows, runs, baseline, from_scratch, resamples, over, unchosen)
+    return Table(rows, language, old_language, text, over, baseline)
 
 
 def mean(values) -> float:
@@ -257,58 +270,10 @@ def _choose_share(rows: Sequence[Row]) -> bool:
     return True
 
 
-def _correct(rows: Sequence[Row], column: str) -> None:
-    """Holm's correction over the rows that were compared with the baseline."""
-    compared = [row for row in rows if not math.isnan(getattr(row, column).p)]
-    corrected = bootstrap.holm([getattr(row, column).p for row in compared])
-    for row, p in zip(compared, corrected, strict=True):
+def _correct(rows: Sequence[Row]) -> None:
+    """Holm's correction over all that the table compares, the rows shown in both languages, of the larger p-values."""
+    compared = [(row, column) for row in rows for column in COMPARED if not math.isnan(getattr(row, column).p)]
+    pairs = [getattr(row, column) for row, column in compared]
+    corrected = holm([e.p if math.isnan(e.p_seeds) else max(e.p, e.p_seeds) for e in pairs])
+    for (row, column), p in zip(compared, corrected, strict=True):
         setattr(row, column, getattr(row, column)._replace(p_holm=p))
-
-
-def _caption(rows, runs, baseline, from_scratch, resamples, seed, one_speaker, unchosen) -> str:
-    """What the numbers are and how they were made."""
-    seeds = {name: ", ".join(run.seed for run in found) for name, found in runs.items()}
-    drawn = "utterances and seeds" if any(len(found) > 1 for found in runs.values()) else "utterances"
-    compared = sum(not math.isnan(row.new_to_baseline.p_holm) for row in rows)
-    lines = [
-        "WER in percent over the test set, normalised; differences in points.",
-        f"In brackets 95 % intervals: percentile bootstrap, {grouped(resamples)} resamples of {drawn} "
-        f"(generator's seed {seed}), the same ones on both sides of a difference.",
-    ]
-    if any(len(row.seeds) > 1 for row in rows):
-        lines.append("Mean ± SD: each seed's WER over the test set, their mean and standard deviation (n - 1).")
-    if any(not math.isnan(row.forgetting.value) for row in rows):
-        lines.append("Forgetting: WER of the old language after minus before.")
-    if compared:
-        lines.append(
-            f"p: two-sided bootstrap against {baseline}, Holm's correction over {compared} "
-            f"row{'s' * (compared > 1)} in each language."
-        )
-    if from_scratch in runs:
-        lines.append(
-            f"Forward transfer: WER of {from_scratch} minus the row's, new language; positive: what was known helped."
-        )
-    if any(not math.isnan(row.penalty_ratio) for row in rows):
-        lines.append("Penalty / loss: at the last update logged.")
-    if any(not math.isnan(row.relative_time) for row in rows):
-        lines.append(
-            "Time: wall seconds an update, without validation, tests, checkpoints and Fisher estimation (median of the "
-            f"log's windows), relative to {baseline}; comparable where runs had the machine alike."
-        )
-    if any(not math.isnan(row.relative_memory) for row in rows):
-        lines.append(f"Memory: the process's peak, relative to {baseline}.")
-    same = len(set(seeds.values())) == 1
-    lines.append(
-        f"Seeds: {next(iter(seeds.values()))}."
-        if same
-        else f"Seeds: {'; '.join(f'{name} {found}' for name, found in seeds.items())}. Rows with other seeds have "
-        "draws of their own."
-    )
-    if any(row.weights != "best" for row in rows):
-        lines.append(
-            "Averaging: share of the new weights; of several the one with the lowest mean of both languages' "
-            "validation WER" + (f" (all for {', '.join(unchosen)}: no such validation)." if unchosen else ".")
-        )
-    if one_speaker:
-        lines.append("† one speaker: the interval says nothing about other speakers.")
-    return " ".join(lines)

@@ -15,8 +15,12 @@ from carryover.report.summary import Summary
 from carryover.report.tables import cells, forgetting
 from carryover.report.tables.table import Table
 from carryover.runs.privacy import clean
-from carryover.stats import bootstrap, significance
+from carryover.stats import conditions
+from carryover.stats.error_rates import Intervals
+from carryover.stats.significance import over_seeds
 from carryover.stats.systems import Estimate
+
+NONE_OF_A_SET = Intervals(predictions.NO_INTERVAL, predictions.NO_INTERVAL, "")
 
 
 def said(error: Exception, runs: Sequence[Summary]) -> str:
@@ -113,7 +117,7 @@ def marks(normalisers: Iterable[str]) -> tuple[dict[str, str], list[str]]:
 
 def before_after(runs: Sequence[Summary]) -> Table | None:
     """Each run's test sets before and after training; None where no run has been tested."""
-    rows, intervals = [], predictions.intervals(runs)
+    rows, intervals, over = [], predictions.intervals(runs), {}
     for run in runs:
         for name, language in dict.fromkeys((e.get("set", "test"), e.get("language", "")) for e in run.tests):
             before, after = run.test(language, "before"), run.test(language, "best")
@@ -122,36 +126,39 @@ def before_after(runs: Sequence[Summary]) -> Table | None:
                 continue
             values = [run.name, run.status, name, language, _count(known, "utterances"), _count(known, "words")]
             for event in (before, after):
-                weights = (event or {}).get("weights")
-                low, high = intervals.get((run.name, name, weights), (math.nan, math.nan))
-                values += [rate(event, "WER"), low, high, rate(event, "CER"), rate(event, "WER_raw")]
+                found = intervals.get((run.name, name, (event or {}).get("weights")), NONE_OF_A_SET)
+                values += [rate(event, "WER"), *found.WER, rate(event, "CER"), *found.CER, rate(event, "WER_raw")]
+                over.setdefault(name, {})[found.over] = None
             change = rate(after, "WER") - rate(before, "WER")
             rows.append([*values, change, run.test_sets.get(language, "unknown")[:12], run.normaliser])
     if not rows:
         return None
     columns = ["run", "status", "set", "language", "utterances", "words"]
     for when in ("before", "after"):
-        columns += [f"{what} {when}" for what in ("WER", "low", "high", "CER", "raw WER")]
+        columns += [f"{what} {when}" for what in ("WER", "low", "high", "CER", "CER low", "CER high", "raw WER")]
     columns += ["difference", "test set", "normaliser"]
     mark, notes = marks({row[-1] for row in rows})
     shown = [
-        [row[0], f"{row[2]}{mark[row[-1]]}", row[5], _with_interval(row[6:9]), row[9], _with_interval(row[11:14]),
-         row[14], row[16]]
+        [row[0], f"{row[2]}{conditions.mark(_joined(over).get(row[2], ''))}{mark[row[-1]]}", row[5],
+         *(_with_interval(row[i : i + 3]) for i in (6, 9, 13, 16)), row[20]]
         for row in rows
     ]  # fmt: skip
-    heads = ("run", "set", "words", "WER before [95 %]", "CER before", "WER after [95 %]", "CER after", "difference")
+    heads = (
+        "run", "set", "words", "WER before [95 %]", "CER before [95 %]", "WER after [95 %]", "CER after [95 %]",
+        "difference",
+    )  # fmt: skip
     caption = (
         "Test sets before and after training, of the weights that validation of the new language chose. WER and CER in "
-        "percent over the set, normalised (jiwer); in brackets the 95 % interval (percentile bootstrap over "
-        f"utterances, 10 000 resamples); difference: WER after minus before, in points. {about(having(runs, rows))}"
+        f"percent over the set, normalised (jiwer). {' '.join(conditions.said(_joined(over)))} Difference: WER after "
+        f"minus before, in points. {about(having(runs, rows))}"
     )
     forms = {"difference": "+.2f"}
     return Table("before_after", heads, shown, caption, notes, forms, csv_columns=columns, csv_values=rows)
 
 
 def speakers(runs: Sequence[Summary]) -> Table | None:
-    """WER of each finished run with its interval over utterances and over speakers."""
-    rows, used, intervals = [], {}, predictions.intervals(of_test(runs))
+    """WER of each finished run and how it scatters between speakers."""
+    rows, used, over, intervals = [], {}, {}, predictions.intervals(of_test(runs))
     for run in of_test(runs):
         logged = {event.get("set"): event for event in run.tests if event.get("weights") == predictions.WEIGHTS}
         for name, utterances in predictions.tests(run).items():
@@ -159,26 +166,43 @@ def speakers(runs: Sequence[Summary]) -> Table | None:
             if event is None:
                 continue
             errors, words = ([getattr(u, key) for u in utterances] for key in ("errors", "words"))
-            draws = bootstrap.generator(bootstrap.SEED, name, "speakers")
-            over = significance.speaker_bootstrap(errors, words, [u.speaker for u in utterances], draws)
             between = intervals[run.name, name, predictions.WEIGHTS]
-            rows.append([run.name, name, len(utterances), over.n, over.value, *between, *over[2:4], over.warning])
+            of_each = speaker_rates(errors, words, [u.speaker for u in utterances])
+            spread = over_seeds(of_each).sd if of_each else math.nan
+            ends = (min(of_each), max(of_each)) if len(of_each) > 1 else (math.nan, math.nan)
+            wer = 100 * sum(errors) / sum(words) if sum(words) else math.nan
+            rows.append([run.name, name, len(utterances), len(of_each), wer, *between.WER, spread, *ends, between.over])
+            over.setdefault(name, {})[between.over] = None
             used[run.name] = run
     if not rows:
         return None
     columns = (
-        "run", "set", "utterances", "speakers", "WER", "low", "high", "low over speakers", "high over speakers",
-        "remark",
+        "run", "set", "utterances", "speakers", "WER", "low", "high", "SD between speakers", "lowest speaker",
+        "highest speaker", "interval over",
     )  # fmt: skip
-    over = ["-" if math.isnan(row[7]) else f"[{row[7]:.2f}, {row[8]:.2f}]" for row in rows]
-    shown = [[*row[:4], _with_interval(row[4:7]), x, row[9] or "-"] for row, x in zip(rows, over, strict=True)]
-    heads = ("run", "set", "utterances", "speakers", "WER [95 %]", "over speakers", "remark")
+    shown = [[*row[:4], _with_interval(row[4:7]), *row[7:]] for row in rows]
+    heads = (*columns[:4], "WER [95 %]", *columns[7:])
     caption = (
-        "WER in percent, normalised, of the best weights. Intervals of 95 %: percentile bootstrap over utterances, "
-        "which speaks for these speakers only, and over whole speakers, which speaks for others as well if there are "
-        f"enough of them; {bootstrap.RESAMPLES} resamples each. {about(list(used.values()))}"
+        f"WER in percent, normalised, of the best weights. {' '.join(conditions.said(_joined(over)))} Beside "
+        "it WERs of single speakers: their standard deviation (n - 1), the lowest and the highest. "
+        f"{about(list(used.values()))}"
     )
     return Table("speakers", heads, shown, caption, csv_columns=columns, csv_values=rows)
+
+
+def _joined(over: Mapping[str, Iterable[str]]) -> dict[str, str]:
+    """What intervals are over by test set; where sets of one name differ, all of it."""
+    found = {name: " or ".join(filter(None, said)) for name, said in over.items()}
+    return {name: said for name, said in found.items() if said}
+
+
+def speaker_rates(errors: Sequence[int], words: Sequence[int], speakers: Sequence[str]) -> list[float]:
+    """WER of each known speaker who says a word, in percent."""
+    found = {}
+    for speaker, made, said_words in zip(speakers, errors, words, strict=True):
+        total = found.setdefault(speaker, [0, 0])
+        total[0], total[1] = total[0] + made, total[1] + said_words
+    return [100 * made / total for speaker, (made, total) in found.items() if speaker and total]
 
 
 def rate(event: Mapping | None, key: str) -> float:
