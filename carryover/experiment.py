@@ -82,7 +82,10 @@ class Experiment:
         written = presets.scalars(text)
         overrides = presets.apply(names, written) | profiles.overrides(profile) | asked
         gate = overfit.overrides(asked.get("overfit"), written, settings.resolved(text, overrides))
-        return cls(path, text, overrides | gate | asked, asked, run_options), flags
+        found = cls(path, text, overrides | gate | asked, asked, run_options)
+        if "forgetting" in presets.apply(names, written) and (was := settings.make("forgetting", text, {}, path)):
+            print(f"forgetting: {_classes(was)} of {path} gives way to {_classes(found.methods)} (--preset)")
+        return found, flags
 
     @cached_property
     def hparams(self) -> dict:
@@ -103,7 +106,7 @@ class Experiment:
         settings.require_device(self.run_options.get("device") or "cpu")
         self._require_corpora()
         stopping.numbers(self.values["stop_signals"])
-        used = ", ".join(type(method).__name__ for method in self.methods) or "none"
+        used = _classes(self.methods)
         for key, is_given in (
             ("lambda", "lambda" in self.overrides and self.values["lambda"]),
             ("fisher_samples", "fisher_samples" in self.overrides),
@@ -315,6 +318,11 @@ def train(argv: list[str]) -> int:
         if "run_first_only" in flags:  # a sweep makes what its runs share before it starts them
             return 0
         return experiment.run(["train.py", *argv])
+
+
+def _classes(methods: list) -> str:
+    """The methods by their classes' names."""
+    return ", ".join(type(method).__name__ for method in methods) or "none"
 
 
 def _clean(methods: dict[str, list[str]]) -> dict[str, list[str]]:
