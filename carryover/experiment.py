@@ -1,6 +1,5 @@
 """One experiment, from a command line to its table: parsed once, checked, prepared, trained, tested."""
 
-import csv
 import time
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +9,7 @@ import torch
 from carryover import files, forgetting, needed_run
 from carryover.config import overfit, presets, profiles, settings
 from carryover.data import manifest, preparation
+from carryover.forgetting import carried, mixing
 from carryover.runs import checksums, identity, lock, run_folder, same_run
 from carryover.runs.flags import incomplete, overlap
 from carryover.runs.privacy import clean_paths
@@ -61,6 +61,9 @@ class Experiment:
         settings.require_values(text, overrides, path=path)
         self.values = settings.resolved(text, overrides)
         self.methods = settings.make("forgetting", text, overrides, path) or []
+        for method in self.methods:
+            if isinstance(method, forgetting.Method):
+                method.carried = carried.folder_of(self.values)
 
     @classmethod
     def parse(cls, argv: list[str]) -> tuple["Experiment", set[str]]:
@@ -210,27 +213,12 @@ class Experiment:
         if not hparams["old_language"]:
             return new, {}, others
         old = make(hparams["old_data_folder"], hparams["old_language"], self.old_splits)
-        return new | {"train": self.mixed(new["train"], old.get("train"))}, old, others
+        return new | {"train": mixing.mixed(self.methods, new["train"], old.get("train"))}, old, others
 
     @property
     def test_name(self) -> str:
         """What its test sets are called, before _<language>."""
         return "overfit" if self.values["overfit"] else "test"
-
-    def mixed(self, new: Path, old: Path | None) -> Path:
-        """The training manifest after the methods' `mix`: itself, or train_mixed.csv beside it."""
-        if old is None:
-            return new
-        columns, rows = _read(new)
-        _, old_rows = _read(old)
-        mixed = rows
-        for method in self.methods:
-            mixed = method.mix(mixed, old_rows)
-        if mixed is rows:
-            return new
-        path = new.with_name("train_mixed.csv")
-        files.write_csv(path, columns, mixed)
-        return path
 
     def train_and_test(
         self, brain, folder: Path, new: dict[str, Path], old: dict[str, Path], others: dict[str, Path]
@@ -253,7 +241,7 @@ class Experiment:
                 log.scores("test", found, set=name, language=language, weights=weights)
                 results.append(found | {"language": language, "weights": weights})
 
-        fresh = brain.checkpointer.last() is None
+        fresh, needed = brain.checkpointer.last() is None, {s for method in self.methods for s in method.reads}
         if fresh:
             log.metrics.truncate(0)  # a run that ended before its first checkpoint begins anew
             if not hparams["overfit"]:  # which tests what it has learned, and is meant to
@@ -275,17 +263,26 @@ class Experiment:
             valid[language],
             train_loader_kwargs=loader | {"batch_size": hparams["batch_size"], "shuffle": True},
             valid_loader_kwargs=loader,
-            old_set=brain.read(old["train"]) if "train" in old else None,
+            old_sets={split: brain.read(path) for split, path in old.items() if split in needed},
             old_valid_sets={name: dataset for name, dataset in valid.items() if name != language},
         )
+        exported = next((method.exported for method in self.methods if method.exported), "best")
+
+        def export(weights: str) -> None:
+            if weights == exported:
+                with checksums.made(folder / "model", identity.of_run(folder)) as model:  # one that is there is whole
+                    brain.export(model)
+
         test("best")
-        with checksums.made(folder / "model", identity.of_run(folder)) as model:  # a model that is there is whole
-            brain.export(model)
+        export("best")
         for weights in brain.evaluation.variants(self.methods):
             for name, dataset in valid.items():
                 data = brain.make_dataloader(dataset, Stage.VALID, ckpt_prefix=None, **loader)
                 brain.evaluation.validate(data, name, weights=weights)
             test(weights)
+            export(weights)
+        carried.leave(self.methods, folder)
+        run_folder.write_info(folder, {"exported": exported})
         return results
 
     def gate(self, brain, results: list[dict]) -> int:
@@ -327,11 +324,3 @@ def _classes(methods: list) -> str:
 
 def _clean(methods: dict[str, list[str]]) -> dict[str, list[str]]:
     return {section: [clean_paths(sentence) for sentence in said] for section, said in methods.items()}
-
-
-def _read(path: Path) -> tuple[list[str], list[dict]]:
-    """Columns and rows of a manifest, as they stand."""
-    with open(path, newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        rows = list(reader)
-        return reader.fieldnames, rows

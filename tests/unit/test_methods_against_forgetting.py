@@ -17,7 +17,10 @@ from carryover.training.output import Output
 
 HPARAMS = Path(__file__).parents[2] / "hparams"
 YAMLS = sorted(HPARAMS.rglob("*.yaml"))
-METHODS = ("ewc", "ewc_thesis", "mas", "l2sp", "lwf", "agem", "replay", "replay_ewc", "averaging")
+METHODS = (
+    "ewc", "ewc_thesis", "online_ewc", "mas", "si", "l2sp", "lwf", "lwf_averaging", "agem", "replay", "replay_ewc",
+    "replay_averaging", "pseudo_replay", "der", "averaging",
+)  # fmt: skip
 NEW = {"data_folder": "there", "language": "yy"}  # which hparams/*_real.yaml leave open
 OLD = NEW | {
     "old_language": "xx", "old_data_folder": "there", "old_splits": "[test]", "from_scratch": "False", "model": "m",
