@@ -39,6 +39,8 @@ class Replay(Method):
         self.kept = sorted(kept, key=lambda row: row["ID"])
         earlier = self.carried / FILE if self.carried else None
         before = mixing.read(earlier)[1] if earlier and earlier.is_file() else []
+        now = {row["language"] for row in new + old}  # of these there is all that is to be had
+        before = [row for row in before if row["language"] not in now]
         more = f", and {len(before)} of languages before" * bool(before)
         print(f"Replay: {len(kept)} of {len(old)} old utterances{more} beside {len(new)} new ones")
         self.kept = before + self.kept

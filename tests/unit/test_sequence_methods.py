@@ -177,6 +177,10 @@ def test_replay_keeps_what_the_run_before_kept(tmp_path):
     mixed = second.mix(rows("en", 3), rows("de", 4))
     assert [row["language"] for row in mixed] == ["en"] * 3 + ["nl"] * 3 + ["de"] * 2
     assert len({row["ID"] for row in mixed}) == 8
+    again = Replay(0.5)  # the old language is one that was kept before: none of it comes twice
+    again.carried = tmp_path / "carried"
+    assert len(again.mix(rows("fr", 3), rows("nl", 6))) == 3 + 3
+    (tmp_path / "2").mkdir()
     carried.leave([second], tmp_path / "2")
     assert len(mixing.read(tmp_path / "2" / "carried" / "replay.csv")[1]) == 5
 
