@@ -6,8 +6,8 @@
 All methods train the same model on the same batches of the embedded corpus, in one process, and take turns (a b c a b
 c ...): a busy machine slows all alike. Time is the process's own processor time; the table gives medians, relative to
 plain fine-tuning. Memory is counted, not measured: bytes of the tensors that a method keeps from its beginning on,
-beside model, gradients and optimizer. Disk is what it leaves in the run folder and in importance/. SI is given an importance
-of random numbers, for its own comes from the run before.
+beside model, gradients and optimizer. Disk is what it leaves in the run folder and in importance/. SI is given an
+importance of random numbers, for its own comes from the run before.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import shlex
 import statistics
 import sys
 import tempfile
+import textwrap
 import time
 from pathlib import Path
 
@@ -144,19 +145,19 @@ def markdown(rows: list[list[str]], learners: list[Learner], args) -> str:
     lines = [heads, ["---"] * len(heads), *rows]
     text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     trained, every = plain.parameters
-    return (
-        "# What each method costs\n\n"
-        f"Made by `{' '.join(['python', 'benchmarks/method_cost.py', *args.given])}`.\n\n"
-        f"{text}\n\n"
+    about = (
         f"{args.yaml}, {trained:,} of {every:,} parameters trained (LoRA: {learners[-1].parameters[0]:,}), batches of "
         f"{args.batch} clips, {len(plain.times)} updates of each in turns, {args.device}, float32, "
-        f"{torch.get_num_threads()} thread; Fisher information and sensitivity of {args.samples} clips. Time: median of "
-        f"the process's own processor time, relative to plain ({statistics.median(plain.times):.2f} s). Kept: tensors "
-        "that the method holds beside the model, gradients and optimizer; SI needs twice the trained parameters more "
-        "during an update, and A-GEM once. Disk: what the method leaves for itself and for a next language. Replay's "
-        "cost is in the clips: an epoch is that much longer, an update is not. Averages are made after training and "
-        "cost one validation and test each.\n"
+        f"{torch.get_num_threads()} thread; Fisher information and sensitivity of {args.samples} clips. Time: median "
+        f"of the process's own processor time, relative to plain ({statistics.median(plain.times):.2f} s). Kept: "
+        "tensors that the method holds beside the model, gradients and optimizer; SI needs twice the trained "
+        "parameters more during an update, and A-GEM once. Disk: what the method leaves for itself and for a next "
+        "language. Replay's cost is in the clips: an epoch is that much longer, an update is not. Averages are made "
+        "after training and cost one validation and test each. A penalty's 2 to 3 % are of this model and batch: "
+        "with more speech an update they shrink (benchmarks/ewc_cost.py)."
     )
+    command = " ".join(["python benchmarks/method_cost.py", *args.given])
+    return f"# What each method costs\n\nMade by `{command}`.\n\n{text}\n\n{textwrap.fill(about, 118)}\n"
 
 
 def main():

@@ -64,3 +64,14 @@ def test_a_preset_runs_on_a_recipe(yaml, preset, carried_over, tmp_path, monkeyp
     assert (tmp_path / "run" / "results.md").is_file()
     mixed = list((tmp_path / "run" / "manifests").glob("*/train_mixed.csv"))
     assert len(mixed) == preset.startswith("replay")
+
+
+@pytest.mark.parametrize("yaml", ["whisper_ft", "speech_llm_multitask", "sign_teacher"])
+def test_fisher_information_of_held_out_clips(yaml, carried_over, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    folders = {"output_folder": str(tmp_path / "run"), "output_root": str(tmp_path)}
+    ewc = f"[!new:carryover.forgetting.EWC {{lambda_: 1, split: valid, folder: {tmp_path}/importance}}]"
+    run(yaml, carried_over[yaml] | folders | {"forgetting": ewc})
+    [fisher] = [event for event in events(tmp_path / "run") if event["event"] == "fisher"]
+    assert fisher["samples"] == (4 if yaml == "sign_teacher" else 6), "all clips of the old validation set"
+    assert fisher["lambda_mean"] == fisher["mean"] > 0

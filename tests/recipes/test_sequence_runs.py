@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from carryover.commands.sequence.sequence import sequence
 
-from .helpers import ROOT, events
+from .helpers import ROOT, events, make_brain, prepare_old
 
 PLAN = """experiment: hparams/german_adaptation.yaml
 first: {{experiment: hparams/dutch_pretrain.yaml, model: {model}, {sizes}}}
@@ -95,3 +95,31 @@ def test_si_gathers_in_every_stage(done):
     assert len(found[1][name]) > old, "the head grew"
     assert (found[1][name][:old] >= found[0][name]).all() and (found[2][name] >= found[1][name]).all()
     assert found[0][name].any() and (found[2][name] > found[1][name]).any()
+
+
+def test_si_goes_on_from_a_checkpoint_of_a_run(ctc_run, tmp_path):
+    """The run is over, and is started again: its path is read back, and what it leaves is the same."""
+    overrides = ctc_run | {"forgetting": "[!new:carryover.forgetting.SI {lambda_: 1}]", "max_updates": "2"}
+    overrides |= {"output_folder": str(tmp_path / "run")}
+    found = []
+    for _ in range(2):
+        brain, _, manifests = make_brain(overrides, yaml="dutch_pretrain", saves=True)
+        brain.fit(range(1, 2), brain.read(manifests / "train.csv"), train_loader_kwargs={"batch_size": 4})
+        found.append(brain.methods[0].omegas)
+    assert any(omega.any() for omega in found[0].values())
+    assert all(omega.equal(found[1][name]) for name, omega in found[0].items())
+
+
+def test_fisher_of_held_out_clips_of_a_ctc_model(done, tmp_path):
+    overrides = {
+        "model": str(done / "first" / "1_nl" / "1" / "model"), "data_folder": str(done.parent / "de"),
+        "old_data_folder": str(done.parent / "nl"), "corpus": "!name:local.table.utterances",
+        "forgetting": f"[!new:carryover.forgetting.EWC {{lambda_: 1, split: valid, folder: {tmp_path}}}]",
+        "max_updates": "2", "output_folder": str(tmp_path / "run"),
+    }  # fmt: skip
+    brain, hparams, manifests = make_brain(overrides, yaml="german_adaptation")
+    old = brain.read(prepare_old(hparams, ("valid",)) / "valid.csv")
+    size = {"batch_size": 4}
+    brain.fit(range(1, 2), brain.read(manifests / "train.csv"), train_loader_kwargs=size, old_sets={"valid": old})
+    [fisher] = [e for e in brain.run_log.metrics.events() if e["event"] == "fisher"]
+    assert fisher["samples"] == 6
