@@ -8,7 +8,7 @@ from carryover.forgetting.old_weights import evaluation_mode
 
 
 class DER(OldClips):
-    """DER++ (Buzzega et al. 2020, eq. 6): L + alpha ||z' - h(x')||^2 + beta L(y'', h(x'')), x' and x'' of a memory.
+    """DER++ (Buzzega et al. 2020): L + alpha ||z' - h(x')||^2 + beta L(y'', h(x'')), x' and x'' of a memory.
 
     z' are the old model's logits, kept when training begins, in half precision (to 5e-4 of each) and in host memory:
     2 bytes x outputs x units a clip. The squared norm is a mean over the outputs (frames, or tokens given the

@@ -7,7 +7,7 @@ FILE = "online_ewc.safetensors"
 
 
 class OnlineEWC(EWC):
-    """Schwarz et al. 2018, eqs. 8 and 9: F*_k = gamma F*_(k-1) + F_k, held at the weights after the last language.
+    """Schwarz et al. 2018, "online EWC": F*_k = gamma F*_(k-1) + F_k, held at the weights after the last language.
 
     F_k is EWC's, of the language that was learned last (the run's old language), at the weights that are carried over;
     F*_(k-1) is what the run before has left. So the memory does not grow with the languages, and the third one

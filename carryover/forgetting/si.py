@@ -19,8 +19,8 @@ class SI(QuadraticPenalty):
     omega is of the training itself, so the run that learned the old language has to be one with SI: it
     leaves Omega in `carried/`. Without an old language nothing is held, omega is gathered alone. With stochastic
     gradients omega is too large (Zenke et al., section 3); where it is negative it is no importance. It is of the last
-    weights, theta* of the best ones. Beside F and theta* it keeps omega, the first weights, and in an update the
-    gradient and the weights before: six times the trained parameters in float32.
+    weights, theta* of the best ones. It keeps F, theta*, Omega, omega and the first weights, five times the trained
+    parameters in float32, and in an update the gradient and the weights before.
 
     Parameters
     ----------

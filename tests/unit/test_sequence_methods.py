@@ -108,7 +108,7 @@ def test_si_without_a_run_before_gathers_alone_or_is_refused():
 
 
 def test_one_decayed_fisher_of_three_languages(tmp_path):
-    """F* = F_3 + gamma (F_2 + gamma F_1), each EWC's own at its weights (Schwarz et al. 2018, eq. 9)."""
+    """F* = F_3 + gamma (F_2 + gamma F_1), each EWC's own at its weights (Schwarz et al. 2018)."""
     gamma, alone, total, left = 0.5, [], None, None
     for k in range(3):
         brain, method, ewc = Brain(seed=k, new={}), OnlineEWC(10.0, gamma=gamma, folder=str(tmp_path)), EWC(10.0)
