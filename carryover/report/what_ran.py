@@ -1,7 +1,7 @@
 """What was done against forgetting in a run, by its settings: the name of its method, whatever its folder is called."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from carryover.report.log_reader import to_float
 from carryover.report.summary import Summary
@@ -10,8 +10,8 @@ KEYS = ("forgetting", "penalty", "distillation", "replay", "averaging")  # the l
 # Words of a folder's name that say what was done. Averages are made after training and have rows of their own, so a run
 # that tests them beside is "plain" all the same.
 WORDS = (
-    "pseudo_replay", "online_ewc", "averaging", "new_only", "replay", "joint", "plain", "agem", "l2sp", "der", "ewc",
-    "lwf", "mas", "si",
+    "agem", "averaging", "der", "ewc", "joint", "l2sp", "lwf", "mas", "new_only", "online_ewc", "plain",
+    "pseudo_replay", "replay", "si",
 )  # fmt: skip
 NOTHING = {"plain", "averaging"}
 CLASS = re.compile(r"!new:[\w.]*?(\w+)(?=[\s{\],]|$)")
@@ -25,8 +25,11 @@ def methods_of(run: Summary) -> set[str] | None:
     given = [key for key in KEYS if key in run.objects or key in run.settings]
     if not given:
         return None
-    found = {word(name) for key in given for name in CLASS.findall(run.objects.get(key, ""))}
-    found = {name for name in found if not name.startswith("no_")} - NOTHING  # NoReplay: of an early version
+    found = set()
+    for key in given:
+        named = {word(name) for name in CLASS.findall(run.objects.get(key, ""))}
+        found |= named if key == "forgetting" else named & set(WORDS)  # a student's distillation is against nothing
+    found -= NOTHING
     if joint(run):
         found = found - {"replay"} | {"joint"}
     if run.settings.get("from_scratch") is True and run.old_language:
@@ -48,11 +51,11 @@ def word(name: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z][A-Za-z])", "_", name).lower()
 
 
-def said_by(name: str) -> set[str]:
-    """Methods that a folder's name names: "preset=ewc,lambda=10" names ewc."""
+def said_by(name: str, more: Iterable[str] = ()) -> set[str]:
+    """Methods, of `WORDS` and `more`, that a folder's name names: "preset=ewc,lambda=10" names ewc."""
     text = "_" + re.sub(r"[^a-z0-9]+", "_", name.lower().replace("-", "")) + "_"
     found = set()
-    for known in WORDS:  # the longer ones first: online_ewc names no ewc
+    for known in sorted({*WORDS, *more}, key=len, reverse=True):  # online_ewc names no ewc
         if f"_{known}_" in text:
             found.add(known)
             text = text.replace(f"_{known}_", "__")
@@ -71,7 +74,7 @@ def by_method(named: Mapping[str, Sequence[Summary]]) -> dict[str, Sequence[Summ
         if None in ran:  # settings of a folder that was cut off
             found[name] = name
             continue
-        said = said_by(name)
+        said = said_by(name, set().union(*ran))
         method = " or ".join(sorted({"+".join(sorted(one)) or "plain" for one in ran}))  # seeds ought to be alike
         if all(said - NOTHING == one for one in ran) or (ran == [{"new_only"}] * len(ran) and not said):
             found[name] = name

@@ -77,6 +77,12 @@ def test_a_folder_that_names_no_method_is_told_with_what_ran(tmp_path):
     assert list(method_names(find_runs.load([tmp_path]))) == ["c", "ewc (a)", "ewc (b)"]
 
 
+def test_a_method_of_ones_own_and_a_students_teacher(tmp_path):
+    made_runs.make(tmp_path / "my_method" / "1", forgetting="[!new:mine.MyMethod {x: 1}]")
+    made_runs.make(tmp_path / "student" / "1", forgetting="[]", distillation="!new:carryover.losses.Distillation {}")
+    assert list(method_names(find_runs.load([tmp_path]))) == ["my_method", "student"]
+
+
 def test_runs_whose_settings_do_not_say_keep_their_folders_name(tmp_path):
     made_runs.make(tmp_path / "ewc" / "1")
     found = find_runs.load([tmp_path])
