@@ -1,6 +1,5 @@
 """One experiment, from a command line to its table: parsed once, checked, prepared, trained, tested."""
 
-import csv
 import time
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +9,7 @@ import torch
 from carryover import files, forgetting, needed_run
 from carryover.config import overfit, presets, profiles, reference, settings
 from carryover.data import manifest, preparation
+from carryover.forgetting import carried, mixing
 from carryover.runs import checksums, identity, lock, run_folder, same_run
 from carryover.runs.flags import incomplete, overlap
 from carryover.runs.privacy import clean_paths
@@ -60,6 +60,9 @@ class Experiment:
         settings.require_values(text, overrides, path=path)
         self.values = settings.resolved(text, overrides)
         self.methods = settings.make("forgetting", text, overrides, path) or []
+        for method in self.methods:
+            if isinstance(method, forgetting.Method):
+                method.carried = carried.folder_of(self.values)
 
     @classmethod
     def parse(cls, argv: list[str]) -> tuple["Experiment", set[str]]:
@@ -81,7 +84,10 @@ class Experiment:
         written = presets.scalars(text)
         overrides = presets.apply(names, written) | profiles.overrides(profile) | asked
         gate = overfit.overrides(asked.get("overfit"), written, settings.resolved(text, overrides))
-        return cls(path, text, overrides | gate | asked, asked, run_options), flags
+        found = cls(path, text, overrides | gate | asked, asked, run_options)
+        if "forgetting" in presets.apply(names, written) and (was := settings.make("forgetting", text, {}, path)):
+            print(f"forgetting: {_classes(was)} of {path} gives way to {_classes(found.methods)} (--preset)")
+        return found, flags
 
     @cached_property
     def hparams(self) -> dict:
@@ -102,7 +108,7 @@ class Experiment:
         settings.require_device(self.run_options.get("device") or "cpu")
         self._require_corpora()
         stopping.numbers(self.values["stop_signals"])
-        used = ", ".join(type(method).__name__ for method in self.methods) or "none"
+        used = _classes(self.methods)
         for key, is_given in (
             ("lambda", "lambda" in self.overrides and self.values["lambda"]),
             ("fisher_samples", "fisher_samples" in self.overrides),
@@ -214,27 +220,12 @@ class Experiment:
         if not hparams["old_language"]:
             return new, {}, others
         old = make(hparams["old_data_folder"], hparams["old_language"], self.old_splits)
-        return new | {"train": self.mixed(new["train"], old.get("train"))}, old, others
+        return new | {"train": mixing.mixed(self.methods, new["train"], old.get("train"))}, old, others
 
     @property
     def test_name(self) -> str:
         """What its test sets are called, before _<language>."""
         return "overfit" if self.values["overfit"] else "test"
-
-    def mixed(self, new: Path, old: Path | None) -> Path:
-        """The training manifest after the methods' `mix`: itself, or train_mixed.csv beside it."""
-        if old is None:
-            return new
-        columns, rows = _read(new)
-        _, old_rows = _read(old)
-        mixed = rows
-        for method in self.methods:
-            mixed = method.mix(mixed, old_rows)
-        if mixed is rows:
-            return new
-        path = new.with_name("train_mixed.csv")
-        files.write_csv(path, columns, mixed)
-        return path
 
     def train_and_test(
         self, brain, folder: Path, new: dict[str, Path], old: dict[str, Path], others: dict[str, Path], train_only: bool
@@ -257,7 +248,7 @@ class Experiment:
                 log.scores("test", found, set=name, language=language, weights=weights)
                 results.append(found | {"language": language, "weights": weights})
 
-        fresh = brain.checkpointer.last() is None
+        fresh, needed = brain.checkpointer.last() is None, {s for method in self.methods for s in method.reads}
         if fresh:
             log.metrics.truncate(0)  # a run that ended before its first checkpoint begins anew
             if not hparams["overfit"]:  # which tests what it has learned, and is meant to
@@ -280,21 +271,31 @@ class Experiment:
             valid[language],
             train_loader_kwargs=loader | {"batch_size": hparams["batch_size"], "shuffle": True},
             valid_loader_kwargs=loader,
-            old_set=brain.read(old["train"]) if "train" in old else None,
+            old_sets={split: brain.read(path) for split, path in old.items() if split in needed},
             old_valid_sets={name: dataset for name, dataset in valid.items() if name != language},
         )
+        exported = next((method.exported for method in self.methods if method.exported), "best")
+
+        def tested(weights: str) -> None:
+            """Test the weights that are loaded, and export them where they are the run's model."""
+            if train_only:
+                return
+            test(weights)
+            if weights == exported:
+                with checksums.made(folder / "model", identity.of_run(folder)) as model:  # one that is there is whole
+                    brain.export(model)
+
         if train_only:
             brain.evaluation.load_best()
-        else:
-            test("best")
-            with checksums.made(folder / "model", identity.of_run(folder)) as model:  # a model that is there is whole
-                brain.export(model)
+        tested("best")
         for weights in brain.evaluation.variants(self.methods):
             for name, dataset in valid.items():
                 data = brain.make_dataloader(dataset, Stage.VALID, ckpt_prefix=None, **loader)
                 brain.evaluation.validate(data, name, weights=weights)
-            if not train_only:
-                test(weights)
+            tested(weights)
+        if not train_only:
+            carried.leave(self.methods, folder)
+            run_folder.write_info(folder, {"exported": exported})
         return results
 
     def gate(self, brain, results: list[dict]) -> int:
@@ -332,13 +333,10 @@ def train(argv: list[str]) -> int:
         return experiment.run(["train.py", *argv], "train_only" in flags)
 
 
+def _classes(methods: list) -> str:
+    """The methods by their classes' names."""
+    return ", ".join(type(method).__name__ for method in methods) or "none"
+
+
 def _clean(methods: dict[str, list[str]]) -> dict[str, list[str]]:
     return {section: [clean_paths(sentence) for sentence in said] for section, said in methods.items()}
-
-
-def _read(path: Path) -> tuple[list[str], list[dict]]:
-    """Columns and rows of a manifest, as they stand."""
-    with open(path, newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        rows = list(reader)
-        return reader.fieldnames, rows

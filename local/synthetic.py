@@ -1,4 +1,4 @@
-"""The embedded corpus: Dutch and German sentences of a closed domain, spoken by espeak-ng in many voices.
+"""The embedded corpus: Dutch, German and English sentences of a closed domain, spoken by espeak-ng in many voices.
 
 It lets every recipe run offline from a fresh clone. Sentences come from local/synthetic_sentences.py; test and
 validation share neither sentences nor voices with training. local/espeak.py makes the sound.
@@ -28,7 +28,7 @@ from local.synthetic_sentences import GRAMMARS, normalise, sentences
 
 VERSION = 1  # of the sound: raise it when the same plan would be spoken differently
 UTTERANCES = {"valid": 100, "test": 430}
-SECONDS = {"nl": 2.3, "de": 2.34}  # mean length of a clip, measured; turns hours of training into sentences
+SECONDS = {"nl": 2.3, "de": 2.34, "en": 2.2}  # mean length of a clip, measured; turns hours of training into sentences
 # A shard is one fresh process, because espeak-ng's samples depend on its earlier calls. The number is fixed: with
 # another, the same seed would give other bytes.
 SHARDS = {"train": 4, "valid": 1, "test": 2}
@@ -56,7 +56,7 @@ def plan(language: str, split: str, seed: int = 1234, hours: float = 2.4) -> lis
     Parameters
     ----------
     language : str
-        "nl" or "de".
+        "nl", "de" or "en".
     split : str
         "train", "valid" or "test".
     seed : int
@@ -124,7 +124,7 @@ def utterances(
     data_folder : path
         Where audio is kept, for all runs.
     language : str
-        "nl" or "de".
+        "nl", "de" or "en".
     splits : sequence of str
         Any of "train", "valid", "test"; only these are synthesised.
     seed : int
@@ -142,7 +142,7 @@ def utterances(
         When audio must be made and espeakng-loader is not installed.
     """
     if language not in GRAMMARS:
-        raise ValueError(f"language: found '{language}'; local.synthetic speaks {' and '.join(GRAMMARS)}")
+        raise ValueError(f"language: found '{language}'; local.synthetic speaks {', '.join(GRAMMARS)}")
     if unknown := set(splits) - set(SPLITS):
         raise ValueError(f"splits: found '{min(unknown)}'; local.synthetic has {', '.join(SPLITS)}")
     if hours <= 0:

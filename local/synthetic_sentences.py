@@ -1,4 +1,4 @@
-"""Sentences of a small closed domain in Dutch and German: numbers, clock times, dates, places, shopping, commands.
+"""Sentences of a closed domain in Dutch, German and English: numbers, times, dates, places, shopping, commands.
 
 A language is a dict of slots and a list of templates. A template's `{slot}` is replaced by one of that slot's values,
 which may hold slots themselves; `{slot2}` is another value of the same slot. Everything is written in words, because a
@@ -10,11 +10,12 @@ import random
 import re
 from collections.abc import Callable, Collection
 
-from local import synthetic_dutch, synthetic_german
+from local import synthetic_dutch, synthetic_english, synthetic_german
 
 GRAMMARS = {
     "nl": (synthetic_dutch.SLOTS, synthetic_dutch.TEMPLATES.strip().splitlines()),
     "de": (synthetic_german.SLOTS, synthetic_german.TEMPLATES.strip().splitlines()),
+    "en": (synthetic_english.SLOTS, synthetic_english.TEMPLATES.strip().splitlines()),
 }
 SLOT = re.compile(r"\{(\w+?)\d?\}")
 

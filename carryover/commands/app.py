@@ -11,6 +11,7 @@ from carryover.commands.curve import curve
 from carryover.commands.evaluate import evaluate
 from carryover.commands.export import export
 from carryover.commands.report import report
+from carryover.commands.sequence.command import sequence
 from carryover.commands.study.command import study
 from carryover.commands.sweep.command import sweep
 from carryover.commands.transcribe import transcribe
@@ -19,7 +20,7 @@ from carryover.commands.watch import watch
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
 for command in (evaluate, transcribe, export, curve, compare, watch, report):
     app.command()(command)
-for command in (sweep, study):  # their other arguments are train.py's
+for command in (sweep, study, sequence):  # their other arguments are train.py's
     app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(command)
 
 

@@ -16,14 +16,19 @@ class Averaging(Method):
     ----------
     shares : list of float
         Of the new weights, between 0 (old) and 1 (new), both excluded.
+    export : float, optional
+        One of them, whose average is the run's model, from which another run starts; default: the new weights are.
     """
 
     name = "averaging"
 
-    def __init__(self, shares: list[float]):
+    def __init__(self, shares: list[float], export: float | None = None):
         if not shares or not all(0 < s < 1 for s in shares):
             raise ValueError(f"averaging: shares {shares}; give one or more between 0 (old) and 1 (new)")
         self.shares = [float(s) for s in shares]
+        if export is not None and export not in self.shares:
+            raise ValueError(f"averaging: export {export} is none of the shares {shares}; give one of them, or null")
+        self.exported = export if export is None else name_of(export)
 
     def check(self, values):
         require_old_weights("Averaging", values)
@@ -42,8 +47,17 @@ class Averaging(Method):
                 if name in rows:
                     keep = slice(None) if rows[name] is None else rows[name]
                     averages[name][keep] = value[keep]
-            yield f"average_{share:.2f}", averages
+            yield name_of(share), averages
 
     def describe(self):
         shares = ", ".join(f"{share:g}" for share in self.shares)
-        return f"Averages of the old and the new weights @[vandereeckt2023weight] are tested, with {shares} of the new."
+        kept = f", and {self.exported.removeprefix('average_')} is kept" if self.exported else ""
+        return (
+            f"Averages of the old and the new weights @[vandereeckt2023weight] are tested, with {shares} of the new"
+            f"{kept}."
+        )
+
+
+def name_of(share: float) -> str:
+    """What an average is called, e.g. average_0.50."""
+    return f"average_{share:.2f}"

@@ -28,11 +28,14 @@ class Estimated(QuadraticPenalty):
     lambda_, gradient, storage
         As QuadraticPenalty.
     samples : int
-        Utterances of the old language's training set, drawn with `seed`; all of them where there are fewer.
+        Utterances of the old language, drawn with `seed`; all of them where there are fewer.
     seed : int
         Of the draw, and of sampled labels.
     folder : str
         Where estimates are kept, one file for each model, corpus and definition.
+    split : str
+        Of the old language: "train", or "valid", clips that the old model was not trained on. Where it has learned its
+        training clips by heart, their gradients, and with gold labels F, are near 0.
     file : str or None
         An estimate to use as it is, whatever its utterances were: the old language's recordings are not needed. An
         error if it is not of this model, its weights and this definition.
@@ -45,7 +48,6 @@ class Estimated(QuadraticPenalty):
     """
 
     definition = {}
-    reads = ("train",)
 
     def __init__(
         self,
@@ -53,6 +55,7 @@ class Estimated(QuadraticPenalty):
         samples: int = 5000,
         seed: int = 42,
         folder: str = "results/importance",
+        split: str = "train",
         file: str | None = None,
         gradient: str = "in_place",
         storage: str = "device",
@@ -62,7 +65,10 @@ class Estimated(QuadraticPenalty):
             raise ValueError(
                 f"fisher_samples: {samples} utterances tell nothing of the old language; give a whole number, 1 or more"
             )
+        if split not in ("train", "valid"):
+            raise ValueError(f"split: '{split}' of the old language; give train or valid")
         self.samples, self.seed, self.folder, self.file = samples, seed, folder, file
+        self.split, self.reads = split, (split,)
         if not self.lambda_ or file is not None:
             self.reads = ()
 
@@ -70,6 +76,11 @@ class Estimated(QuadraticPenalty):
         super().check(values)
         if self.reads:
             require_old_clips(type(self).__name__, values)
+
+    @property
+    def kind(self) -> str:
+        """Of its utterances, for a sentence."""
+        return {"train": "training", "valid": "validation"}[self.split]
 
     def estimate(self, learner, utterances, total: int, parameters: dict) -> dict[str, torch.Tensor]:
         """F over an iterable of single utterances."""
@@ -96,10 +107,11 @@ class Estimated(QuadraticPenalty):
             fisher.save(path, found, provenance)
         values = {"method": self.name, "file": str(path), "reused": reused, "seconds": round(time.time() - start, 3)}
         mean = sum(f.double().sum().item() for f in found.values()) / sum(f.numel() for f in found.values())
-        learner.note("fisher", **values, **provenance, mean=mean)
+        strength = {"mean": mean, "lambda": self.lambda_, "lambda_mean": self.lambda_ * mean}
+        learner.note("fisher", **values, **provenance, **strength)
         print(
             f"{self.name}: importance of {len(found)} tensors over {provenance['samples']} utterances, "
-            f"{path}{' (reused)' * reused}"
+            f"{path}{' (reused)' * reused}; lambda x mean F {self.lambda_ * mean:.3g}"
         )
         return found
 

@@ -44,6 +44,6 @@ class EWC(Estimated):
         return (
             "Elastic weight consolidation @[kirkpatrick2017overcoming] adds lambda / 2 times the sum over parameters "
             f"of the diagonal Fisher information times the squared distance to the old weights, with lambda = "
-            f"{self.lambda_:g}; the Fisher information is estimated on at most {self.samples} training utterances of "
-            f"the old language, one at a time, with {labels[self.labels]}{per_token}."
+            f"{self.lambda_:g}; the Fisher information is estimated on at most {self.samples} {self.kind} utterances "
+            f"of the old language, one at a time, with {labels[self.labels]}{per_token}."
         )

@@ -78,7 +78,8 @@ def sensitivity(
 ) -> Tensors:
     """Memory aware synapses: Omega_i = mean over utterances of |d ||f(x)||^2 / d theta_i| (Aljundi et al. 2018, eq. 2).
 
-    Parameters and errors as `fisher`; `outputs` returns f(x) of one utterance, of any shape. No label is needed.
+    Parameters and errors as `fisher`; `outputs` returns f(x) of one utterance, of any shape. No label is needed, but
+    where f itself is given one: a decoder's outputs are those after each token of the transcript.
     """
 
     def squared_norm(batch):
@@ -118,6 +119,19 @@ def save(path: str | Path, importance: Tensors, provenance: dict) -> None:
         save_file(tensors, partial, metadata={"provenance": json.dumps(provenance, sort_keys=True)})
 
 
+def read(path: str | Path) -> tuple[Tensors, dict]:
+    """(importance, provenance) of a file that `save` wrote; errors as `load`'s of a file that is none."""
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"importance: {path} is not there; give null and it is estimated")
+    try:
+        with safe_open(path, framework="pt") as file:
+            found = json.loads((file.metadata() or {}).get("provenance", "{}"))
+            return {name: file.get_tensor(name) for name in file.keys()}, found  # noqa: SIM118 (no mapping)
+    except SafetensorError as error:
+        raise ValueError(f"importance: {path} is no importance ({error}); delete it and it is estimated anew") from None
+
+
 def load(path: str | Path, parameters: Tensors, expected: dict) -> tuple[Tensors, dict]:
     """Read what `save` wrote, for these parameters.
 
@@ -140,15 +154,7 @@ def load(path: str | Path, parameters: Tensors, expected: dict) -> tuple[Tensors
     ValueError
         When it is no such file, or of another model: other names or shapes, other weights, another definition.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"importance: {path} is not there; give null and it is estimated")
-    try:
-        with safe_open(path, framework="pt") as file:
-            found = json.loads((file.metadata() or {}).get("provenance", "{}"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-    except SafetensorError as error:
-        raise ValueError(f"importance: {path} is no importance ({error}); delete it and it is estimated anew") from None
+    tensors, found = read(path)
     wrong = [
         f"{name} {tuple(tensors[name].shape) if name in tensors else 'missing'}, here {tuple(p.shape)}"
         for name, p in parameters.items()

@@ -5,6 +5,7 @@ loop calls those of all methods in the list's order. A new method is one file wi
 """
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import torch
 
@@ -25,12 +26,18 @@ class Method:
         Weight in the loss of each term that `terms` returns.
     weights_are_held : bool
         Whether it is a penalty on the weights themselves; only one such method can be used.
+    carried : Path or None
+        What the methods of the run whose model is carried over have left for this one (`carry`).
+    exported : str or None
+        Name of the variant that is exported as the run's model; None: the best weights are.
     """
 
     name = ""
     reads: tuple[str, ...] = ()
     weights: dict[str, float] = {}
     weights_are_held = False
+    carried: Path | None = None
+    exported: str | None = None
 
     def check(self, values: dict) -> None:
         """Raise ValueError, before anything costs time, where the YAML's plain values rule the method out."""
@@ -45,7 +52,7 @@ class Method:
     def begin(self, learner, old_set) -> None:
         """Called once, when the old weights are loaded, before the first update or the resume.
 
-        `old_set` is the training set of the old language, None where there is none.
+        `old_set` is the old language's set of the first split in `reads`, None where it reads none.
         """
 
     def terms(self, output, batch) -> dict[str, torch.Tensor]:
@@ -57,6 +64,12 @@ class Method:
 
     def after_update(self) -> None:
         """Called after each optimizer step."""
+
+    def finish(self, learner) -> None:
+        """Called once after the last update, before the best weights are loaded."""
+
+    def carry(self, folder: Path) -> None:
+        """Write into `folder` what the next run of a sequence needs, which gets it as `carried`."""
 
     def variants(self) -> Iterator[tuple[str, dict[str, torch.Tensor]]]:
         """Names and weights (by parameter name) to be tested at the end beside the best ones."""
@@ -92,6 +105,8 @@ def check(methods: Sequence, values: dict) -> None:
     exclusive = [name for name, method in zip(names, methods, strict=True) if method.weights_are_held]
     if len(exclusive) > 1:
         raise ValueError(f"forgetting: {' and '.join(exclusive)} both hold the weights; give one penalty")
+    if len(exports := [name for name, method in zip(names, methods, strict=True) if method.exported]) > 1:
+        raise ValueError(f"forgetting: {' and '.join(exports)} both say what is exported; leave it to one of them")
     for method in methods:
         method.check(values)
 

@@ -2,11 +2,17 @@
 
 import random
 
+from carryover import files
+from carryover.forgetting import mixing
 from carryover.forgetting.method import Method, require_old_clips
+
+FILE = "replay.csv"
 
 
 class Replay(Method):
     """A share of the old training set is kept and mixed into every epoch of the new one.
+
+    In a sequence the utterances that the run before has kept are kept, too: a third language does not drop the first.
 
     Parameters
     ----------
@@ -30,9 +36,19 @@ class Replay(Method):
     def mix(self, new, old):
         """The new rows, then the kept old ones by ID; IDs get their language as prefix."""
         kept = random.Random(self.seed).sample(old, max(1, round(self.share * len(old))))
-        print(f"Replay: {len(kept)} of {len(old)} old utterances beside {len(new)} new ones")
-        rows = new + sorted(kept, key=lambda row: row["ID"])
+        self.kept = sorted(kept, key=lambda row: row["ID"])
+        earlier = self.carried / FILE if self.carried else None
+        before = mixing.read(earlier)[1] if earlier and earlier.is_file() else []
+        now = {row["language"] for row in new + old}  # of these there is all that is to be had
+        before = [row for row in before if row["language"] not in now]
+        more = f", and {len(before)} of languages before" * bool(before)
+        print(f"Replay: {len(kept)} of {len(old)} old utterances{more} beside {len(new)} new ones")
+        self.kept = before + self.kept
+        rows = new + self.kept
         return [row | {"ID": f"{row['language']}-{row['ID']}"} for row in rows]
+
+    def carry(self, folder):
+        files.write_csv(folder / FILE, list(self.kept[0]), self.kept)
 
     def describe(self):
         if self.share == 1:

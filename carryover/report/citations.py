@@ -35,6 +35,12 @@ BIBTEX = {
   pages = {409--412},
   year = {2004}
 }""",
+    "buzzega2020dark": """@inproceedings{buzzega2020dark,
+  title = {Dark Experience for General Continual Learning: a Strong, Simple Baseline},
+  author = {Buzzega, Pietro and Boschini, Matteo and Porrello, Angelo and Abati, Davide and Calderara, Simone},
+  booktitle = {Advances in Neural Information Processing Systems (NeurIPS)},
+  year = {2020}
+}""",
     "chaudhry2019efficient": """@inproceedings{chaudhry2019efficient,
   title = {Efficient Lifelong Learning with {A-GEM}},
   author = {Chaudhry, Arslan and Ranzato, Marc'Aurelio and Rohrbach, Marcus and Elhoseiny, Mohamed},
@@ -117,6 +123,12 @@ BIBTEX = {
   pages = {3521--3526},
   year = {2017}
 }""",
+    "lee2013pseudo": """@inproceedings{lee2013pseudo,
+  title = {Pseudo-Label: The Simple and Efficient Semi-Supervised Learning Method for Deep Neural Networks},
+  author = {Lee, Dong-Hyun},
+  booktitle = {ICML Workshop on Challenges in Representation Learning},
+  year = {2013}
+}""",
     "li2018explicit": """@inproceedings{li2018explicit,
   title = {Explicit Inductive Bias for Transfer Learning with Convolutional Networks},
   author = {Li, Xuhong and Grandvalet, Yves and Davoine, Franck},
@@ -159,6 +171,15 @@ BIBTEX = {
   note = {arXiv:2106.04624},
   year = {2021}
 }""",
+    "robins1995catastrophic": """@article{robins1995catastrophic,
+  title = {Catastrophic Forgetting, Rehearsal and Pseudorehearsal},
+  author = {Robins, Anthony},
+  journal = {Connection Science},
+  volume = {7},
+  number = {2},
+  pages = {123--146},
+  year = {1995}
+}""",
     "rolnick2019experience": """@inproceedings{rolnick2019experience,
   title = {Experience Replay for Continual Learning},
   author = {Rolnick, David and Ahuja, Arun and Schwarz, Jonathan and Lillicrap, Timothy P. and Wayne, Gregory},
@@ -173,6 +194,13 @@ BIBTEX = {
   number = {6},
   pages = {110--114},
   year = {1946}
+}""",
+    "schwarz2018progress": """@inproceedings{schwarz2018progress,
+  title = {Progress \\& Compress: A Scalable Framework for Continual Learning},
+  author = {Schwarz, Jonathan and Luketina, Jelena and Czarnecki, Wojciech M. and Grabska-Barwinska, Agnieszka and Teh,
+            Yee Whye and Pascanu, Razvan and Hadsell, Raia},
+  booktitle = {International Conference on Machine Learning (ICML)},
+  year = {2018}
 }""",
     "shazeer2020glu": """@misc{shazeer2020glu,
   title = {{GLU} Variants Improve Transformer},

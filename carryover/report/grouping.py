@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
 
 from carryover.report.summary import Summary
+from carryover.report.what_ran import by_method
 from carryover.runs.privacy import clean
 
 BASELINE, FROM_SCRATCH = "plain", "new_only"  # methods that others are compared with, where they are there
@@ -110,10 +111,10 @@ def baseline_of(runs: Sequence[Summary], asked: str) -> str:
 
 
 def method_names(runs: Sequence[Summary]) -> dict[str, list[Summary]]:
-    """Runs by method: the folder that seeds lie in, a sweep's cell preset=ewc by its preset alone."""
+    """Runs by method, called by what ran (`what_ran.by_method`); the seeds of one lie in one folder."""
     named = groups(runs)
     short = [method_name(folder) for folder in named]
-    named = dict(zip(short if len(set(short)) == len(short) else named, named.values(), strict=True))
+    named = by_method(dict(zip(short if len(set(short)) == len(short) else named, named.values(), strict=True)))
     return dict(sorted(named.items(), key=lambda item: _natural(item[0])))
 
 

@@ -3,11 +3,10 @@
 import re
 
 from carryover.report.grouping import without_seed
-from carryover.report.log_reader import to_float
 from carryover.report.phrases import listed, said, values
+from carryover.report.what_ran import KEYS, joint
 
 OPTIMIZERS = {"AdamW": "@[loshchilov2019decoupled]"}
-KEYS = ("forgetting", "penalty", "distillation", "replay", "averaging")  # the last four in early versions
 AGAINST = {  # by the class that the YAML names
     "EWC": "elastic weight consolidation @[kirkpatrick2017overcoming], the loss plus lambda / 2 times the sum over "
     "parameters of the Fisher information times the squared distance to the old weights",
@@ -26,15 +25,6 @@ def classes(runs, *keys: str) -> list[str]:
         names = {name for run in runs for name in re.findall(r"!\w+:([\w.]+)", run.objects.get(key, ""))}
         found |= dict.fromkeys(sorted(name.rsplit(".", 1)[-1] for name in names))
     return list(found)
-
-
-def joint(run) -> bool:
-    """Whether all of the other language is trained on beside the new one: that is no replay."""
-    for key in ("forgetting", "replay"):
-        if share := re.search(r"Replay \{[^}]*\bshare: ([^,}]+)", run.objects.get(key, "")):
-            name = re.fullmatch(r"!ref <(\w+)>", share[1].strip())
-            return to_float(run.settings.get(name[1]) if name else share[1]) == 1
-    return False
 
 
 def model(runs):

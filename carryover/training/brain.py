@@ -21,9 +21,7 @@ from carryover.training.run_log import RunLog
 
 
 class RecipeBrain(Recipe, sb.Brain):
-    """SpeechBrain's Brain with a loop that counts in optimizer updates; what a recipe gives is in `Recipe`.
-
-    What is overridden of `sb.Brain`, and why:
+    """SpeechBrain's Brain with a loop that counts in optimizer updates; of `sb.Brain` is overridden:
 
     - `fit`: theirs validates and stops at ends of epochs only, drops the last incomplete accumulation group, and
       recovers before the random state of the epoch is drawn. Ours counts updates, and resumes bit by bit.
@@ -80,7 +78,7 @@ class RecipeBrain(Recipe, sb.Brain):
         progressbar=None,
         train_loader_kwargs={},  # noqa: B006 (SpeechBrain's face)
         valid_loader_kwargs={},  # noqa: B006
-        old_set=None,
+        old_sets=None,
         old_valid_sets=None,
     ):
         """Train until the epochs or `max_updates` are done, or patience is; other arguments as SpeechBrain's.
@@ -89,8 +87,8 @@ class RecipeBrain(Recipe, sb.Brain):
 
         Parameters
         ----------
-        old_set : dataset, optional
-            The old language's training set, for the methods against forgetting.
+        old_sets : dict of dataset, optional
+            Those of the old language by split that the methods against forgetting read.
         old_valid_sets : dict of dataset, optional
             Validation sets of old languages by language: scored and logged at every validation, not chosen by.
         """
@@ -109,7 +107,7 @@ class RecipeBrain(Recipe, sb.Brain):
         self.schedule.plan(total)
         with random_state_kept():  # an importance that is estimated and one that is reused train the same
             for method in self.methods:
-                method.begin(self, old_set)
+                method.begin(self, old_sets[method.reads[0]] if method.reads else None)
             self.begin()
         self.on_fit_start()
         self.run_log.begin(self.flag_settings())  # now: the schedule is planned, the log cut back to the checkpoint
@@ -130,6 +128,8 @@ class RecipeBrain(Recipe, sb.Brain):
                     progress.epoch, progress.groups_done = epoch, 0
                 self._fit_epoch(loader, valid_sets, groups, total, epoch == last_epoch, bar)
         self.stop = stopping.Request()
+        for method in self.methods:
+            method.finish(self)
         self.run_log.event("end", reason=progress.stopped, skipped=progress.skipped)
         self.evaluation.load_best()
 
@@ -212,12 +212,12 @@ class RecipeBrain(Recipe, sb.Brain):
             progress.skipped += 1
             return False
         progress.update += 1
-        self.optimizer_step = progress.update  # SpeechBrain's name for it
+        self.optimizer_step, window = progress.update, progress.window  # SpeechBrain's name for it
         for method in self.methods:
             method.after_update()
-        window = progress.window
         window["grad_norm"] += norm
         window["updates"] += 1
+        window["clipped"] += self.optimisation.clipped
         for _, (n, terms, statistics) in done:
             window["units"] += n
             for name, value in terms.items():
@@ -309,7 +309,7 @@ class RecipeBrain(Recipe, sb.Brain):
             penalties |= logged if method.weights_are_held else {}
         lr = self.optimisation.lr
         if terms := self.run_log.train(lr, methods, penalties, self.summary):
-            bar.set_postfix({name: f"{value:.3f}" for name, value in terms.items()} | {"lr": f"{lr:.1e}"})
+            bar.set_postfix({name: f"{value:.3f}" for name, value in terms.items()}, lr=f"{lr:.1e}")
 
     def _validate(self, valid_sets) -> bool:
         """Score the validation sets, count patience; True when the new language's WER is the lowest so far."""

@@ -78,11 +78,14 @@ class Optimisation:
     ----------
     lr : float
         Of the last update, of what has no rate of its own.
+    clipped : bool
+        Whether its gradient was.
     """
 
     def __init__(self, modules, optimizer, schedule, scaler, max_grad_norm, methods):
         self.modules, self.optimizer, self.schedule, self.scaler = modules, optimizer, schedule, scaler
-        self.max_grad_norm, self.methods, self.lr = max_grad_norm, methods, 0.0
+        self.max_grad_norm, self.methods = max_grad_norm, methods
+        self.lr, self.clipped = 0.0, False
 
     def step(self, n: int) -> tuple[float | None, str]:
         """Make update n (counted from 1) of the gradients that are there.
@@ -106,6 +109,7 @@ class Optimisation:
             self.scaler.update()
             self.zero_grad()
             return None, "" if self.scaler.get_scale() < scale else f"gradient norm {norm}"
+        self.clipped = norm > (self.max_grad_norm or math.inf)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.zero_grad()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 def new_window() -> dict:
     """Sums since the last train event; part of a checkpoint, so JSON-serialisable."""
-    return {"units": 0, "updates": 0, "terms": {}, "grad_norm": 0.0, "data_wait_seconds": 0.0}
+    return {"units": 0, "updates": 0, "terms": {}, "grad_norm": 0.0, "clipped": 0, "data_wait_seconds": 0.0}
 
 
 @dataclass

@@ -85,6 +85,7 @@ class RunLog:
         if penalties:
             values["penalty_ratio"] = sum(penalties.values()) / terms["loss"]
         values |= {"lr": lr, "grad_norm": window["grad_norm"] / window["updates"], **summary(window)}
+        values["clipped"] = window["clipped"] / window["updates"]
         values |= {"skipped": progress.skipped, "data_wait_seconds": round(window["data_wait_seconds"], 3)}
         values["peak_memory_bytes"] = peak_memory_bytes(self.device_type)
         if (joules := self.meter.joules()) is not None:

@@ -76,7 +76,9 @@ def first_ten_losses(yaml: str, folder: Path) -> list[float]:
     old = None
     if "train" in hparams["old_splits"] or any(method.reads for method in hparams["forgetting"]):
         old = brain.read(prepare_old(hparams) / "train.csv")
-    brain.fit(range(1, 2), brain.read(manifests / "train.csv"), None, train_loader_kwargs=kwargs, old_set=old)
+    brain.fit(
+        range(1, 2), brain.read(manifests / "train.csv"), None, train_loader_kwargs=kwargs, old_sets={"train": old}
+    )
     return [e["loss"] for e in brain.run_log.metrics.events() if e["event"] == "train"]
 
 

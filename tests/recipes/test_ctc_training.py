@@ -155,7 +155,12 @@ def test_a_large_lambda_keeps_the_old_weights_and_new_units_stay_free(german, tm
         )
         old = brain.read(prepare_old(hparams) / "train.csv")
         start = {n: p.detach().clone() for n, p in brain.modules.named_parameters()}
-        brain.fit(range(1, 2), brain.read(manifests / "train.csv"), train_loader_kwargs={"batch_size": 4}, old_set=old)
+        brain.fit(
+            range(1, 2),
+            brain.read(manifests / "train.csv"),
+            train_loader_kwargs={"batch_size": 4},
+            old_sets={"train": old},
+        )
         new = brain.modules.acoustic.new_units
         change = {n: (p.detach() - start[n]) for n, p in brain.modules.named_parameters()}
         head = change["acoustic.hf.lm_head.weight"]
@@ -179,7 +184,7 @@ def test_importance_is_estimated_once_and_the_training_does_not_tell(german, tmp
         )
         old = brain.read(prepare_old(hparams) / "train.csv")
         size = {"batch_size": 4, "shuffle": True}
-        brain.fit(range(1, 2), brain.read(manifests / "train.csv"), train_loader_kwargs=size, old_set=old)
+        brain.fit(range(1, 2), brain.read(manifests / "train.csv"), train_loader_kwargs=size, old_sets={"train": old})
         log = brain.run_log.metrics.events()
         [fisher] = [e for e in log if e["event"] == "fisher"]
         new = brain.modules.acoustic.new_units
@@ -344,7 +349,7 @@ def test_a_model_without_a_head_can_be_trained_and_has_nothing_to_remember(headl
     for kind in ("EWC", "MAS"):
         brain, *_ = make_brain(headless | penalty(kind, tmp_path), yaml="german_adaptation")
         with pytest.raises(ValueError, match="has no head, so it knows nothing of the old language"):
-            brain.fit(range(1, 2), old_set=old, **fit)
+            brain.fit(range(1, 2), old_sets={"train": old}, **fit)
     lwf = {"forgetting": "[!new:carryover.forgetting.LwF {}]"}
     with pytest.raises(ValueError, match="LwF has nothing to compare"):
         make_brain(headless | lwf, yaml="german_adaptation")

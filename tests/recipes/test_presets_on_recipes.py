@@ -10,7 +10,12 @@ from tests.tiny_language_model import make
 
 from .helpers import ROOT, events, random_teacher
 
-PRESETS = ("ewc", "mas", "l2sp", "lwf", "agem", "replay", "replay_ewc", "averaging")
+PRESETS = (
+    "ewc", "online_ewc", "mas", "l2sp", "lwf", "lwf_averaging", "agem", "replay", "replay_ewc", "replay_averaging",
+    "pseudo_replay", "der", "averaging",
+)  # fmt: skip
+TERMS = {"lwf": "kd", "lwf_averaging": "kd", "agem": "agem_cosine", "replay_ewc": "ewc", "der": "der_logits"}
+TERMS |= dict.fromkeys(("replay", "averaging", "replay_averaging"), "loss")
 UPDATES = 2
 
 
@@ -52,12 +57,21 @@ def test_a_preset_runs_on_a_recipe(yaml, preset, carried_over, tmp_path, monkeyp
     log = events(tmp_path / "run")
     last = [event for event in log if event["event"] == "train"][-1]
     assert last["update"] == UPDATES
-    term = {"lwf": "kd", "agem": "agem_cosine", "replay": "loss", "averaging": "loss"}.get(
-        preset, preset.split("_")[-1]
-    )
+    term = TERMS.get(preset, preset)
     assert last[term] != 0
     weights = {event["weights"] for event in log if event["event"] == "test"}
-    assert weights >= ({"best", "average_0.50"} if preset == "averaging" else {"best"})
+    assert weights >= ({"best", "average_0.50"} if "averaging" in preset else {"best"})
     assert (tmp_path / "run" / "results.md").is_file()
     mixed = list((tmp_path / "run" / "manifests").glob("*/train_mixed.csv"))
-    assert len(mixed) == ("replay" in preset)
+    assert len(mixed) == preset.startswith("replay")
+
+
+@pytest.mark.parametrize("yaml", ["whisper_ft", "speech_llm_multitask", "sign_teacher"])
+def test_fisher_information_of_held_out_clips(yaml, carried_over, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    folders = {"output_folder": str(tmp_path / "run"), "output_root": str(tmp_path)}
+    ewc = f"[!new:carryover.forgetting.EWC {{lambda_: 1, split: valid, folder: {tmp_path}/importance}}]"
+    run(yaml, carried_over[yaml] | folders | {"forgetting": ewc})
+    [fisher] = [event for event in events(tmp_path / "run") if event["event"] == "fisher"]
+    assert fisher["samples"] == (4 if yaml == "sign_teacher" else 6), "all clips of the old validation set"
+    assert fisher["lambda_mean"] == fisher["mean"] > 0

@@ -148,7 +148,9 @@ def test_an_update_of_the_brain_is_that_of_the_whole_loss(gradient, micro_batche
 
     before = [p.detach().clone() for p in model.parameters()]
     group = [Pair(pair) for pair in zip(x.split(micro_batches), y.split(micro_batches), strict=True)]
-    assert training_brain(model, [penalty], fp16_scale, max_norm)._fit_group(group)
+    brain = training_brain(model, [penalty], fp16_scale, max_norm)
+    assert brain._fit_group(group)
+    assert brain.progress.window["clipped"] == (max_norm > 0)
     for p, old, r in zip(model.parameters(), before, reference.parameters(), strict=True):
         torch.testing.assert_close(old - p.detach(), r.grad, rtol=1e-5, atol=1e-6)
 

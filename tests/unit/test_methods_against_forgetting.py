@@ -17,7 +17,10 @@ from carryover.training.output import Output
 
 HPARAMS = Path(__file__).parents[2] / "hparams"
 YAMLS = sorted(HPARAMS.rglob("*.yaml"))
-METHODS = ("ewc", "ewc_thesis", "mas", "l2sp", "lwf", "agem", "replay", "replay_ewc", "averaging")
+METHODS = (
+    "ewc", "ewc_thesis", "online_ewc", "mas", "si", "l2sp", "lwf", "lwf_averaging", "agem", "replay", "replay_ewc",
+    "replay_averaging", "pseudo_replay", "der", "averaging",
+)  # fmt: skip
 NEW = {"data_folder": "there", "language": "yy"}  # which hparams/*_real.yaml leave open
 OLD = NEW | {
     "old_language": "xx", "old_data_folder": "there", "old_splits": "[test]", "from_scratch": "False", "model": "m",
@@ -133,6 +136,24 @@ def test_the_number_of_fisher_samples_is_a_key(name, preset, overrides, samples)
     found = experiment(name, [preset] if preset else [], overrides)
     found.check()
     assert [method.samples for method in found.methods] == [samples] and found.methods[0].reads == ("train",)
+
+
+@pytest.mark.parametrize("preset, used", [("replay", ["Replay"]), ("plain", ["Averaging"]), ("lwf", ["LwF"])])
+def test_a_preset_takes_the_place_of_a_yamls_method_and_says_so(preset, used, capsys):
+    """Averages are made after training: of what is trained, plain leaves nothing."""
+    found, _ = Experiment.parse([str(HPARAMS / "ewc_on_whisper.yaml"), "--preset", preset])
+    found.check()
+    assert [type(method).__name__ for method in found.methods] == used
+    said = capsys.readouterr().out
+    assert said.startswith("forgetting: EWC of ") and f"gives way to {used[0]} (--preset)" in said
+    Experiment.parse([str(HPARAMS / "whisper_ft.yaml"), "--preset", preset])
+    assert capsys.readouterr().out == ""
+
+
+def test_penalties_left_in_a_yaml_are_not_read_by_another_methods_preset():
+    """In ewc_on_whisper lambda stays 10, and nothing is held by it."""
+    found, _ = Experiment.parse([str(HPARAMS / "ewc_on_whisper.yaml"), "--preset", "replay"])
+    assert found.values["lambda"] == 10 and not any(method.weights_are_held for method in found.methods)
 
 
 # ---- replay ----

@@ -17,7 +17,8 @@ ABSOLUTE = {
 RELATIVE = ["overfitting", "underfitting"]
 GERMAN = WHISPER.with_name("german_adaptation.yaml")
 METHODS = [
-    "plain", "averaging", "ewc", "ewc_thesis", "mas", "l2sp", "lwf", "agem", "replay", "replay_ewc", "joint", "new_only"
+    "plain", "averaging", "ewc", "ewc_thesis", "online_ewc", "mas", "si", "l2sp", "lwf", "lwf_averaging", "agem",
+    "replay", "replay_ewc", "replay_averaging", "pseudo_replay", "der", "joint", "new_only",
 ]  # fmt: skip
 SIGN = {  # preset: the YAML it is for
     "sign_baseline": "sign_teacher", "sign_no_augmentation": "sign_teacher", "sign_dropout_02": "sign_teacher",

@@ -13,7 +13,7 @@ import soundfile
 from carryover.data import Limits
 from carryover.data.preparation import prepare
 from local import synthetic
-from local.synthetic_numbers import dutch, german, german_ordinal
+from local.synthetic_numbers import dutch, english, english_ordinal, german, german_ordinal
 from local.synthetic_sentences import GRAMMARS, normalise, sentence_case, sentences
 
 LANGUAGES = sorted(GRAMMARS)
@@ -75,6 +75,12 @@ def words(clips: list[synthetic.Clip]) -> Counter:
         (german_ordinal, 8, "achten"),
         (german_ordinal, 19, "neunzehnten"),
         (german_ordinal, 31, "einunddreißigsten"),
+        (english, 40, "forty"),
+        (english, 57, "fifty seven"),
+        (english_ordinal, 9, "ninth"),
+        (english_ordinal, 12, "twelfth"),
+        (english_ordinal, 20, "twentieth"),
+        (english_ordinal, 22, "twenty second"),
     ],
 )
 def test_numbers_are_spelled_as_in_the_dictionary(spell, n, word):
@@ -100,7 +106,7 @@ def test_text_holds_what_the_experiments_need(plans, language):
     assert all(3 <= len(clip.text.split()) <= 9 for clip in train + valid + test)
     assert all(clip.text[-1] in ".?" and not any(c.isdigit() or c in "{}" for c in clip.text) for clip in train)
     letters = set("".join(known))
-    assert set("ëé'" if language == "nl" else "äöüß'") <= letters
+    assert set({"nl": "ëé'", "de": "äöüß'", "en": "é'"}[language]) <= letters
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -181,7 +187,7 @@ def test_second_call_makes_nothing_and_another_seed_makes_it_again(corpus, capsy
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"language": "fr"}, "language: found 'fr'; local.synthetic speaks nl and de"),
+        ({"language": "fr"}, "language: found 'fr'; local.synthetic speaks nl, de, en"),
         ({"splits": ("dev",)}, "splits: found 'dev'"),
         ({"hours": 0}, "hours: found 0"),
     ],

@@ -378,7 +378,7 @@ def test_seeds_that_differ_in_more_than_the_seed_are_told(tmp_path):
         made_runs.make(tmp_path / "preset=plain" / str(seed), seed=seed, **own)
     runs = find_runs.load([tmp_path])
     [table], _ = scores.methods(runs)
-    assert "The runs of plain differ in more than the seed: forgetting, lr." in table.notes
+    assert "The runs of mas or plain differ in more than the seed: forgetting, lr." in table.notes
     table = provenance.differences("x", {run.name: [run] for run in runs}, "runs")
     assert [row["key"] for row in read(table)] == ["lr", "forgetting"]
 

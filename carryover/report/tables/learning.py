@@ -14,11 +14,11 @@ from carryover.report.tables.table import MOST, Table
 
 # Columns of a train event that are no term of the loss.
 NO_TERM = {
-    "update", "epoch", "time", "loss", "lr", "grad_norm", "audio_seconds", "padding", "blank_ratio", "skipped",
-    "data_wait_seconds", "peak_memory_bytes", "penalty_ratio", "energy_joules", "agem_cosine",
+    "update", "epoch", "time", "loss", "lr", "grad_norm", "clipped", "audio_seconds", "padding", "blank_ratio",
+    "skipped", "data_wait_seconds", "peak_memory_bytes", "penalty_ratio", "energy_joules", "agem_cosine",
 }  # fmt: skip
 # terms of the loss that name what is learned, in the order they are said; others are penalties
-TASK = ("ctc", "nll", "kd")
+TASK = ("ctc", "nll", "kd", "der_logits", "der_replay", "pseudo_replay")
 BATCH = ("batch_size", "grad_accumulation_factor", "precision")  # what a table of memory compares
 GiB = 2**30
 
@@ -88,7 +88,7 @@ def adaptation(runs: Sequence[Summary]) -> Table | None:
 
 def dynamics(runs: Sequence[Summary]) -> Table | None:
     """All that training logged, as means over each epoch."""
-    shown_too = ("lr", "grad_norm", "blank_ratio", "padding", "penalty_ratio", "skipped")
+    shown_too = ("lr", "grad_norm", "clipped", "blank_ratio", "padding", "penalty_ratio", "skipped")
     keys = list(dict.fromkeys(key for run in runs for key in run.by_epoch if key not in ("epoch", "update", "time")))
     rows = []
     for run in runs:
@@ -102,7 +102,8 @@ def dynamics(runs: Sequence[Summary]) -> Table | None:
     kept = [0, 1, 2, *(3 + i for i, k in enumerate(keys) if k == "loss" or k not in NO_TERM or k in shown_too)]
     caption = (
         "Dynamics of training: means over the log's lines of an epoch (update: the last), of the loss, its terms, the "
-        f"learning rate, the gradient norm before clipping and what the recipe logs. {about(having(runs, rows))}"
+        "learning rate, the gradient norm before clipping, the share of updates that were clipped and what the recipe "
+        f"logs. {about(having(runs, rows))}"
     )
     return Table(
         "dynamics", [columns[i] for i in kept], [[row[i] for i in kept] for row in rows], caption,
