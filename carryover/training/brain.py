@@ -11,7 +11,7 @@ import speechbrain as sb
 import torch
 from tqdm import tqdm
 
-from carryover.training import checkpoint, stopping
+from carryover.training import checkpoint, kept_states, stopping
 from carryover.training.evaluation import Evaluation, Stage, random_state_kept
 from carryover.training.micro_batches import halve_until_it_fits
 from carryover.training.optimisation import Optimisation, parameter_groups, require_no_own_rate
@@ -37,7 +37,7 @@ class RecipeBrain(Recipe, sb.Brain):
     Read from `hparams`: schedule, collate, loss_weights, normaliser, tracker, forgetting; lr, lr_of; log_every,
     valid_every, save_every (updates, or "epoch"); save_limit (None: all are kept), stop_signals (names: save and stop),
     early_stopping_patience (validations without a better WER; 0: never), max_updates (None: the epochs decide), overfit
-    (utterances to learn by heart, None: no such run), group_by_length, batch_size, seed, output_folder, language,
+    (utterances to learn by heart, None: no such run), kept, group_by_length, batch_size, seed, output_folder, language,
     no_decay_for_vectors; and SpeechBrain's own run options (precision, max_grad_norm, grad_accumulation_factor,
     nonfinite_patience, ...).
     """
@@ -108,6 +108,7 @@ class RecipeBrain(Recipe, sb.Brain):
         last_epoch = math.inf if self.hparams.max_updates else epochs[-1]
         self.schedule.plan(total)
         with random_state_kept():  # an importance that is estimated and one that is reused train the same
+            kept_states.fill(self, train_set, valid_loader_kwargs, total * len(loader.dataset) // groups)
             for method in self.methods:
                 method.begin(self, old_set)
             self.begin()
