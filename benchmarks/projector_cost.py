@@ -20,6 +20,7 @@ of `--updates` after a first one, in which states are made.
 import argparse
 import importlib.util
 import json
+import os
 import resource
 import statistics
 import subprocess
@@ -157,7 +158,8 @@ def main() -> None:
                 "--language-model",
                 language_model,
             ]
-            done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True)
+            own = os.environ | {"CARRYOVER_CACHE": str(Path(folder) / "cache")}
+            done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True, env=own)
             found[variant] = json.loads(done.stdout.splitlines()[-1])
     whole = found["everything"]
     print(

@@ -211,7 +211,10 @@ class Store:
 
     def _make_room(self, wanted: int) -> None:
         """Remove files that were not used for longest until `wanted` bytes fit; `full` is set where they cannot."""
-        present = sorted(shards(self.root), key=used) if self.root.is_dir() else []
+        for left in self.root.rglob(f".*{files.PARTIAL}*"):  # of a process that was killed while it wrote
+            if time.time() - used(left) > 3600:
+                left.unlink(missing_ok=True)
+        present = sorted(shards(self.root), key=used)
         total = sum(map(size, present))
         while total + wanted > self.limit:
             oldest = next((path for path in present if path not in self._mine), None)
@@ -221,7 +224,7 @@ class Store:
             total -= size(oldest)
             oldest.unlink(missing_ok=True)
             if not shards(oldest.parent):
-                shutil.rmtree(oldest.parent, ignore_errors=True)
+                files.remove_folder(oldest.parent)
         if self.free() < wanted + RESERVE:
             self._stop(f"the disk of {self.root} is full but for {said_bytes(RESERVE)}, left to checkpoints")
 
