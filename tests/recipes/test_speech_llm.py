@@ -404,7 +404,7 @@ def test_real_sizes_have_their_shapes(tmp_path):
     with torch.device("meta"):
         states = encoder.hf(torch.empty(1, 128, 3000)).last_hidden_state
         assert states.shape == (1, 1500, 1280)
-        heard, frames = hubert(torch.empty(1, 48000), torch.tensor([48000], device="cpu"))
+        heard, frames = hubert.states(torch.empty(1, 48000), torch.tensor([48000], device="cpu"))
         assert heard.shape == (1, 149, 1280) and frames.tolist() == [149]
         assert bridge(heard, frames.to("meta"))[0].shape == (1, 75, 2048)
         inside = torch.ones(1, 75, dtype=torch.bool)
