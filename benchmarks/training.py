@@ -1,7 +1,7 @@
 """Fine-tuning Whisper with a frozen encoder, side by side: ours, ours with kept states, and what others use.
 
-    python benchmarks/training.py                                   # whisper-tiny's size, random weights, embedded corpus
-    python benchmarks/training.py --model FOLDER --data FOLDER      # real weights; clips and manifest.tsv
+    python benchmarks/training.py                               # whisper-tiny's size, random weights, embedded corpus
+    python benchmarks/training.py --model FOLDER --data FOLDER  # real weights; clips and manifest.tsv
     python benchmarks/training.py --peer hf_trainer --peer speechbrain --json found.json
 
     ours          recipes/whisper.py, train: decoder, keep_states: null
@@ -9,9 +9,9 @@
     hf_trainer    transformers' Seq2SeqTrainer, model.freeze_encoder(), log-mel features made beforehand (not timed)
     speechbrain   SpeechBrain's Whisper wrapper, freeze_encoder=True, as in its CommonVoice recipe
 
-Same weights, clips, batches and order, AdamW, float32, no augmentation. Each is its library's own loop in a thread of its
-own; they take turns, one update each, so that a busy machine slows all alike. The first two updates of each are left
-out. With one thread, time is the processor time of the thread, which others on the machine do not add to; wall time
+Same weights, clips, batches and order, AdamW, float32, no augmentation. Each is its library's own loop in a thread of
+its own; they take turns, one update each, so that a busy machine slows all alike. The first two updates of each are
+left out. With one thread, time is the processor time of the thread, which others on the machine do not add to; wall time
 stands beside it. Intervals: 95 %, bootstrap over rounds. Then a validation with states kept and without.
 """
 
@@ -30,8 +30,14 @@ import torch
 from speechbrain import Brain, Stage
 from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.nnet.losses import nll_loss
-from transformers import Seq2SeqTrainer, Seq2SeqTrainingArguments, TrainerCallback
-from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperForConditionalGeneration
+from transformers import (
+    Seq2SeqTrainer,
+    Seq2SeqTrainingArguments,
+    TrainerCallback,
+    WhisperConfig,
+    WhisperFeatureExtractor,
+    WhisperForConditionalGeneration,
+)
 
 from carryover.config import settings
 from carryover.data import audio
@@ -192,7 +198,9 @@ def run_speechbrain(model_folder, rows, args, turns, name):
             if self.optimizer_step >= args.updates:
                 raise Finished
 
-    whisper = Whisper(model_folder, str(Path(model_folder) / "unused"), freeze=False, freeze_encoder=True, language="nl")
+    whisper = Whisper(
+        model_folder, str(Path(model_folder) / "unused"), freeze=False, freeze_encoder=True, language="nl"
+    )
     examples = [
         {"id": str(i), "wav": wav, "tokens_bos": torch.tensor(ids[:-1]), "tokens_eos": torch.tensor(ids[1:])}
         for i, (wav, ids) in enumerate(rows)
@@ -344,7 +352,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--model", help="folder of a Whisper; default: whisper-tiny's size with random weights")
     starter = ROOT / "assets" / "whisper_starter"
-    parser.add_argument("--tokenizer", default=starter, help="without --model: whose (its vocabulary is most of a decoder)")
+    parser.add_argument(
+        "--tokenizer", default=starter, help="without --model: folder of the Whisper whose tokenizer it has"
+    )
     parser.add_argument("--data", help="folder with manifest.tsv; default: the embedded corpus")
     parser.add_argument("--peer", action="append", choices=PEERS, help="default: all")
     parser.add_argument("--keep", default="float32", choices=("float32", "float16"))

@@ -28,8 +28,8 @@ class SpeechLLMBrain(RecipeBrain):
     """
 
     reads = (
-        *RecipeBrain.reads, "audio_encoder", "encoder", "label_smoothing", "language_model", "made_for", "max_eval_samples",
-        "max_train_samples", "reader", "start_from", "tasks", "tokens_per_second",
+        *RecipeBrain.reads, "audio_encoder", "encoder", "label_smoothing", "language_model", "made_for",
+        "max_eval_samples", "max_train_samples", "reader", "start_from", "tasks", "tokens_per_second",
     )  # fmt: skip
 
     def __init__(self, modules=None, opt_class=None, hparams=None, run_opts=None, checkpointer=None):

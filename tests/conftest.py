@@ -21,6 +21,7 @@ def own_cache(tmp_path_factory):
     """Kept states of the tests' models lie in a folder of their own."""
     os.environ["CARRYOVER_CACHE"] = str(tmp_path_factory.mktemp("cache"))
 
+
 WORDS = "een twee drie vier vijf zes zeven acht negen tien zet de lamp aan in keuken om uur".split()
 
 

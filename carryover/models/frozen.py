@@ -129,9 +129,7 @@ class Frozen:
         """Whether inputs are looked up now: the part is frozen, and the inputs are always the same."""
         return self.kept.precision is not None and self.kept.plain and bool(self.parts())
 
-    def __call__(
-        self, inputs: torch.Tensor, lengths: torch.Tensor | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def __call__(self, inputs: torch.Tensor, lengths: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         """-> outputs (B, T, D), padded with whatever, and their numbers (B,).
 
         Parameters

@@ -3,8 +3,8 @@
     FOLDER/<kind>-<digest of what made them>/about.json               weights, settings, versions, precision
                                              <digest of names>.safetensors
 
-FOLDER is $CARRYOVER_CACHE, else ~/.cache/carryover. A file is written beside and renamed, under a name that says what is
-in it: two runs that write at once write the same. Whatever cannot be read, trusted or written is computed instead.
+FOLDER is $CARRYOVER_CACHE, else ~/.cache/carryover. A file is written beside and renamed, under a name that says what
+is in it: two runs that write at once write the same. What cannot be read, trusted or written is computed instead.
 """
 
 import errno

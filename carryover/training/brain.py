@@ -34,12 +34,11 @@ class RecipeBrain(Recipe, sb.Brain):
     - `evaluate`: also transcribes and scores; the best checkpoint is loaded as weights only.
     - `_save`, `_recover` (the Brain's own state in a checkpoint): also random states, patience, and log windows.
 
-    Read from `hparams`: schedule, collate, loss_weights, normaliser, tracker, forgetting; lr, lr_of; log_every,
+    Read from `hparams`: schedule, collate, loss_weights, normaliser, tracker, forgetting, kept; lr, lr_of; log_every,
     valid_every, save_every (updates, or "epoch"); save_limit (None: all are kept), stop_signals (names: save and stop),
     early_stopping_patience (validations without a better WER; 0: never), max_updates (None: the epochs decide), overfit
-    (utterances to learn by heart, None: no such run), kept, group_by_length, batch_size, seed, output_folder, language,
-    no_decay_for_vectors; and SpeechBrain's own run options (precision, max_grad_norm, grad_accumulation_factor,
-    nonfinite_patience, ...).
+    (utterances to learn by heart, or None), group_by_length, batch_size, seed, output_folder, language,
+    no_decay_for_vectors; SpeechBrain's run options (precision, max_grad_norm, grad_accumulation_factor, ...).
     """
 
     def __init__(self, modules=None, opt_class=None, hparams=None, run_opts=None, checkpointer=None):

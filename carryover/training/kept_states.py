@@ -57,6 +57,8 @@ def fill(brain, dataset, loader_kwargs: dict, clips: int) -> None:
             return
         store = stores[0]
         advice = "; keep_states: float16 halves it" if kept.precision == "float32" and size > 1e9 else ""
+        if size > kept.limit:
+            advice += f"; {kept.limit / size:.0%} of them fit, raise `limit` under kept for the rest"
         print(
             f"Frozen states: {len(dataset)} clips, about {said_bytes(size)} in {store.folder} (limit "
             f"{said_bytes(kept.limit)} for all runs, {said_bytes(store.free())} free){advice}"

@@ -128,9 +128,7 @@ def test_two_runs_that_start_at_once_find_what_each_finds_alone(whisper_run, tmp
     subprocess.run(command(alone), cwd=ROOT, check=True, capture_output=True, timeout=600)
     shutil.rmtree(cache)
     started = [
-        subprocess.Popen(
-            command(given | {"output_folder": str(tmp_path / name)}), cwd=ROOT, stdout=subprocess.DEVNULL
-        )
+        subprocess.Popen(command(given | {"output_folder": str(tmp_path / name)}), cwd=ROOT, stdout=subprocess.DEVNULL)
         for name in ("one", "other")
     ]
     assert [process.wait(600) for process in started] == [0, 0]

@@ -161,8 +161,8 @@ def test_a_teacher_is_asked_once_for_an_utterance_and_says_what_it_would_say_aga
     assert (kept.teacher.module.calls, asked.teacher.module.calls) == (2, 3)
     # known utterances in another batch, in another order, with a new one
     inputs, frames = inputs_of(3, 6, 4, seed=6), torch.tensor([3, 6, 4])
-    for row, (clip, n) in zip((2, 0), zip(*inputs_of(4, 3)), strict=True):
-        inputs[0][row, :n] = clip[:n]
+    known, _ = inputs_of(4, 3)
+    inputs[0][2, :4], inputs[0][0, :3] = known[0], known[1, :3]
     logits = logits_of(3, 6, V)
     found = [one.terms(inputs, logits, frames)["kd"].item() for one in (kept, asked)]
     assert found[0] == pytest.approx(found[1], rel=1e-6) and kept.teacher.module.calls == 3
