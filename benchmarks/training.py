@@ -11,8 +11,8 @@
 
 Same weights, clips, batches and order, AdamW, float32, no augmentation. Each is its library's own loop in a thread of
 its own; they take turns, one update each, so that a busy machine slows all alike. The first two updates of each are
-left out. With one thread, time is the processor time of the thread, which others on the machine do not add to; wall time
-stands beside it. Intervals: 95 %, bootstrap over rounds. Then a validation with states kept and without.
+left out. With one thread, time is the processor time of the thread, which others on the machine do not add to; wall
+time stands beside it. Intervals: 95 %, bootstrap over rounds. Then a validation with states kept and without.
 """
 
 import argparse
@@ -341,8 +341,9 @@ def table(found: dict) -> str:
         )
     if v := found.get("validation"):
         lines.append(
-            f"\nValidation of {v['clips']} clips, greedy: {v['seconds']['ours']:.1f} s, kept {v['seconds']['kept']:.1f} s: "
-            "{:.2f} [{:.2f}, {:.2f}] times as fast".format(*v["faster"])
+            f"\nValidation of {v['clips']} clips, greedy: {v['seconds']['ours']:.1f} s, kept "
+            f"{v['seconds']['kept']:.1f} s: "
+            + "{:.2f} [{:.2f}, {:.2f}] times as fast".format(*v["faster"])
             + f"; the same hypotheses: {'yes' if v['same_hypotheses'] else 'NO'}"
         )
     return "\n".join(lines)
