@@ -69,6 +69,11 @@ class Kept:
         finally:
             self.is_filling = False
 
+    def describe(self) -> list[str]:
+        """Sentences of a methods paragraph: of rounding, where something is rounded."""
+        rounded = self.precision == "float16" and any(part.parts() for part in self.parts)
+        return ["What its frozen part says of each clip was computed once and kept in half precision."] * rounded
+
     def flush(self) -> None:
         """Have the disk hold what was computed since the last time."""
         for part in self.parts:

@@ -58,7 +58,7 @@ def test_losses_and_hypotheses_are_those_of_the_run_that_keeps_nothing(run, trai
     assert computed(brain) == 40, "each clip of training, validation and test once"
     half, same, brain = run("half", train=train, keep_states="float16")
     assert half == pytest.approx(wanted, rel=1e-2) and same == said and half != full
-    assert computed(brain) == 40
+    assert computed(brain) == 40 and "half precision" in " ".join(brain.hparams.kept.describe())
 
 
 def test_a_second_run_computes_nothing_and_another_precision_all(run, capsys, cache):
