@@ -196,10 +196,11 @@ class Frozen:
             self.store.flush()
         self._weights = weights
         named = ((f"{i}.{name}", t) for i, part in enumerate(parts) for name, t in part.state_dict().items())
+        settings = self.settings()
         about = {
-            "kind": type(self.module).__name__, "weights": digest(named), "precision": self.kept.precision,
-            "settings": self.settings(), "parts": len(parts), "code": code(), "torch": torch.__version__,
-            "transformers": transformers.__version__, "device": described(device),
+            "kind": settings.get("model_type") or type(self.module).__name__, "weights": digest(named),
+            "precision": self.kept.precision, "settings": settings, "parts": len(parts), "code": code(),
+            "torch": torch.__version__, "transformers": transformers.__version__, "device": described(device),
         }  # fmt: skip
         self.store = Store(state_store.root(), about, self.kept.limit)
 
