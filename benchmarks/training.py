@@ -303,7 +303,7 @@ def measure(args, folder: Path) -> dict:
 
     found = {
         "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {args.threads} thread(s)",
-        "model": args.model or "whisper-tiny's size, random weights", "batch": args.batch,
+        "model": Path(args.model).name if args.model else "whisper-tiny's size, random weights", "batch": args.batch,
         "clips": len(rows), "updates": args.updates, "keep_states": args.keep, "audio_seconds_an_update": audio_seconds,
         "making_seconds_a_clip": making["kept"] / len(rows), "variants": {},
     }  # fmt: skip
