@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from carryover import files, forgetting, needed_run
-from carryover.config import overfit, presets, profiles, settings
+from carryover.config import overfit, presets, profiles, reference, settings
 from carryover.data import manifest, preparation
 from carryover.runs import checksums, identity, lock, run_folder, same_run
 from carryover.runs.flags import incomplete, overlap
@@ -19,7 +19,6 @@ from carryover.training.brain import Stage
 from carryover.training.checkpoint import Checkpointer
 from carryover.training.run_log import peak_memory_bytes
 
-FLAGS = ("deterministic", "run_first_only")
 # Keys that are read here; a Brain says in `reads` what it reads itself.
 READ = {
     "batch_size", "brain", "corpus", "data_folder", "epochs", "eval_batch_size", "forgetting", "kept", "lambda",
@@ -64,7 +63,7 @@ class Experiment:
 
     @classmethod
     def parse(cls, argv: list[str]) -> tuple["Experiment", set[str]]:
-        """-> the experiment of train.py's arguments, and those of `FLAGS` that are given.
+        """-> the experiment of train.py's arguments, and those of `settings.FLAGS` that are given.
 
         A machine's profile wins over a preset's batch, an explicit --key over both; the gate (`--overfit N`) switches
         off what a preset switched on.
@@ -76,7 +75,7 @@ class Experiment:
         """
         names, rest = presets.take(argv)
         profile, rest = profiles.take(rest)
-        path, asked, run_options, flags = settings.parse(rest, FLAGS)
+        path, asked, run_options, flags = settings.parse(rest, settings.FLAGS)
         text = settings.read(path)
         settings.require_present_keys(text)
         written = presets.scalars(text)
@@ -145,12 +144,15 @@ class Experiment:
 
     # ---- the run ----
 
-    def run(self, command: list[str]) -> int:
-        """Prepare, train and test; prints the table and returns the exit status."""
-        with lock.held(str(self.values["output_folder"])):
-            return self._run(command)
+    def run(self, command: list[str], train_only: bool = False) -> int:
+        """Prepare, train and test; prints the table and returns the exit status.
 
-    def _run(self, command: list[str]) -> int:
+        A run that is trained only tests and exports nothing: its validations alone can be chosen by.
+        """
+        with lock.held(str(self.values["output_folder"])):
+            return self._run(command, train_only)
+
+    def _run(self, command: list[str], train_only: bool) -> int:
         hparams = self.hparams
         was = run_folder.read_info(hparams["output_folder"])
         folder = run_folder.create(hparams["output_folder"], self.path, self.overrides, hparams["brain"], command)
@@ -174,8 +176,13 @@ class Experiment:
         same_run.say_changes(folder, was)
         run_folder.write_info(folder, {"finished": None})
         (folder / "results.md").unlink(missing_ok=True)  # of the last time; its log is cut back to the checkpoint now
-        results = self.train_and_test(brain, folder, new, old, others)
-        table = error_rates.before_after(results, hparams["normaliser"].name, manifest.left_out(folder / "manifests"))
+        results = self.train_and_test(brain, folder, new, old, others, train_only)
+        left_out = manifest.left_out(folder / "manifests")
+        table = (
+            "Trained, not tested."
+            if train_only
+            else error_rates.before_after(results, hparams["normaliser"].name, left_out)
+        )
         files.write(folder / "results.md", table + "\n")
         run_folder.finish(folder, [[f"{self.test_name}_{r['language']}", r["weights"]] for r in results])
         seconds = time.strftime("%H:%M:%S", time.gmtime(brain.progress.now()["time"]))
@@ -230,7 +237,7 @@ class Experiment:
         return path
 
     def train_and_test(
-        self, brain, folder: Path, new: dict[str, Path], old: dict[str, Path], others: dict[str, Path]
+        self, brain, folder: Path, new: dict[str, Path], old: dict[str, Path], others: dict[str, Path], train_only: bool
     ) -> list[dict]:
         """Train from where the run stands; -> what was found in each test, before and after."""
         hparams, log = self.hparams, brain.run_log
@@ -257,9 +264,10 @@ class Experiment:
                 train_rows, test_rows = (manifest.load(new[split]).values() for split in ("train", "test"))
                 log.flag(overlap(train_rows, test_rows, f"test_{language}"))
                 log.flag(incomplete(manifest.left_out(folder / "manifests")))
-        if hparams["test_before"] and fresh:
+        before = hparams["test_before"] and not train_only
+        if before and fresh:
             test("before")
-        elif hparams["test_before"]:
+        elif before:
             results += [e for e in log.metrics.events() if e["event"] == "test" and e["weights"] == "before"]
             if len(results) < len(tests):
                 raise ValueError(
@@ -275,14 +283,18 @@ class Experiment:
             old_set=brain.read(old["train"]) if "train" in old else None,
             old_valid_sets={name: dataset for name, dataset in valid.items() if name != language},
         )
-        test("best")
-        with checksums.made(folder / "model", identity.of_run(folder)) as model:  # a model that is there is whole
-            brain.export(model)
+        if train_only:
+            brain.evaluation.load_best()
+        else:
+            test("best")
+            with checksums.made(folder / "model", identity.of_run(folder)) as model:  # a model that is there is whole
+                brain.export(model)
         for weights in brain.evaluation.variants(self.methods):
             for name, dataset in valid.items():
                 data = brain.make_dataloader(dataset, Stage.VALID, ckpt_prefix=None, **loader)
                 brain.evaluation.validate(data, name, weights=weights)
-            test(weights)
+            if not train_only:
+                test(weights)
         return results
 
     def gate(self, brain, results: list[dict]) -> int:
@@ -304,6 +316,9 @@ class Experiment:
 
 def train(argv: list[str]) -> int:
     """What `python train.py ...` does; returns the exit status."""
+    if said := reference.asked(argv):
+        print(said)
+        return 0
     experiment, flags = Experiment.parse(argv)
     if "deterministic" in flags:
         torch.use_deterministic_algorithms(True)
@@ -315,7 +330,7 @@ def train(argv: list[str]) -> int:
                 checksums.require_whole(key, value)  # a model of another run
         if "run_first_only" in flags:  # a sweep makes what its runs share before it starts them
             return 0
-        return experiment.run(["train.py", *argv])
+        return experiment.run(["train.py", *argv], "train_only" in flags)
 
 
 def _clean(methods: dict[str, list[str]]) -> dict[str, list[str]]:

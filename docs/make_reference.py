@@ -5,7 +5,6 @@ python docs/make_reference.py
 """
 
 import inspect
-import re
 import sys
 from pathlib import Path
 
@@ -15,165 +14,12 @@ ROOT = Path(__file__).resolve().parent.parent
 HPARAMS, REFERENCE = ROOT / "hparams", ROOT / "docs" / "reference"
 sys.path.insert(0, str(ROOT))  # from a checkout that is not installed
 
-KEY = re.compile(r"^([A-Za-z_]\w*):(?: +(.*))?$")
-COMMENT = re.compile(r"""((?:[^"'#]|"[^"]*"|'[^']*'|\S#)*?)(?:(?:^|\s+)#\s*(.*))?$""")
-BLOCK, ITEMS = "several lines", "list of several lines"  # of a value that begins on the line after its key
-PLAIN = {bool: "True or False", int: "integer", float: "number", str: "text", type(None): "null"}
-RULER = re.compile(r"^# ?-{4,}")
-
-GROUPS = {
-    "Model": (
-        "model", "from_scratch", "encoder", "encoder_revision", "encoder_dtype", "encoder_from_scratch",
-        "language_model", "language_model_revision", "language_model_dtype", "lora", "train", "freeze",
-        "freeze_encoder", "freeze_feature_encoder", "frames", "hidden", "start_from", "d_model", "layers", "heads",
-        "d_ffn", "kernel_size", "strides", "teacher", "temperature",
-    ),
-    "Data": (
-        "corpus", "prepare", "data_folder", "language", "old_language", "old_data_folder", "old_splits", "alphabet",
-        "glosses", "layout", "fps", "differences", "sample", "sample_seed", "workers", "metadata_limits",
-        "metadata_check", "max_train_samples", "max_eval_samples", "max_seconds", "target_text", "limits", "check",
-    ),
-    "Length and batches": (
-        "max_updates", "epochs", "batch_size", "grad_accumulation_factor", "eval_batch_size", "group_by_length",
-        "early_stopping_patience", "overfit",
-    ),
-    "Rate and regularisation": (
-        "lr", "lr_of", "lr_schedule", "warmup", "weight_decay", "no_decay_for_vectors", "max_grad_norm",
-        "loss_weights", "label_smoothing", "dropout", "attention_dropout", "activation_dropout", "layerdrop",
-        "encoder_layerdrop", "decoder_layerdrop", "augment_prob", "augmentation", "mask_time_prob",
-        "mask_time_length", "mask_feature_prob", "mask_feature_length",
-    ),
-    "Against forgetting": ("forgetting", "lambda", "fisher_samples", "distillation"),
-    "Validation, test and decoding": (
-        "valid_every", "test_before", "valid_beams", "test_beams", "generation_length", "tokens_per_second", "task",
-        "normaliser", "decoder", "prompt", "system_prompt", "plain_template", "template_options", "pad_token", "tasks",
-    ),
-    "Precision and speed": ("precision", "eval_precision", "num_workers", "keep_states", "nonfinite_patience"),
-    "Run, files and logs": (
-        "seed", "pretrain_seed", "run_first", "output_root", "output_folder", "log_every", "save_every", "save_limit",
-        "stop_signals",
-        "tracker",
-    ),
-}  # fmt: skip
-OTHERS = "Objects"
-
-# What a key means where the YAMLs' comments, which suppose their place, do not say it in full.
-MEANINGS = {
-    "model": "What training starts from: a folder, or a name on the model hub.",
-    "from_scratch": "Take the shape of `model` alone, with random weights.",
-    "encoder": "The audio encoder: a folder, or a name on the model hub.",
-    "encoder_revision": "Commit of the encoder on the hub.",
-    "encoder_dtype": "float32, bfloat16 or float16: in which its frozen weights are kept.",
-    "language_model": "The language model: a folder, or a name on the model hub.",
-    "language_model_revision": "Commit of the language model on the hub.",
-    "language_model_dtype": "float32, bfloat16 or float16: in which its frozen weights are kept.",
-    "lora": "Low-rank adapters in the language model.",
-    "hidden": "Inner width of the projector.",
-    "frames": "Frames of the encoder that become one vector; at least 1.",
-    "prompt": "What is said to the language model; {audio} is where the recording stands.",
-    "system_prompt": "The system's turn of the chat; null: none.",
-    "tasks": "The prompts and answers that are trained.",
-    "decoder": "Frames to text: greedy, or beam search with a language model.",
-    "augmentation": "What augmentation does.",
-    "distillation": "Soft targets of another model (the sign student).",
-    "features": "Recording to what the model takes.",
-    "sample": "Utterances to draw; null: all.",
-    "alphabet": "Symbols of CTC; old ones keep their rows.",
-    "teacher": "The model/ folder of the run whose posteriors the student learns from.",
-    "language": "Code of the language that is learned, e.g. nl, de, gsg.",
-    "data_folder": "Folder of the corpus of the new language.",
-    "old_language": "Code of the language that is known already, tested before and after; null: none.",
-    "old_data_folder": "Folder of the old language's corpus.",
-    "old_splits": "Splits of the old language that are prepared: of train, valid, test.",
-    "corpus": "The function of local/ that yields the corpus's utterances.",
-    "prepare": "The function of local/ that prepares the corpus.",
-    "layers": "Layers of the transformer; at least 1.",
-    "heads": "Attention heads; they divide d_model.",
-    "d_model": "Width of the transformer.",
-    "d_ffn": "Width of its feed-forward layers.",
-    "layout": "Which landmarks a frame has.",
-    "lr": "Peak of the learning rate; above 0 (0 learns nothing).",
-    "lr_of": "Peaks of single modules, by name.",
-    "lr_schedule": "linear, cosine, cosine_with_restarts, cosine_with_min_lr, polynomial, constant, "
-    "constant_with_warmup, inverse_sqrt, warmup_stable_decay or noam.",
-    "warmup": "Updates in which the rate rises to its peak; below 1: a share of all updates.",
-    "weight_decay": "Decoupled weight decay; 0 or more.",
-    "dropout": "0 to below 1.",
-    "attention_dropout": "Of the attention's weights; 0 to below 1.",
-    "activation_dropout": "Within the feed-forward layers; 0 to below 1.",
-    "layerdrop": "Probability that a layer is left out; 0 to below 1.",
-    "encoder_layerdrop": "Probability that a layer of the encoder is left out; 0 to below 1.",
-    "decoder_layerdrop": "Probability that a layer of the decoder is left out; 0 to below 1.",
-    "label_smoothing": "Share of the target's probability spread over all tokens, in training; 0 to below 1.",
-    "augment_prob": "Share of batches (landmarks: utterances) that are augmented; 0 to 1.",
-    "mask_time_prob": "SpecAugment inside the model: share of frames that are masked; 0 to 1.",
-    "mask_time_length": "Output frames of one masked span.",
-    "mask_feature_prob": "The same over features; 0 to 1.",
-    "mask_feature_length": "Features of one masked span.",
-    "max_updates": "Optimizer updates; null: `epochs` decide.",
-    "epochs": "Passes over the data; counts only with `max_updates: null`.",
-    "batch_size": "Utterances of a micro-batch.",
-    "grad_accumulation_factor": "Micro-batches of one update; effective batch = batch_size x this.",
-    "eval_batch_size": "Utterances of a batch in validation and test.",
-    "log_every": "Updates between two lines of the log, or epoch.",
-    "valid_every": "Updates between two validations, or epoch.",
-    "save_every": "Updates between two checkpoints, or epoch; a better WER is saved in any case.",
-    "stop_signals": "Signals that finish the update, save and stop the run; with a status of 128 + number.",
-    "precision": "fp32, bf16 or fp16, of training (autocast; the weights stay float32).",
-    "eval_precision": "The same, of validation and test.",
-    "num_workers": "Processes that read data; 0: the training's own.",
-    "lambda": "Weight of the penalty; 0 or more. A method's preset sets its own.",
-    "fisher_samples": "Clips of the old language that importance is estimated from.",
-    "forgetting": "List of methods against forgetting; see [the tutorial](../tutorials/without_forgetting.md).",
-    "seed": "Of weights, dropout and the order of data.",
-    "pretrain_seed": "Seed of the run that is run first; one number lets several seeds share it.",
-    "run_first": "A YAML that is run first if its result is not there.",
-    "output_root": "Folder of all runs.",
-    "output_folder": "The run's folder; it holds one run.",
-    "task": "transcribe, or translate (into English).",
-    "valid_beams": "Beams in validation; 1: greedy.",
-    "test_beams": "Beams in the test; 1: greedy.",
-    "generation_length": "Longest answer, in tokens after the prompt; at most 444 for Whisper.",
-    "brain": "The recipe: a class of recipes/.",
-    "modules": "All that is trained or saved.",
-    "optimizer": "Class of the optimizer, with its settings.",
-    "schedule": "The learning rate over updates.",
-    "tokenizer": "Text to symbols and back.",
-    "collate": "Utterances to a batch.",
-    "limits": "What the model cannot take; such clips are refused at preparation, with a reason.",
-    "check": "What the model cannot take; such clips are refused at preparation, with a reason.",
-    "train": "What is trained: all, decoder, encoder, encoder_top_N, head, ...",
-}
-
-
-def entries(text: str) -> dict[str, tuple[str, str]]:
-    """The top-level keys of a YAML's text: key -> (value as written, comment with its continuation lines)."""
-    found, key = {}, None
-    for line in text.splitlines():
-        if match := KEY.match(line):
-            key = match[1]
-            value, comment = COMMENT.match(match[2] or "").groups()
-            found[key] = (value.strip(), (comment or "").strip())
-        elif RULER.match(line):
-            key = None
-        elif key and line.strip().startswith("#") and line.startswith(" ") and found[key][1]:
-            value, comment = found[key]
-            joint = "" if comment.endswith("-") else " "  # a name that is broken at its hyphen
-            found[key] = (value, comment + joint + line.strip().lstrip("# "))
-        elif key and line.strip() and not line.strip().startswith("#"):
-            value, comment = found[key]
-            if not value:
-                value = ITEMS if line.strip().startswith("- ") else BLOCK
-            elif value not in (ITEMS, BLOCK) and not value.endswith("..."):
-                value += " ..."
-            found[key] = (value, comment)
-    return {k: v for k, v in found.items() if not k.startswith("__")}
+from carryover.config.keys import KEYS  # noqa: E402
+from carryover.config.reference import BLOCK, ITEMS, MEANINGS, OPTIONS, USAGE, entries, grouped  # noqa: E402
 
 
 def type_of(key: str, values: list[str]) -> str:
     """The type and range of a key, as they are checked (carryover/config/keys.py); of objects, from the YAMLs."""
-    from carryover.config.keys import KEYS
-
     if key in KEYS and KEYS[key].types:
         return KEYS[key].expected
     kinds = []
@@ -213,18 +59,14 @@ def keys() -> str:
     """Markdown of reference/keys.md."""
     yamls = {p.stem: entries(p.read_text(encoding="utf-8")) for p in sorted(HPARAMS.glob("*.yaml"))}
     names = list(dict.fromkeys(key for found in yamls.values() for key in found))
-    grouped = {group: [key for key in wanted if key in names] for group, wanted in GROUPS.items()}
-    known = {key for group in grouped.values() for key in group}
-    grouped[OTHERS] = sorted(key for key in names if key not in known)
     lines = [
         "# Every key",
         "",
         "Made by `python docs/make_reference.py` from the YAMLs' own comments; do not edit it by hand. A key can be",
         "given on the command line: `--lr 1.0e-3`. A comment begins with the value of real size where it has one.",
     ]
-    for group, members in grouped.items():
-        if members:
-            lines += ["", f"## {group}"]
+    for group, members in grouped(names).items():
+        lines += ["", f"## {group}"]
         for key in members:
             rows: dict[tuple[str, str], list[str]] = {}
             for name, found in yamls.items():
@@ -258,16 +100,11 @@ def commands() -> str:
         "",
         "## train.py",
         "",
-        "    python train.py hparams/NAME.yaml [--key value ...]",
+        f"    {USAGE}",
         "",
         "| option | meaning |",
         "|---|---|",
-        "| `--KEY VALUE` | any [key](keys.md) of the YAML; a value is replaced as a whole |",
-        "| `--preset NAME[,NAME]` | a named set of values, see [tuning](../guides/tuning.md#presets) |",
-        "| `--profile 24GB` | micro-batch for a card's memory: 16GB, 24GB, 40GB, 80GB, auto |",
-        "| `--overfit N` | prove that N utterances can be learned by heart |",
-        "| `--deterministic` | torch's deterministic algorithms |",
-        "| `--device cuda:1` | SpeechBrain's run option: cpu, cuda, cuda:1 |",
+        *(f"| `{option}` | {means} |" for option, means in OPTIONS.items()),
         "",
         "Exit status: 0 when the run is done (with `--overfit`: when the gate is passed), else 1.",
     ]

@@ -20,6 +20,7 @@ from speechbrain.utils.run_opts import RunOptions
 
 from carryover.config import given, keys, trust
 
+FLAGS = ("deterministic", "run_first_only", "train_only")  # train.py's own
 RUN_OPTIONS = {field.name for field in fields(RunOptions)} - {"param_file", "overridden_args"}
 SWITCHES = {field.name for field in fields(RunOptions) if field.type is bool}  # they can stand alone
 # These would start a second way of doing what RecipeBrain does, or what a key of the YAML says.

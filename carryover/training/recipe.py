@@ -228,4 +228,5 @@ class Recipe:
         """SpeechBrain's; processes that read clips leave signals to this one."""
         if kwargs.get("num_workers"):
             kwargs.setdefault("worker_init_fn", stopping.left_to_the_trainer)
+            stopping.end_readers_at_exit()
         return super().make_dataloader(dataset, stage, ckpt_prefix, **kwargs)

@@ -1,5 +1,7 @@
 """Signals that stop a run: Ctrl-C, a closed terminal, a cluster's or a spot instance's warning."""
 
+import atexit
+import multiprocessing
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -81,11 +83,26 @@ def after_the_update(names: list[str]) -> Iterator[Request]:
 def left_to_the_trainer(worker: int) -> None:
     """In a process that reads clips: what the trainer handles is ignored, for a signal often reaches the whole group.
 
-    Without it, the update in progress fails for want of its batch.
+    Without it, the update in progress fails for want of its batch. With it, SIGTERM no longer ends the process, by
+    which Python ends what is left at its exit: see `end_readers_at_exit`.
     """
     for number in signal.valid_signals():
         if callable(signal.getsignal(number)):
             signal.signal(number, signal.SIG_IGN)
+
+
+def end_readers_at_exit() -> None:
+    """Kill, when Python exits, the processes that still read clips: those of an epoch that was not read to its end.
+
+    Python itself would send them SIGTERM, which they ignore, and wait for them for ever.
+    """
+    atexit.unregister(_end_readers)  # what is registered last is called first: before multiprocessing's own
+    atexit.register(_end_readers)
+
+
+def _end_readers() -> None:
+    for process in multiprocessing.active_children():
+        process.kill()
 
 
 @contextmanager

@@ -148,6 +148,16 @@ def test_a_process_says_what_stopped_it_and_goes_on(small_run, tmp_path, number)
     assert f"stopped by {number.name}" in said.decode()
 
 
+@pytest.mark.parametrize("small_run", ["sign_teacher"], indirect=True)
+def test_a_run_that_ends_within_an_epoch_ends_with_its_readers(small_run, tmp_path):
+    """Processes that read clips ignore SIGTERM, which Python would wait for at its exit for ever."""
+    name, overrides = small_run
+    overrides |= {"output_folder": str(tmp_path / "run"), "max_updates": "2", "num_workers": "2", "valid_every": "1000"}
+    words = command(overrides, f"hparams/{name}.yaml")
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
 def test_a_second_signal_stops_at_once():
     with stopping.after_the_update(["SIGUSR2"]) as request:
         os.kill(os.getpid(), signal.SIGUSR2)

@@ -7,7 +7,7 @@ import pytest
 
 from carryover.config import keys, settings
 from carryover.config.presets import apply, read, scalars
-from carryover.experiment import READ, Experiment
+from carryover.experiment import READ, Experiment, train
 from carryover.training import schedule
 from recipes import ctc, sign_ctc, speech_llm, whisper
 
@@ -151,3 +151,21 @@ def test_a_device_that_is_not_there(monkeypatch):
     for name in ("cuda:1", "gpu"):
         with pytest.raises(settings.SettingsError, match=f"'{name}' cannot be used here; this torch finds cpu, cuda:0"):
             settings.require_device(name)
+
+
+@pytest.mark.parametrize("path", YAMLS, ids=lambda path: path.stem)
+def test_the_help_of_a_yaml_says_every_key_with_its_value(path, capsys):
+    """`python train.py YAML --help` starts nothing and ends with status 0."""
+    assert train([str(path), "--help"]) == 0
+    said = capsys.readouterr().out
+    values = {key: str(value) for key, value in scalars(path.read_text(encoding="utf-8")).items()}
+    for key in settings.tree(path.read_text(encoding="utf-8")):
+        assert key.startswith("__") or f"\n  --{key} " in said, key
+    assert f"\n  --lr_schedule {values['lr_schedule']}\n" in said and "--train_only" in said
+
+
+def test_help_without_a_yaml_and_of_one_that_is_not_there(capsys):
+    assert train(["--help"]) == 0 and "--preset NAME" in capsys.readouterr().out
+    assert train(["--version"]) == 0 and capsys.readouterr().out.startswith("carryover ")
+    with pytest.raises(FileNotFoundError, match="nope.yaml"):
+        train(["nope.yaml", "--help"])

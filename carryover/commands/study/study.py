@@ -1,6 +1,7 @@
 """A study from its plan to its tables: trials, choice on validation, the chosen ones with all seeds."""
 
 import math
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -24,8 +25,10 @@ def study(
 ) -> int:
     """Run a plan from the checkout's root; the same command goes on where it stopped.
 
-    A run stands in OUT/<method>/<trial>/<seed>. OUT/trials.csv has the validation WERs of all trials, OUT/table.md the
-    test results of the chosen ones.
+    A trial is trained and validated with the first seed, in OUT/trials/<method>/<trial>/<seed>, and never tested. What
+    is chosen of each method is trained with all seeds and tested, in OUT/chosen/<method>/<trial>/<seed>. OUT/trials.csv
+    has the validation WERs of all trials, OUT/table.md the test results of the chosen ones. A run's checkpoints are
+    removed when it is done; of the chosen runs the exported models stay.
 
     Parameters
     ----------
@@ -60,17 +63,19 @@ def study(
         common = {key: value for key, value in asked.common.items() if key not in cell}
         return [word for key, value in common.items() for word in (f"--{key}", value)] + list(extra)
 
-    def runs(trials: dict[str, Sequence[dict]], seeds: Sequence[int]) -> dict[str, list[Job]]:
-        """Jobs of each method's trials, checked."""
+    def runs(trials: dict[str, Sequence[dict]], seeds: Sequence[int], where: Path, *flags: str) -> dict[str, list[Job]]:
+        """Jobs of each method's trials below a folder, checked."""
         found = {}
         for name, cells in trials.items():
             # trials of one method may set different keys
             found[name] = [
-                job for cell in cells for job in plan(asked.experiment, [cell], seeds, out / name, words(cell))
+                job
+                for cell in cells
+                for job in plan(asked.experiment, [cell], seeds, where / name, [*words(cell), *flags])
             ]
         return found
 
-    first = runs(asked.methods, asked.seeds[:1])
+    first = runs(asked.methods, asked.seeds[:1], out / "trials", "--train_only")
     with lock.held(out):
         asked.keep(out)
         say(f"{out}: {len(asked.methods)} methods with {asked.budget} trials each, seeds {list(asked.seeds)}")
@@ -81,7 +86,7 @@ def study(
             chosen = {name: _choose(jobs_of) for name, jobs_of in first.items()}
             _write_trials(first, chosen, out)
             trials = {name: [asked.methods[name][first[name].index(job)]] for name, job in chosen.items()}
-            final = runs(trials, asked.seeds)
+            final = runs(trials, asked.seeds, out / "chosen")
             failed = _run(final, out, jobs, command, say)
         except KeyboardInterrupt:
             say("stopped; the same command goes on")
@@ -100,7 +105,7 @@ def _run(
 ) -> bool:
     """Run what is not done yet of all methods; -> whether a run failed, which is said."""
     jobs = [job for jobs_of in trials.values() for job in jobs_of]
-    failed = run_all(jobs, at_once, command)
+    failed = run_all(jobs, at_once, command, lambda job: shutil.rmtree(job.folder / "save", ignore_errors=True))
     say_failed(failed, len(jobs), out, say)
     return bool(failed)
 

@@ -37,11 +37,13 @@ def checked(command: Sequence[str] | None, at_once: int) -> Sequence[str]:
     return command or [sys.executable, "train.py"]
 
 
-def run_all(jobs: Sequence[Job], at_once: int, command: Sequence[str]) -> list[Job]:
-    """Run what is not done yet under a progress bar; -> those that failed."""
+def run_all(
+    jobs: Sequence[Job], at_once: int, command: Sequence[str], ended: Callable[[Job], None] = lambda job: None
+) -> list[Job]:
+    """Run what is not done yet under a progress bar, calling `ended` of each that went well; -> those that failed."""
     todo = [job for job in jobs if not job.done]
     with stopped_like_ctrl_c(), tqdm(total=len(jobs), initial=len(jobs) - len(todo), unit="run") as bar:
-        execute(todo, at_once, command, bar)
+        execute(todo, at_once, command, bar, ended)
     return [job for job in todo if job.error]
 
 
@@ -53,7 +55,7 @@ def say_failed(failed: Sequence[Job], of: int, out: Path, say: Callable[[str], N
         say(f"\n{len(failed)} of {of} runs failed; the same command tries them again")
 
 
-def execute(jobs: Sequence[Job], at_once: int, command: Sequence[str], bar: tqdm) -> None:
+def execute(jobs: Sequence[Job], at_once: int, command: Sequence[str], bar: tqdm, ended: Callable[[Job], None]) -> None:
     """Run all jobs, `at_once` of them together; what went wrong is written into `Job.error`."""
     environment = {"OMP_NUM_THREADS": str(max(1, cores() // at_once))} | os.environ
     make_needed(jobs, command, bar)
@@ -77,8 +79,10 @@ def execute(jobs: Sequence[Job], at_once: int, command: Sequence[str], bar: tqdm
                 job = running.pop(process)
                 if process.returncode or not job.done:
                     rc = process.returncode
-                    ended = f"exit status {rc}" if rc else "its run.json does not say that it is finished"
-                    job.error = f"{ended}; the end of {job.log}:\n{_last_lines(job.log)}"
+                    why = f"exit status {rc}" if rc else "its run.json does not say that it is finished"
+                    job.error = f"{why}; the end of {job.log}:\n{_last_lines(job.log)}"
+                else:
+                    ended(job)
                 bar.update()
                 bar.set_postfix_str(", ".join(other.name for other in running.values()))
     finally:

@@ -11,8 +11,6 @@ from carryover.config.given import quoted
 from carryover.config.settings import SettingsError
 from carryover.runs import run_folder
 
-FLAGS = ("deterministic", "run_first_only")  # train.py's own
-
 
 @dataclass
 class Job:
@@ -44,7 +42,7 @@ class Job:
 
 def default_folder(path: str, extra: Sequence[str]) -> Path:
     """Where a sweep goes if it is not told: beside the other runs of its YAML."""
-    _, overrides, _, _ = settings.parse([path, *presets.take(list(extra))[1]], FLAGS)
+    _, overrides, _, _ = settings.parse([path, *presets.take(list(extra))[1]], settings.FLAGS)
     known = settings.resolved(Path(path).read_text(encoding="utf-8"), overrides)
     return Path(known.get("output_root", "results")) / f"{Path(path).stem}_sweep"
 
@@ -59,7 +57,7 @@ def plan(path: str, cells: Sequence[dict], seeds: Sequence[int], out: Path, extr
         holds a run of other settings.
     """
     names, rest = presets.take(list(extra))
-    _, given, _, _ = settings.parse([path, *rest], FLAGS)
+    _, given, _, _ = settings.parse([path, *rest], settings.FLAGS)
     for key, where in [*OURS.items(), *((key, "--set") for key in cells[0])]:
         if key in given:
             raise SettingsError(f"--{key} {given[key]}: {key} is given by {where} here")
@@ -69,7 +67,7 @@ def plan(path: str, cells: Sequence[dict], seeds: Sequence[int], out: Path, extr
     for values in cells:
         keys = {key: value for key, value in values.items() if key != "preset"}
         preset = ["--preset", values["preset"].strip("\"'")] if "preset" in values else []
-        _, own, _, _ = settings.parse([path, *(f"--{key}={value}" for key, value in keys.items())], FLAGS)
+        _, own, _, _ = settings.parse([path, *(f"--{key}={value}" for key, value in keys.items())], settings.FLAGS)
         overrides = presets.apply(names + presets.take(preset)[0], plain) | given | own
         settings.require_values(text, overrides, path=path)
         made.append((cell_name(values), [path, *extra, *preset], keys, overrides))
