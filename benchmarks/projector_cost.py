@@ -7,7 +7,7 @@
 Each variant runs in a process of its own, for a process's peak memory is never given back:
 
     projector   encoder and language model frozen, the encoder's states kept: it runs once a clip (the recipe's default)
-    each step   the same, but the encoder runs in every update (keep_bytes: 0)
+    each step   the same, but the encoder runs in every update (keep_states: null)
     LoRA        as `projector`, with adapters of rank 8 on the language model (extra: lora)
     everything  all weights trained
 
@@ -20,6 +20,7 @@ of `--updates` after a first one, in which states are made.
 import argparse
 import importlib.util
 import json
+import os
 import resource
 import statistics
 import subprocess
@@ -34,7 +35,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, WhisperConfig, WhisperFe
 from carryover import losses
 from carryover.models.audio_encoder import load as load_encoder
 from carryover.models.chat import Chat
-from carryover.models.frozen import Frozen
+from carryover.models.frozen import Kept
 from carryover.models.language_model import load as load_language_model
 from carryover.models.lora import LoRA, NoLoRA
 from carryover.models.projector import SwiGLU
@@ -67,13 +68,14 @@ def run(variant: str, args) -> dict:
     """Updates of one variant in this process: parameters, seconds of an update, peak bytes."""
     torch.manual_seed(0)
     torch.set_num_threads(args.threads)
-    encoder = load_encoder(args.encoder, freeze=variant != "everything").to(args.device)
+    kept = Kept(None if variant == "each step" else "float32")
+    kept.plain = True
+    encoder = load_encoder(args.encoder, freeze=variant != "everything", kept=kept).to(args.device)
     chat = Chat(args.language_model)
     lora = LoRA(rank=8) if variant == "LoRA" else NoLoRA()
     reader = load_language_model(args.language_model, chat, lora=lora).to(args.device)
     reader.adapters.to(args.device)
     projector = SwiGLU.between(encoder, reader, hidden=4 * reader.width).to(args.device)
-    states = Frozen(encoder, keep_bytes=0 if variant == "each step" else 4e9)
     if variant == "everything":
         reader.hf.requires_grad_(True).train()
         encoder.train()
@@ -85,10 +87,10 @@ def run(variant: str, args) -> dict:
     lengths = torch.full((args.batch,), wavs.shape[1], device=args.device)
     tokens = torch.randint(5, 50, (args.batch, args.tokens), device=args.device)
     answer_lengths = torch.full((args.batch,), args.tokens, device=args.device)
-    names, prompts = [str(i) for i in range(args.batch)], [chat.prompt("{audio}transcribe")] * args.batch
+    prompts = [chat.prompt("{audio}transcribe")] * args.batch
 
     def update() -> None:
-        vectors, n = projector(*states(wavs, lengths, names))
+        vectors, n = projector(*encoder(wavs, lengths))
         prefix = reader.prefix(vectors, n, prompts)
         log_probs = reader.logits(*prefix, tokens, answer_lengths).log_softmax(dim=-1)
         losses.nll(log_probs, tokens, torch.ones_like(tokens, dtype=torch.bool)).backward()
@@ -156,7 +158,8 @@ def main() -> None:
                 "--language-model",
                 language_model,
             ]
-            done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True)
+            own = os.environ | {"CARRYOVER_CACHE": str(Path(folder) / "cache")}
+            done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True, env=own)
             found[variant] = json.loads(done.stdout.splitlines()[-1])
     whole = found["everything"]
     print(

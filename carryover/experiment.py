@@ -21,8 +21,8 @@ from carryover.training.run_log import peak_memory_bytes
 
 # Keys that are read here; a Brain says in `reads` what it reads itself.
 READ = {
-    "batch_size", "brain", "corpus", "data_folder", "epochs", "eval_batch_size", "forgetting", "lambda", "language",
-    "limits", "metadata_limits", "modules", "normaliser", "num_workers", "old_data_folder", "old_language",
+    "batch_size", "brain", "corpus", "data_folder", "epochs", "eval_batch_size", "forgetting", "kept", "lambda",
+    "language", "limits", "metadata_limits", "modules", "normaliser", "num_workers", "old_data_folder", "old_language",
     "old_splits", "optimizer", "other_tests", "output_folder", "output_root", "overfit", "sample", "sample_seed",
     "stop_signals", "test_before", "workers",
 }  # fmt: skip
@@ -310,6 +310,7 @@ class Experiment:
     def describe(self, brain) -> dict[str, list[str]]:
         """Sentences of a methods paragraph by section, citations as @[key]: what each object says of itself."""
         found = {"model": [], "loss": []} | brain.describe() | {"optimisation": describe.optimisation(brain)}
+        found["model"] = [*found["model"], *self.hparams["kept"].describe()]
         found["forgetting"] = [method.describe() for method in self.methods]
         return found
 

@@ -100,6 +100,11 @@ def remove_partial(folder: str | Path) -> None:
             left.unlink()
 
 
+def remove_folder(folder: str | Path) -> None:
+    """Remove a folder and what is in it; what another process removes meanwhile is no error."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 def _flush_tree(path: Path) -> None:
     if path.is_dir():
         for part in path.iterdir():

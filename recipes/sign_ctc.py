@@ -36,8 +36,7 @@ class SignBrain(CTCRecipeBrain):
         terms = super().compute_objectives(output, batch, stage)
         if stage != Stage.TRAIN:
             return terms
-        ids = None if output.augmented else batch.id
-        return terms | self.hparams.distillation.terms(output.inputs, output.log_probs, output.lengths, ids)
+        return terms | self.hparams.distillation.terms(output.inputs, output.log_probs, output.lengths)
 
     def features(self, batch, stage):
         """-> features (B, F, D), each utterance by itself, the lengths (B,), augmented."""

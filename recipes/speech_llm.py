@@ -23,18 +23,18 @@ class SpeechLLMBrain(RecipeBrain):
     """Trains `modules.projector` (and `modules.adapters`, and `modules.encoder` where the YAML says so).
 
     What is frozen is no module, so that no checkpoint holds it: it comes from `hparams`. Read there besides
-    RecipeBrain's: states (models.frozen.Frozen), reader (models.language_model.LanguageModel), tasks,
-    made_for, start_from, label_smoothing, tokens_per_second, max_train_samples, max_eval_samples.
+    RecipeBrain's: audio_encoder, reader (models.language_model.LanguageModel), tasks, made_for,
+    start_from, label_smoothing, tokens_per_second, max_train_samples, max_eval_samples.
     """
 
     reads = (
-        *RecipeBrain.reads, "encoder", "label_smoothing", "language_model", "made_for", "max_eval_samples",
-        "max_train_samples", "reader", "start_from", "states", "tasks", "tokens_per_second",
+        *RecipeBrain.reads, "audio_encoder", "encoder", "label_smoothing", "language_model", "made_for",
+        "max_eval_samples", "max_train_samples", "reader", "start_from", "tasks", "tokens_per_second",
     )  # fmt: skip
 
     def __init__(self, modules=None, opt_class=None, hparams=None, run_opts=None, checkpointer=None):
         super().__init__(modules, opt_class, hparams, run_opts, checkpointer)
-        self.encoder = self.hparams.states.module.to(self.device)
+        self.encoder = self.hparams.audio_encoder.to(self.device)
         self.language_model, self.tasks = self.hparams.reader.to(self.device), self.hparams.tasks
         self.counts = Counter()  # what `of_set` tells of a set
         widths = {"encoder": self.encoder.width, "language_model": self.language_model.width}
@@ -95,8 +95,7 @@ class SpeechLLMBrain(RecipeBrain):
 
     def encode(self, batch):
         """-> the encoder's states (B, T, D) and their numbers (B,)."""
-        wavs, lengths = with_lengths(*batch.wav)  # (B, S)
-        return self.hparams.states(wavs, lengths, [row["audio"] for row in batch.row])
+        return self.encoder(*with_lengths(*batch.wav))
 
     def answers(self, batch):
         """-> tokens (B, U), padded, and their numbers (B,)."""

@@ -66,9 +66,14 @@ class WhisperBrain(RecipeBrain):
 
     def decode(self, states, tokens, first: int):
         """-> log-probabilities (B, U, V) of the tokens from position `first` on; tokens (B, .) with prompt and end."""
+        return self.logits(states, tokens, first).log_softmax(dim=-1)
+
+    def logits(self, states, tokens, first: int):
+        """`decode` before the softmax."""
         model = self.modules.whisper
-        hidden = model.model.decoder(input_ids=tokens[:, :-1], encoder_hidden_states=states).last_hidden_state
-        return model.proj_out(hidden[:, first - 1 :]).float().log_softmax(dim=-1)
+        # without use_cache=False it copies all keys and values for a next token that never comes: 2 % of an update
+        hidden = model.model.decoder(input_ids=tokens[:, :-1], encoder_hidden_states=states, use_cache=False)
+        return model.proj_out(hidden.last_hidden_state[:, first - 1 :]).float()
 
     def targets(self, batch):
         """-> tokens (B, U) of text and end, padded."""
@@ -140,11 +145,9 @@ class WhisperBrain(RecipeBrain):
     def outputs(self, batch):
         features, _, _ = self.features(batch, Stage.TEST)
         tokens, lengths = with_lengths(*batch.tokens)
-        model, first = self.modules.whisper, self.prompt_length
         states = self.encoder(features).last_hidden_state
-        hidden = model.model.decoder(input_ids=tokens[:, :-1], encoder_hidden_states=states).last_hidden_state
-        logits = model.proj_out(hidden[:, first - 1 :]).float()  # (B, U, V)
-        counted = torch.arange(logits.shape[1], device=logits.device) < (lengths - first)[:, None]
+        logits = self.logits(states, tokens, self.prompt_length)  # (B, U, V)
+        counted = torch.arange(logits.shape[1], device=logits.device) < (lengths - self.prompt_length)[:, None]
         return logits * counted[..., None]
 
     def batch_statistics(self, output, batch):

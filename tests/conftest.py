@@ -15,6 +15,13 @@ SHARED = ROOT.parent / "shared"
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory):
+    """Kept states of the tests' models lie in a folder of their own."""
+    os.environ["CARRYOVER_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 WORDS = "een twee drie vier vijf zes zeven acht negen tien zet de lamp aan in keuken om uur".split()
 
 

@@ -6,6 +6,7 @@ import sys
 import typer
 
 from carryover import exits
+from carryover.commands.cache import cache
 from carryover.commands.compare import compare
 from carryover.commands.curve import curve
 from carryover.commands.evaluate import evaluate
@@ -18,7 +19,7 @@ from carryover.commands.transcribe import transcribe
 from carryover.commands.watch import watch
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
-for command in (evaluate, transcribe, export, curve, compare, watch, report):
+for command in (evaluate, transcribe, export, curve, compare, watch, report, cache):
     app.command()(command)
 for command in (sweep, study, sequence):  # their other arguments are train.py's
     app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(command)

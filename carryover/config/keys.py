@@ -144,7 +144,8 @@ KEYS: dict[str, Kind] = {
     "pad_token": TEXT_OR_NULL,
     # precision and speed
     "precision": Kind((str,), words=PRECISIONS), "eval_precision": Kind((str,), words=PRECISIONS),
-    "num_workers": FROM_0, "keep_bytes": NOT_NEGATIVE, "nonfinite_patience": FROM_0,
+    "num_workers": FROM_0, "keep_states": Kind((str,), words=("float32", "float16"), null=True),
+    "nonfinite_patience": FROM_0,
     # run, files and logs
     "seed": SEED, "pretrain_seed": SEED, "run_first": TEXT_OR_NULL, "output_root": TEXT, "output_folder": TEXT,
     "log_every": UPDATES, "save_every": UPDATES, "save_limit": COUNT_OR_NULL,
@@ -154,7 +155,7 @@ KEYS: dict[str, Kind] = {
     **dict.fromkeys(
         ("brain", "optimizer", "schedule", "tracker", "normaliser", "target_text", "tokenizer", "whisper", "ctc",
          "collate", "log_mel", "limits", "augmentation", "features", "acoustic", "decoder", "recogniser",
-         "audio_encoder", "states", "chat", "reader", "projector", "tasks", "made_for"),
+         "audio_encoder", "kept", "chat", "reader", "projector", "tasks", "made_for"),
         OBJECT,
     ),
 }  # fmt: skip

@@ -53,7 +53,7 @@ GROUPS = {
         "valid_every", "test_before", "valid_beams", "test_beams", "generation_length", "tokens_per_second", "task",
         "normaliser", "decoder", "prompt", "system_prompt", "plain_template", "template_options", "pad_token", "tasks",
     ),
-    "Precision and speed": ("precision", "eval_precision", "num_workers", "keep_bytes", "nonfinite_patience"),
+    "Precision and speed": ("precision", "eval_precision", "num_workers", "keep_states", "nonfinite_patience"),
     "Run, files and logs": (
         "seed", "pretrain_seed", "run_first", "output_root", "output_folder", "log_every", "save_every", "save_limit",
         "stop_signals",

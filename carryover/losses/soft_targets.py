@@ -40,7 +40,6 @@ class NoDistillation:
         inputs: tuple[torch.Tensor, torch.Tensor],
         logits: torch.Tensor,
         frames: torch.Tensor,
-        ids: list[str] | None,
     ) -> dict[str, torch.Tensor]:
         """-> {} or {"kd": scalar}.
 
@@ -52,8 +51,6 @@ class NoDistillation:
             (B, T, V) of the student.
         frames : torch.Tensor
             (B,) frames of each utterance.
-        ids : list of str or None
-            Names of the utterances where `inputs` are what these always are; None where they were augmented.
         """
         return {}
 
@@ -68,7 +65,7 @@ class SoftTargets:
     Parameters
     ----------
     teacher : carryover.models.frozen.Frozen
-        (inputs, lengths, ids or None) -> logits (B, T, V), frames (B,), with the student's units and frames; its
+        (inputs, lengths) -> logits (B, T, V), frames (B,), with the student's units and frames; its
         `module` is frozen in `begin`, and is part of nothing that is trained or saved.
     temperature : float
         As `divergence`.
@@ -99,9 +96,9 @@ class SoftTargets:
             )
         self.teacher.module.requires_grad_(False).to(parameters[0].device)
 
-    def terms(self, inputs, logits, frames, ids):
+    def terms(self, inputs, logits, frames):
         """{"kd": `divergence` of the teacher's posteriors, over all units}; arguments as NoDistillation's."""
-        theirs, heard = self.teacher(*inputs, ids)
+        theirs, heard = self.teacher(*inputs)
         if theirs.shape[2] != logits.shape[2]:
             raise ValueError(
                 f"teacher: it writes {theirs.shape[2]} units, the student {logits.shape[2]}; soft targets need one "

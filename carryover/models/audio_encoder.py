@@ -1,6 +1,6 @@
 """Audio encoders of transformers behind one face: Whisper's, and wav2vec2, HuBERT, WavLM and w2v-BERT without head.
 
-    encoder(wavs, lengths)   (B, S), (B,) in samples at 16 kHz -> states (B, T, D), frames (B,)
+    encoder(wavs, lengths)   (B, S), (B,) in samples at 16 kHz -> states (B, T, D), frames (B,); kept while it is frozen
     width                    D
     save(folder)             what `load` reads
     frames(lengths)          frames of clips of these lengths
@@ -16,6 +16,7 @@ from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, WhisperMod
 
 from carryover.data.source import loading, require_source
 from carryover.models.features import features_of
+from carryover.models.frozen import Frozen, Kept, settings_of
 from carryover.models.pretrained import (
     PRETRAINING,
     SPEECH_ENCODERS,
@@ -33,7 +34,36 @@ WHISPERS_DROPOUTS = ("dropout", "activation_dropout", "encoder_layerdrop")
 # Shapes: B batch, S samples, T frames, D width
 
 
-class WhisperEncoder(torch.nn.Module):
+class AudioEncoder(torch.nn.Module):
+    """What the encoders share: while one is frozen, what it says of a clip is computed once.
+
+    Parameters
+    ----------
+    hf : PreTrainedModel
+        The encoder of transformers.
+    kept : Kept, optional
+        Where its states are kept.
+    """
+
+    def __init__(self, hf, kept: Kept | None = None):
+        super().__init__()
+        self.hf = hf
+        self.kept = Frozen.of(self, self.states, kept)
+
+    def forward(self, wavs: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """-> states (B, T, D), frames (B,)."""
+        return self.kept(wavs, lengths)
+
+    def states(self, wavs: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """`forward`, computed."""
+        raise NotImplementedError
+
+    def settings(self) -> dict:
+        """What decides its states besides its weights."""
+        return settings_of(self.hf.config)
+
+
+class WhisperEncoder(AudioEncoder):
     """Whisper's encoder, of any size; of its window's states those are returned that hold sound, 50 a second.
 
     Parameters
@@ -44,9 +74,8 @@ class WhisperEncoder(torch.nn.Module):
 
     shortest = 1
 
-    def __init__(self, hf: WhisperModel):
-        super().__init__()
-        self.hf = hf.encoder
+    def __init__(self, hf: WhisperModel, kept: Kept | None = None):
+        super().__init__(hf.encoder, kept)
         stride = self.hf.conv1.stride[0] * self.hf.conv2.stride[0]
         self.log_mel = LogMel(hf.config.num_mel_bins, hf.config.max_source_positions * stride)
         self.hop = stride * LogMel.HOP  # samples a frame: 320
@@ -63,7 +92,7 @@ class WhisperEncoder(torch.nn.Module):
         """T = ceil(S / 320): 3 s are 150."""
         return (lengths + self.hop - 1) // self.hop
 
-    def forward(self, wavs: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def states(self, wavs: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """-> states (B, T, D), frames (B,).
 
         Raises
@@ -86,7 +115,7 @@ class WhisperEncoder(torch.nn.Module):
         self.log_mel.extractor.save_pretrained(folder)
 
 
-class Wav2Vec2Encoder(torch.nn.Module):
+class Wav2Vec2Encoder(AudioEncoder):
     """wav2vec2, HuBERT, WavLM or w2v-BERT, without a head.
 
     Parameters
@@ -99,9 +128,12 @@ class Wav2Vec2Encoder(torch.nn.Module):
     longest = math.inf
     frames_of_inputs = CTCModel.frames  # the same models, seen without their heads
 
-    def __init__(self, hf, features):
-        super().__init__()
-        self.hf, self.features = hf, features
+    def __init__(self, hf, features, kept: Kept | None = None):
+        super().__init__(hf, kept)
+        self.features = features
+
+    def settings(self) -> dict:
+        return super().settings() | {"features": str(self.features.extractor.to_dict())}
 
     @property
     def width(self) -> int:
@@ -115,7 +147,7 @@ class Wav2Vec2Encoder(torch.nn.Module):
         """T by the strides of the model's convolutions: 3 s are 149 for HuBERT, floor((S - 400) / 320) + 1."""
         return self.frames_of_inputs(self.features.lengths(lengths))
 
-    def forward(self, wavs: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def states(self, wavs: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """-> states (B, T, D), frames (B,).
 
         Models that take no mask (wav2vec2-base) would hear the padding: they get one clip at a time.
@@ -123,7 +155,7 @@ class Wav2Vec2Encoder(torch.nn.Module):
         frames = self.frames(lengths)
         if len(wavs) > 1 and not self.features.masked:
             clips = zip(wavs, lengths.split(1), strict=True)
-            alone = [self(wav[None, : int(n)], n)[0][0] for wav, n in clips]
+            alone = [self.states(wav[None, : int(n)], n)[0][0] for wav, n in clips]
             return torch.nn.utils.rnn.pad_sequence(alone, batch_first=True), frames
         inputs = [self.features(wav[:n]) for wav, n in zip(wavs, lengths.tolist(), strict=True)]
         sizes = torch.tensor([len(x) for x in inputs], device=wavs.device)
@@ -140,7 +172,12 @@ class Wav2Vec2Encoder(torch.nn.Module):
 
 
 def load(
-    source: str, revision: str | None = None, dtype: str = "float32", freeze: bool = True, from_scratch: bool = False
+    source: str,
+    revision: str | None = None,
+    dtype: str = "float32",
+    freeze: bool = True,
+    from_scratch: bool = False,
+    kept: Kept | None = None,
 ) -> WhisperEncoder | Wav2Vec2Encoder:
     """An encoder from a folder or the hub: safetensors only, no code of the model's own, no dropout.
 
@@ -156,6 +193,8 @@ def load(
         False: it is trained.
     from_scratch : bool
         Random weights in the source's shape: a baseline, for what the encoder knows.
+    kept : Kept, optional
+        Where its states are kept while it is frozen.
 
     Raises
     ------
@@ -194,7 +233,7 @@ def load(
         )  # fmt: skip
     if whisper:
         require_bands(source, config.num_mel_bins)
-    encoder = WhisperEncoder(hf) if whisper else Wav2Vec2Encoder(hf, features)
+    encoder = WhisperEncoder(hf, kept) if whisper else Wav2Vec2Encoder(hf, features, kept)
     encoder.eval().requires_grad_(not freeze)
     if whisper:
         encoder.hf.embed_positions.requires_grad_(False)  # sinusoids: fixed in every Whisper

@@ -154,6 +154,10 @@ class SequenceCTC(torch.nn.Module):
         """What the carried-over model does not have, by parameter name: nothing, for the units do not grow."""
         return {}
 
+    def settings(self) -> dict:
+        """What decides its outputs besides its weights: see carryover.models.frozen."""
+        return self.config
+
     def save(self, folder: str | Path) -> None:
         """Write config.json and model.safetensors, which `from_folder` reads."""
         folder = Path(folder)

@@ -5,6 +5,7 @@ from transformers import AutoConfig, AutoModelForCTC
 from transformers.utils import cached_file
 
 from carryover.data.source import require_source
+from carryover.models.frozen import Frozen, Kept, settings_of
 from carryover.models.pretrained import PRETRAINING, SPEECH_ENCODERS, load_whole, require_type
 from carryover.models.trained import Parts, set_trained
 from carryover.models.whisper_ctc import WhisperForCTC
@@ -27,11 +28,17 @@ class CTCModel(torch.nn.Module):
     masked : bool
         Whether it takes a mask over the padding: models whose first layer normalises over time (wav2vec2-base) were
         trained without one, and hear their padding.
+    kept : Kept, optional
+        Where the states of frozen convolutions are kept, or with `train: head` those of all that is below the head;
+        not those of a model that hears its padding, which are others in every batch.
     """
 
-    def __init__(self, hf, new_units: list[int], masked: bool = True):
+    def __init__(self, hf, new_units: list[int], masked: bool = True, kept: Kept | None = None):
         super().__init__()
         self.hf, self.new_units, self.masked = hf, new_units, masked
+        kept = kept or Kept()
+        self.below_head = Frozen(self, self.states, lambda: self.frozen("lm_head", "dropout"), self.settings, kept)
+        self.stem = Frozen(self, self.stem_states, self.frozen_stem, self.settings, kept)
 
     def forward(self, inputs: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """-> logits (B, T, V), frames (B,).
@@ -43,10 +50,44 @@ class CTCModel(torch.nn.Module):
         lengths : torch.Tensor
             (B,) of each utterance in samples or filter-bank frames.
         """
-        mask = torch.arange(inputs.shape[1], device=inputs.device) < lengths[:, None]
+        mask = self.mask(inputs, lengths)
+        if self.below_head.used:
+            hidden, _ = self.below_head(inputs, lengths)
+            return self.hf.lm_head(self.hf.dropout(hidden)), self.frames(lengths)
+        if self.stem.used:
+            inputs, _ = self.stem(inputs, lengths)  # (B, T, C), which the stem of `load` hands on
         # inputs by position: the argument's name differs between families
-        logits = self.hf(inputs, attention_mask=mask.long() if self.masked else None).logits
-        return logits, self.frames(lengths)
+        return self.hf(inputs, attention_mask=mask).logits, self.frames(lengths)
+
+    def mask(self, inputs: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor | None:
+        """(B, S) 1 where an input is no padding; None for a model that hears its padding."""
+        heard = torch.arange(inputs.shape[1], device=inputs.device) < lengths[:, None]
+        return heard.long() if self.masked else None
+
+    def states(self, inputs: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the head is given, (B, T, D), and frames (B,)."""
+        below = self.hf.hidden if isinstance(self.hf, WhisperForCTC) else self.hf.base_model
+        return below(inputs, attention_mask=self.mask(inputs, lengths)).last_hidden_state, self.frames(lengths)
+
+    def stem_states(self, inputs: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the convolutions over a single waveform (1, S) give, (1, T, C), and T."""
+        found = self.hf.base_model.feature_extractor(inputs).transpose(1, 2)
+        return found, torch.full((len(found),), found.shape[1])
+
+    def frozen(self, *but: str) -> list[torch.nn.Module]:
+        """The parts of `hf` but some, where all of them are frozen."""
+        found = [module for name, module in self.hf.named_children() if name not in but]
+        trained = any(p.requires_grad for module in found for p in module.parameters())
+        return found if self.masked and not trained else []
+
+    def frozen_stem(self) -> list[torch.nn.Module]:
+        """The convolutions, where they are frozen; w2v-BERT and Whisper have none that are worth it."""
+        stem = getattr(self.hf.base_model, "feature_extractor", None)
+        return [stem] if isinstance(stem, Stem) and self.masked and not stem._requires_grad else []
+
+    def settings(self) -> dict:
+        """What decides the states besides the weights."""
+        return settings_of(self.hf.config)
 
     def frames(self, lengths: torch.Tensor) -> torch.Tensor:
         """Output frames of inputs of these lengths."""
@@ -77,6 +118,7 @@ def load(
     mask_time_length: int = 10,
     mask_feature_prob: float = 0.0,
     mask_feature_length: int = 10,
+    kept: Kept | None = None,
 ) -> CTCModel:
     """A CTC model from a hub name or a folder; its head's rows are carried over by symbol, new symbols get new rows.
 
@@ -97,6 +139,8 @@ def load(
         Probabilities; they replace the source's own. `dropout` is that of hidden states, activations, projections.
     mask_time_prob, mask_time_length, mask_feature_prob, mask_feature_length : float, int
         SpecAugment inside the model: share of frames (channels) that are masked, and the length of a mask.
+    kept : Kept, optional
+        Where the states of frozen parts are kept.
 
     Raises
     ------
@@ -157,7 +201,17 @@ def load(
     set_trained(found, train)
     if found.named["stem"] and not any(p.requires_grad for p in found.named["stem"][0].parameters()):
         model.freeze_feature_encoder()  # else it would still compute the gradient of what it hears
-    return CTCModel(model, [] if from_scratch else list(range(carried, size)), masked)
+    for stem in found.named["stem"] if not whisper else []:
+        stem.__class__ = type(f"Kept{type(stem).__name__}", (Stem, type(stem)), {})  # names of its weights stay
+    return CTCModel(model, [] if from_scratch else list(range(carried, size)), masked, kept)
+
+
+class Stem:
+    """Added to the convolutions of a model of transformers, so that what they gave before can be put in their place."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """(B, S) waveforms, or (B, T, C) what they gave -> (B, C, T)."""
+        return inputs.transpose(1, 2) if inputs.ndim == 3 else super().forward(inputs)
 
 
 def parts(model) -> Parts:

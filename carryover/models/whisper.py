@@ -9,6 +9,8 @@ from transformers import WhisperTokenizer as _WhisperTokenizer
 from transformers.modeling_outputs import BaseModelOutput
 
 from carryover.data.source import loading, require_source
+from carryover.models import whisper_encoder
+from carryover.models.frozen import Kept
 from carryover.models.languages import language_of_model
 from carryover.models.lora import LoRA, NoLoRA
 from carryover.models.pretrained import load_whole, require_type
@@ -26,6 +28,7 @@ def load(
     encoder_layerdrop: float = 0.0,
     decoder_layerdrop: float = 0.0,
     lora: LoRA | NoLoRA | None = None,
+    kept: Kept | None = None,
 ) -> WhisperForConditionalGeneration:
     """A Whisper from a hub name or a folder, with the parts that stay as they are frozen.
 
@@ -41,6 +44,8 @@ def load(
         Probabilities; they replace the source's own.
     lora : LoRA or NoLoRA, optional
         Adapters in the model, trained by `train: lora`.
+    kept : Kept, optional
+        Where the states of the encoder's frozen layers are kept.
 
     Raises
     ------
@@ -69,6 +74,7 @@ def load(
     model.model.encoder.embed_positions.requires_grad_(False)  # sinusoids: from_pretrained forgets that they are fixed
     (lora or NoLoRA()).add(model)
     set_trained(parts(model), train)
+    whisper_encoder.keep(model.model.encoder, kept or Kept())
     return model
 
 
@@ -290,17 +296,22 @@ class LogMel(torch.nn.Module):
 
     @torch.no_grad()
     def forward(self, wavs: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """(B, S) waveforms, (B,) lengths in samples -> (B, n_mels, n_frames); past its length a clip is silent."""
+        """(B, S) waveforms, (B,) lengths in samples -> (B, n_mels, n_frames); past its length a clip is silent.
+
+        One clip at a time: with its batch-mates' length the last bits would change, and kept states be not found.
+        """
         with torch.autocast(wavs.device.type, enabled=False):
-            wavs = wavs.float() * (torch.arange(wavs.shape[1], device=wavs.device) < lengths[:, None])
-            # silence needs no Fourier transform: short clips in a long window are 2 to 4 times cheaper, and equal
-            heard = min(
-                self.samples, -(-int(lengths.max()) // self.HOP) * self.HOP + self.N_FFT // self.HOP * 2 * self.HOP
-            )
-            wavs = torch.nn.functional.pad(wavs, (0, max(0, heard - wavs.shape[1])))[:, :heard]
-            stft = torch.stft(wavs, self.N_FFT, self.HOP, window=self.hann, return_complex=True)
-            power = (stft[..., :-1].abs() ** 2).contiguous()  # (B, 201, T)
-            log_mel = torch.clamp(self.filters @ power, min=1e-10).log10()  # (B, n_mels, T)
-            log_mel = torch.nn.functional.pad(log_mel, (0, self.samples // self.HOP - log_mel.shape[-1]), value=-10.0)
-            log_mel = torch.maximum(log_mel, log_mel.amax(dim=(1, 2), keepdim=True) - 8.0)
-            return (log_mel + 4.0) / 4.0
+            clips = zip(wavs.float(), lengths.tolist(), strict=True)
+            return torch.stack([self.of_clip(wav[: min(n, self.samples)]) for wav, n in clips])
+
+    def of_clip(self, wav: torch.Tensor) -> torch.Tensor:
+        """(S,) -> (n_mels, n_frames)."""
+        # silence needs no Fourier transform: short clips in a long window are 2 to 4 times cheaper, and equal
+        heard = min(self.samples, (-(-len(wav) // self.HOP) + self.N_FFT // self.HOP * 2) * self.HOP)
+        wav = torch.nn.functional.pad(wav, (0, heard - len(wav)))
+        stft = torch.stft(wav, self.N_FFT, self.HOP, window=self.hann, return_complex=True)
+        power = (stft[..., :-1].abs() ** 2).contiguous()  # (201, T)
+        log_mel = torch.clamp(self.filters @ power, min=1e-10).log10()  # (n_mels, T)
+        log_mel = torch.nn.functional.pad(log_mel, (0, self.samples // self.HOP - log_mel.shape[-1]), value=-10.0)
+        log_mel = torch.maximum(log_mel, log_mel.amax() - 8.0)
+        return (log_mel + 4.0) / 4.0

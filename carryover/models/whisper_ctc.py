@@ -6,7 +6,7 @@ no longer does.
 
 import torch
 from transformers import WhisperConfig
-from transformers.modeling_outputs import CausalLMOutput
+from transformers.modeling_outputs import BaseModelOutput, CausalLMOutput
 from transformers.models.whisper.modeling_whisper import WhisperEncoder, WhisperPreTrainedModel
 
 # Shapes: B batch, F mel frames (100 a second), M mel bands, T = ceil(F / 2) positions (50 a second), D width, V symbols
@@ -26,6 +26,7 @@ class WhisperForCTC(WhisperPreTrainedModel):
     def __init__(self, config: WhisperConfig):
         super().__init__(config)
         self.model = torch.nn.ModuleDict({"encoder": WhisperEncoder(config)})  # the names of a whole Whisper
+        self.dropout = torch.nn.Dropout(config.dropout)
         self.lm_head = torch.nn.Linear(config.d_model, config.vocab_size)
         self.post_init()
 
@@ -34,7 +35,11 @@ class WhisperForCTC(WhisperPreTrainedModel):
         return self.model["encoder"]
 
     def forward(self, inputs: torch.Tensor, attention_mask: torch.Tensor | None = None) -> CausalLMOutput:
-        """Log-mel (B, F, M) and 1 where it is no padding (B, F) -> logits (B, T, V).
+        """Log-mel (B, F, M) and 1 where it is no padding (B, F) -> logits (B, T, V)."""
+        return CausalLMOutput(logits=self.lm_head(self.dropout(self.hidden(inputs, attention_mask).last_hidden_state)))
+
+    def hidden(self, inputs: torch.Tensor, attention_mask: torch.Tensor | None = None) -> BaseModelOutput:
+        """What the head is given, (B, T, D); arguments as `forward`.
 
         Raises
         ------
@@ -52,16 +57,15 @@ class WhisperForCTC(WhisperPreTrainedModel):
         hidden = torch.nn.functional.gelu(encoder.conv1(inputs.transpose(1, 2))) * heard[:, None]
         hidden = torch.nn.functional.gelu(encoder.conv2(hidden)).transpose(1, 2)  # (B, T, D)
         hidden = hidden + encoder.embed_positions.weight[:positions]
-        hidden = torch.nn.functional.dropout(hidden, config.dropout, self.training)
+        hidden = torch.nn.functional.dropout(hidden, config.dropout, encoder.training)
         there = heard[:, ::2].bool()  # (B, T): position t is of frames 2t - 1 to 2t + 1
         mask = torch.zeros_like(there, dtype=hidden.dtype).masked_fill(~there, torch.finfo(hidden.dtype).min)
         for layer in encoder.layers:
-            if self.training and torch.rand([]) < config.encoder_layerdrop:
+            if encoder.training and torch.rand([]) < config.encoder_layerdrop:
                 continue
             hidden = layer(hidden, mask[:, None, None, :])
             hidden = hidden[0] if isinstance(hidden, tuple) else hidden
-        hidden = torch.nn.functional.dropout(encoder.layer_norm(hidden), config.dropout, self.training)
-        return CausalLMOutput(logits=self.lm_head(hidden))
+        return BaseModelOutput(encoder.layer_norm(hidden))
 
     def _get_feat_extract_output_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
         """T of F; the name that transformers' models of AutoModelForCTC have for it."""

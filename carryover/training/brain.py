@@ -11,7 +11,7 @@ import speechbrain as sb
 import torch
 from tqdm import tqdm
 
-from carryover.training import checkpoint, stopping
+from carryover.training import checkpoint, kept_states, stopping
 from carryover.training.evaluation import Evaluation, Stage, random_state_kept
 from carryover.training.micro_batches import halve_until_it_fits
 from carryover.training.optimisation import Optimisation, parameter_groups, require_no_own_rate
@@ -32,12 +32,11 @@ class RecipeBrain(Recipe, sb.Brain):
     - `evaluate`: also transcribes and scores; the best checkpoint is loaded as weights only.
     - `_save`, `_recover` (the Brain's own state in a checkpoint): also random states, patience, and log windows.
 
-    Read from `hparams`: schedule, collate, loss_weights, normaliser, tracker, forgetting; lr, lr_of; log_every,
+    Read from `hparams`: schedule, collate, loss_weights, normaliser, tracker, forgetting, kept; lr, lr_of; log_every,
     valid_every, save_every (updates, or "epoch"); save_limit (None: all are kept), stop_signals (names: save and stop),
     early_stopping_patience (validations without a better WER; 0: never), max_updates (None: the epochs decide), overfit
-    (utterances to learn by heart, None: no such run), group_by_length, batch_size, seed, output_folder, language,
-    no_decay_for_vectors; and SpeechBrain's own run options (precision, max_grad_norm, grad_accumulation_factor,
-    nonfinite_patience, ...).
+    (utterances to learn by heart, or None), group_by_length, batch_size, seed, output_folder, language,
+    no_decay_for_vectors; SpeechBrain's run options (precision, max_grad_norm, grad_accumulation_factor, ...).
     """
 
     def __init__(self, modules=None, opt_class=None, hparams=None, run_opts=None, checkpointer=None):
@@ -106,6 +105,7 @@ class RecipeBrain(Recipe, sb.Brain):
         last_epoch = math.inf if self.hparams.max_updates else epochs[-1]
         self.schedule.plan(total)
         with random_state_kept():  # an importance that is estimated and one that is reused train the same
+            kept_states.fill(self, train_set, valid_loader_kwargs, total * len(loader.dataset) // groups)
             for method in self.methods:
                 method.begin(self, old_sets[method.reads[0]] if method.reads else None)
             self.begin()

@@ -48,7 +48,7 @@ class Evaluation:
     def score(self, loader, stage, name: str = "Validating") -> tuple[dict, list[dict]]:
         """Mean loss terms, error rates and `loops` of a set, what the recipe counts of it, and its scored rows."""
         brain = self.brain
-        brain.modules.eval()
+        brain.eval_mode()
         brain.begin_set()
         sums, units, rows = defaultdict(float), 0, []
         for batch in tqdm(loader, desc=name, unit="batch", leave=False, disable=brain.noprogressbar):
@@ -59,6 +59,7 @@ class Evaluation:
             rows += scored
             for term, value in terms.items():
                 sums[term] += n * value
+        brain.hparams.kept.flush()
         means = {term: value / units for term, value in sums.items()}
         return means | error_rates.totals(rows) | {"loops": error_rates.loops(rows)} | brain.of_set(rows), rows
 

@@ -12,6 +12,7 @@ from carryover.data import audio, audio_check, manifest
 from carryover.data.batching import LengthGrouped
 from carryover.models.trained import module_of
 from carryover.training import stopping
+from carryover.training.kept_states import changed_inputs
 from carryover.training.output import Output
 
 Stage = sb.Stage
@@ -26,8 +27,8 @@ class Recipe:
 
     endings = audio.ENDINGS  # of files that hold a recording
     reads: tuple[str, ...] = (  # keys of the YAML; a YAML that lacks one is refused at once
-        "batch_size", "collate", "early_stopping_patience", "epochs", "forgetting", "group_by_length", "language",
-        "log_every", "loss_weights", "lr", "lr_of", "max_updates", "no_decay_for_vectors", "normaliser",
+        "batch_size", "collate", "early_stopping_patience", "epochs", "forgetting", "group_by_length", "kept",
+        "language", "log_every", "loss_weights", "lr", "lr_of", "max_updates", "no_decay_for_vectors", "normaliser",
         "output_folder", "overfit", "save_every", "save_limit", "schedule", "seed", "stop_signals", "target_text",
         "tracker", "valid_every",
     )  # fmt: skip
@@ -185,11 +186,17 @@ class Recipe:
 
     def train_mode(self) -> None:
         """Training mode for what is trained; frozen parts stay in eval mode, or their dropout would go on."""
+        self.hparams.kept.plain = not changed_inputs(self.hparams)
         self.modules.train()
         for module in self.modules.modules():
             parameters = list(module.parameters())
             if parameters and not any(p.requires_grad for p in parameters):
                 module.eval()
+
+    def eval_mode(self) -> None:
+        """Evaluation mode for a set of the experiment: its clips are always the same."""
+        self.hparams.kept.plain = True
+        self.modules.eval()
 
     # ---- data ----
 

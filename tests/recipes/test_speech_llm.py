@@ -26,7 +26,6 @@ from transformers import (
 from carryover.data import Utterance
 from carryover.models import audio_encoder, projector
 from carryover.models.chat import Chat
-from carryover.models.frozen import Memory
 from carryover.models.language_model import LanguageModel
 from carryover.models.tasks import Answers, Tasks
 from recipes.speech_llm import sample
@@ -137,13 +136,15 @@ def test_a_clip_in_a_ragged_batch_has_the_loss_and_the_tokens_that_it_has_alone(
     run, tmp_path, monkeypatch, encoder, frozen
 ):
     overrides = run if encoder == "whisper" else run | {"encoder": tiny_hubert(tmp_path / "hubert", encoder)}
-    brain, _, manifests = make_brain(overrides | {"freeze_encoder": str(frozen)}, yaml=YAML)
+    # a limit of 0: computed for each batch anew
+    never = {"kept": "!new:carryover.models.frozen.Kept {precision: float32, limit: 0}"}
+    brain, _, manifests = make_brain(overrides | never | {"freeze_encoder": str(frozen)}, yaml=YAML)
     brain.modules.eval()
     generate, said = brain.language_model.generate, []
     monkeypatch.setattr(brain.language_model, "generate", lambda *asked: said.append(generate(*asked)) or said[-1])
 
     def heard(size):
-        brain.hparams.states.memory = Memory(2e9)
+        brain.hparams.kept.plain = frozen
         found = {}
         for batch in batches(brain, manifests / "train.csv", size):
             with torch.no_grad():
@@ -165,26 +166,31 @@ def test_a_clip_in_a_ragged_batch_has_the_loss_and_the_tokens_that_it_has_alone(
     assert len({tuple(ids) for _, ids in alone.values()}) > 1
 
 
-def test_a_frozen_encoder_runs_once_a_clip_and_within_its_bytes(run):
-    brain, hparams, manifests = make_brain(run, yaml=YAML)
-    fit(brain, manifests)
-    clips = len(brain.read(manifests / "train.csv")) + len(brain.read(manifests / "valid.csv"))
-    states = brain.hparams.states
-    assert brain.update == 6 < states.computed <= clips
-    assert states.bytes > 0
-    losses = [e["loss"] for e in events(brain, "train")]
-    small = run | {"keep_bytes": "20000", "output_folder": run["output_folder"] + "_small"}
-    brain, _, manifests = make_brain(small, yaml=YAML)
-    fit(brain, manifests)
-    assert 0 < brain.hparams.states.bytes <= 20000 and brain.hparams.states.computed > states.computed
-    assert [e["loss"] for e in events(brain, "train")] == losses, "kept or computed again, the same"
+def test_a_frozen_encoder_runs_once_a_clip_and_within_its_limit(run, monkeypatch, tmp_path):
+    monkeypatch.setenv("CARRYOVER_CACHE", str(tmp_path / "cache"))
+
+    def losses(**changed):
+        brain, _, manifests = make_brain(run | changed, yaml=YAML)
+        fit(brain, manifests)
+        (part,) = brain.hparams.kept.parts
+        clips = len(brain.read(manifests / "train.csv")) + len(brain.read(manifests / "valid.csv"))
+        return [e["loss"] for e in events(brain, "train")], part.computed, clips
+
+    first, computed, clips = losses()
+    assert 0 < computed <= clips
+    again, computed, _ = losses(output_folder=run["output_folder"] + "_again")
+    assert again == first and computed == 0, "from the disk"
+    limit = {"kept": "!new:carryover.models.frozen.Kept {precision: float32, limit: 0}"}
+    monkeypatch.setenv("CARRYOVER_CACHE", str(tmp_path / "small"))
+    small, computed, _ = losses(output_folder=run["output_folder"] + "_small", **limit)
+    assert small == first and computed > 0 and not (tmp_path / "small").exists(), "computed again, the same"
 
 
 def test_an_unfrozen_encoder_learns_and_is_saved(run, tmp_path):
     brain, hparams, manifests = make_brain(run | {"freeze_encoder": "False", "max_updates": "2"}, yaml=YAML, saves=True)
     before = digest(brain.encoder)
     fit(brain, manifests)
-    assert digest(brain.encoder) != before and brain.hparams.states.bytes == 0
+    assert digest(brain.encoder) != before and brain.encoder.kept.computed == 0
     brain.export(tmp_path / "model")
     exported = str(tmp_path / "model" / "encoder")
     assert digest(audio_encoder.load(exported)) == digest(brain.encoder)
@@ -398,7 +404,7 @@ def test_real_sizes_have_their_shapes(tmp_path):
     with torch.device("meta"):
         states = encoder.hf(torch.empty(1, 128, 3000)).last_hidden_state
         assert states.shape == (1, 1500, 1280)
-        heard, frames = hubert(torch.empty(1, 48000), torch.tensor([48000], device="cpu"))
+        heard, frames = hubert.states(torch.empty(1, 48000), torch.tensor([48000], device="cpu"))
         assert heard.shape == (1, 149, 1280) and frames.tolist() == [149]
         assert bridge(heard, frames.to("meta"))[0].shape == (1, 75, 2048)
         inside = torch.ones(1, 75, dtype=torch.bool)

@@ -49,7 +49,7 @@ SIBLINGS = {
     },
     ("sign_teacher", "sign_student"): {
         "run_first", "teacher", "pretrain_seed", "d_model", "layers", "d_ffn", "heads", "dropout", "loss_weights",
-        "temperature", "distillation", "output_folder", "keep_bytes",
+        "temperature", "distillation", "output_folder", "keep_states", "kept",
     },
     ("whisper_ft", "whisper_real"): REAL | {
         "model", "old_language", "old_data_folder", "train", "lr_schedule", "warmup", "max_updates", "batch_size",
@@ -73,7 +73,7 @@ SIBLINGS = {
         "encoder", "encoder_revision", "encoder_dtype", "language_model", "language_model_revision",
         "language_model_dtype", "system_prompt", "prompt", "template_options", "max_eval_samples", "hidden", "warmup",
         "max_updates", "batch_size", "grad_accumulation_factor", "target_text", "weight_decay", "tokens_per_second",
-        "max_seconds", "keep_bytes",
+        "max_seconds",
     },
     ("sign_teacher", "sign_real"): REAL | {
         "glosses", "layout", "d_model", "layers", "heads", "d_ffn", "epochs", "seed",

@@ -24,6 +24,7 @@ ALLOWED = {
     "carryover/models/lora.py": "save_pretrained into a folder of files.made_folder, save_file into files.beside",
     "carryover/models/projector.py": "save_file into files.beside",
     "carryover/models/sequence_model.py": "save_model into files.beside",
+    "carryover/models/state_store.py": "save_file into files.beside",
     "carryover/forgetting/fisher.py": "save_file into files.beside",
     "carryover/report/figures/style.py": "savefig into files.beside",
     "carryover/report/figures/curve.py": "savefig into files.beside",

@@ -143,3 +143,10 @@ def test_a_clip_of_exactly_the_window_and_longer():
     clip = made()[1]
     assert largest_difference(log_mel, [clip[:RATE]], 80, 1) < TOLERANCE
     assert largest_difference(log_mel, [clip], 80, 1) < TOLERANCE  # both cut it
+
+
+def test_a_clip_beside_others_has_the_bits_that_it_has_alone():
+    """Kept states are found by a digest of the features."""
+    log_mel, clips = LogMel(80, 3000), made()
+    together = log_mel(*batch(clips))
+    assert all(torch.equal(log_mel(*batch([clip]))[0], found) for clip, found in zip(clips, together, strict=True))

@@ -234,7 +234,7 @@ model: !apply:carryover.models.sequence_model.load
     dropout: 0.1
     strides: !ref <strides>
 distillation: !new:carryover.losses.SoftTargets
-    teacher: !new:carryover.models.frozen.Frozen
+    teacher: !apply:carryover.models.frozen.Frozen.of
         module: !apply:carryover.models.sequence_model.SequenceCTC.from_folder [{tmp_path}]
 """)
     assert made["model"].config["d_model"] == inspect.signature(SequenceCTC).parameters["d_model"].default

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from carryover.losses import NoDistillation, SoftTargets, divergence
-from carryover.models.frozen import Frozen
+from carryover.models.frozen import Frozen, Kept
 from carryover.models.sequence_model import SequenceCTC
 
 V = 5
@@ -20,6 +20,9 @@ class Table(torch.nn.Module):
         torch.manual_seed(seed)
         self.linear, self.dropout = torch.nn.Linear(width, units), torch.nn.Dropout(0.5)
         self.stride, self.calls = stride, 0
+
+    def settings(self):
+        return {}
 
     def forward(self, inputs, lengths):
         self.calls += 1
@@ -128,8 +131,15 @@ def test_padded_frames_have_no_part(padding):
 # ---- teachers ----
 
 
-def soft(teacher, temperature=2.0, keep_bytes=2e9):
-    found = SoftTargets(Frozen(teacher, keep_bytes), temperature)
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("CARRYOVER_CACHE", str(tmp_path / "cache"))
+
+
+def soft(teacher, temperature=2.0, precision="float32"):
+    kept = Kept(precision)
+    kept.plain = True
+    found = SoftTargets(Frozen.of(teacher, kept=kept), temperature)
     found.begin(Table(seed=1))
     return found
 
@@ -138,37 +148,37 @@ def test_without_distillation_there_is_no_term():
     inputs, frames = inputs_of(4, 3), torch.tensor([4, 3])
     nothing = NoDistillation()
     nothing.begin(Table())
-    assert nothing.terms(inputs, logits_of(2, 4, V), frames, ["a", "b"]) == {}
+    assert nothing.terms(inputs, logits_of(2, 4, V), frames) == {}
 
 
 def test_a_teacher_is_asked_once_for_an_utterance_and_says_what_it_would_say_again():
     inputs, frames = inputs_of(4, 3), torch.tensor([4, 3])
-    kept, asked = soft(Table()), soft(Table(), keep_bytes=0)
+    kept, asked = soft(Table()), soft(Table(), precision=None)
     for seed in range(3):
         logits = logits_of(2, 4, V, seed=seed)
-        found = [one.terms(inputs, logits, frames, ["a", "b"])["kd"].item() for one in (kept, asked)]
+        found = [one.terms(inputs, logits, frames)["kd"].item() for one in (kept, asked)]
         assert found[0] == pytest.approx(found[1], rel=1e-6)
-    assert (kept.teacher.computed, asked.teacher.computed) == (2, 6)
-    assert kept.teacher.bytes == (4 + 3) * V * 4 and asked.teacher.bytes == 0
+    assert (kept.teacher.module.calls, asked.teacher.module.calls) == (2, 3)
     # known utterances in another batch, in another order, with a new one
     inputs, frames = inputs_of(3, 6, 4, seed=6), torch.tensor([3, 6, 4])
-    inputs[0][2, :4] = inputs_of(4)[0][0]
+    known, _ = inputs_of(4, 3)
+    inputs[0][2, :4], inputs[0][0, :3] = known[0], known[1, :3]
     logits = logits_of(3, 6, V)
-    found = [one.terms(inputs, logits, frames, ["b", "c", "a"])["kd"].item() for one in (kept, asked)]
+    found = [one.terms(inputs, logits, frames)["kd"].item() for one in (kept, asked)]
     assert found[0] == pytest.approx(found[1], rel=1e-6) and kept.teacher.module.calls == 3
 
 
 def test_what_was_augmented_is_asked_for_every_time():
     distillation, frames = soft(Table()), torch.tensor([4, 3])
     logits = logits_of(2, 4, V)
-    plain = distillation.terms(inputs_of(4, 3), logits, frames, ["a", "b"])["kd"].item()
+    plain = distillation.terms(inputs_of(4, 3), logits, frames)["kd"].item()
+    distillation.teacher.kept.plain = False  # what the Brain says where it augments
     other = inputs_of(4, 3, seed=9)
-    augmented = distillation.terms(other, logits, frames, None)["kd"].item()
+    augmented = distillation.terms(other, logits, frames)["kd"].item()
     with torch.no_grad():
         theirs, _ = distillation.teacher(*other)
     assert augmented == pytest.approx(divergence(theirs, logits, frames, 2.0).item(), rel=1e-6)
-    assert abs(augmented - plain) > 1e-3
-    assert distillation.teacher.bytes == (4 + 3) * V * 4
+    assert abs(augmented - plain) > 1e-3 and distillation.teacher.module.calls == 2 + 2
 
 
 def test_what_is_kept_does_not_depend_on_the_batch_to_the_last_bit():
@@ -179,30 +189,24 @@ def test_what_is_kept_does_not_depend_on_the_batch_to_the_last_bit():
     inputs, lengths = inputs_of(17, 30)
     logits, frames = logits_of(2, 8, V), teacher.frames(lengths)
     first, second = soft(teacher), soft(teacher)
-    first.terms((inputs, lengths), logits, frames, ["a", "b"])
-    second.terms((inputs[:1, :17], lengths[:1]), logits[:1, :5], frames[:1], ["a"])
-    kept = [one.teacher.memory.get("a") for one in (first, second)]
-    assert torch.equal(*kept) and kept[0].dtype == torch.float32 and kept[0].device.type == "cpu"
+    together, _ = first.teacher(inputs, lengths)
+    first.terms((inputs, lengths), logits, frames)
+    alone, _ = second.teacher(inputs[:1, :17], lengths[:1])
+    assert torch.equal(together[0, : frames[0]], alone[0]) and alone.dtype == torch.float32
+    assert (first.teacher.computed, second.teacher.computed) == (2, 1)
 
 
-def test_a_full_memory_keeps_what_it_has():
-    distillation, frames = soft(Table(), keep_bytes=4 * V * 4), torch.tensor([4, 3])
-    for _ in range(2):
-        distillation.terms(inputs_of(4, 3), logits_of(2, 4, V), frames, ["a", "b"])
-    assert distillation.teacher.computed == 3 and distillation.teacher.bytes == 4 * V * 4
-
-
-@pytest.mark.parametrize("keep", [2e9, 0])
+@pytest.mark.parametrize("keep", ["float32", None])
 def test_what_is_behind_an_utterance_has_no_part(keep):
     torch.manual_seed(2)
     shape = {"d_model": 16, "layers": 1, "heads": 2, "d_ffn": 32, "dropout": 0.0, "strides": [2]}
     teacher, student = SequenceCTC(3, V, **shape), SequenceCTC(3, V, **shape)
 
     def compute(padding):
-        distillation = soft(teacher, keep_bytes=keep)
+        distillation = soft(teacher, precision=keep)
         inputs, lengths = inputs_of(6, 12, padding=padding)
         logits, frames = student(inputs, lengths)
-        kd = distillation.terms((inputs, lengths), logits, frames, ["a", "b"])["kd"]
+        kd = distillation.terms((inputs, lengths), logits, frames)["kd"]
         return kd.item(), torch.autograd.grad(kd, list(student.parameters()))
 
     (wanted, gradients), (found, theirs) = compute(0.0), compute(1e3)
@@ -212,33 +216,33 @@ def test_what_is_behind_an_utterance_has_no_part(keep):
 
 def test_a_teacher_is_frozen_without_dropout_and_no_part_of_the_student():
     teacher, student = Table().train(), Table(seed=1)
-    distillation = SoftTargets(Frozen(teacher), 1.0)
+    distillation = SoftTargets(Frozen.of(teacher), 1.0)
     distillation.begin(student)
     student.train()
     inputs, frames = inputs_of(4, 3), torch.tensor([4, 3])
     logits, _ = student(*inputs)
-    values = [distillation.terms(inputs, logits, frames, None)["kd"] for _ in range(2)]
+    values = [distillation.terms(inputs, logits, frames)["kd"] for _ in range(2)]
     assert torch.equal(*values)
     values[0].backward()
     assert all(p.grad is None and not p.requires_grad for p in teacher.parameters())
     assert all(p.grad is not None and p.requires_grad for p in student.parameters())
     assert set(student.state_dict()) == {"linear.weight", "linear.bias"}
     with pytest.raises(ValueError, match="teacher: it shares parameters with the student"):
-        SoftTargets(Frozen(student)).begin(student)
+        SoftTargets(Frozen.of(student)).begin(student)
     assert all(p.requires_grad for p in student.parameters())
 
 
-@pytest.mark.parametrize("keep", [2e9, 0])
+@pytest.mark.parametrize("keep", ["float32", None])
 def test_another_stride_or_vocabulary_is_refused(keep):
     inputs, frames, logits = inputs_of(4, 3), torch.tensor([4, 3]), logits_of(2, 4, V)
     with pytest.raises(ValueError, match="teacher: 2 frames of an utterance of which the student has 4"):
-        soft(Table(stride=2), keep_bytes=keep).terms(inputs, logits, frames, ["a", "b"])
+        soft(Table(stride=2), precision=keep).terms(inputs, logits, frames)
     for units in (1, V - 1, V + 2):
         with pytest.raises(ValueError, match=f"teacher: it writes {units} units, the student {V}"):
-            soft(Table(units=units), keep_bytes=keep).terms(inputs, logits, frames, ["a", "b"])
+            soft(Table(units=units), precision=keep).terms(inputs, logits, frames)
 
 
 @pytest.mark.parametrize("temperature", [0.0, -1.0, math.nan, math.inf])
 def test_a_temperature_that_is_none_is_refused(temperature):
     with pytest.raises(ValueError, match="temperature: .*; give a number above 0"):
-        SoftTargets(Frozen(Table()), temperature)
+        SoftTargets(Frozen.of(Table()), temperature)
