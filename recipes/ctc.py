@@ -48,8 +48,10 @@ class CTCBrain(CTCRecipeBrain):
         wavs, lengths = recorded, _ = with_lengths(*batch.wav)
         if stage == Stage.TRAIN:
             augmented, heard = with_lengths(*self.hparams.augmentation(*batch.wav))
-            # sped-up speech can become too short for its transcript, which would then be impossible
-            if bool((self.hparams.limits.frames(heard) >= batch.frames_needed.to(heard.device)).all()):
+            # sped-up speech can become too short for its transcript, which would then be impossible, and slowed-down
+            # speech can outgrow the window of a Whisper
+            enough = self.hparams.limits.frames(heard) >= batch.frames_needed.to(heard.device)
+            if bool(enough.all()) and int(heard.max()) <= self.hparams.features.longest:
                 wavs, lengths = augmented, heard
         inputs = [self.hparams.features(wav[:n]) for wav, n in zip(wavs, lengths.tolist(), strict=True)]
         padded = torch.nn.utils.rnn.pad_sequence(inputs, batch_first=True)
