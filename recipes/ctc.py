@@ -6,6 +6,7 @@ import torch
 
 from carryover.data import manifest
 from carryover.data.batching import with_lengths
+from carryover.models import usual_rates
 from carryover.models.limits import UNKNOWN
 from carryover.training import describe
 from carryover.training.brain import Stage
@@ -57,6 +58,12 @@ class CTCBrain(CTCRecipeBrain):
         padded = torch.nn.utils.rnn.pad_sequence(inputs, batch_first=True)
         sizes = torch.tensor([len(x) for x in inputs], device=padded.device)
         return padded, sizes, wavs is not recorded  # the augmentation hands back what it leaves alone
+
+    def usual_rate(self):
+        size = self.parameter_counts()[1]
+        if self.hparams.from_scratch or self.hparams.train == "lora" or size < 5e7:  # little is known of smaller ones
+            return None
+        return usual_rates.SPEECH_ENCODER
 
     # ---- the old language ----
 
