@@ -6,6 +6,7 @@ import torch
 
 from carryover.data import manifest
 from carryover.data.batching import with_lengths
+from carryover.models import usual_rates
 from carryover.models.limits import UNKNOWN
 from carryover.training import describe
 from carryover.training.brain import Stage
@@ -48,13 +49,21 @@ class CTCBrain(CTCRecipeBrain):
         wavs, lengths = recorded, _ = with_lengths(*batch.wav)
         if stage == Stage.TRAIN:
             augmented, heard = with_lengths(*self.hparams.augmentation(*batch.wav))
-            # sped-up speech can become too short for its transcript, which would then be impossible
-            if bool((self.hparams.limits.frames(heard) >= batch.frames_needed.to(heard.device)).all()):
+            # sped-up speech can become too short for its transcript, which would then be impossible, and slowed-down
+            # speech can outgrow the window of a Whisper
+            enough = self.hparams.limits.frames(heard) >= batch.frames_needed.to(heard.device)
+            if bool(enough.all()) and int(heard.max()) <= self.hparams.features.longest:
                 wavs, lengths = augmented, heard
         inputs = [self.hparams.features(wav[:n]) for wav, n in zip(wavs, lengths.tolist(), strict=True)]
         padded = torch.nn.utils.rnn.pad_sequence(inputs, batch_first=True)
         sizes = torch.tensor([len(x) for x in inputs], device=padded.device)
         return padded, sizes, wavs is not recorded  # the augmentation hands back what it leaves alone
+
+    def usual_rate(self):
+        size = self.parameter_counts()[1]
+        if self.hparams.from_scratch or self.hparams.train == "lora" or size < 5e7:  # little is known of smaller ones
+            return None
+        return usual_rates.SPEECH_ENCODER
 
     # ---- the old language ----
 

@@ -13,13 +13,17 @@ def require_source(source: str, file: str = "config.json") -> None:
     if folder.is_dir() and not (folder / file).exists():
         found = ", ".join(sorted(p.name for p in folder.iterdir())[:8]) or "nothing"
         advice = "give a model in transformers' format"
-        if (folder / "adapter_config.json").exists():
+        if (folder / "model" / "config.json").exists():
+            advice = f"this is a run's folder: give {folder / 'model'}"
+        elif (folder / "adapter_config.json").exists():
             advice = "these are peft's adapters alone: merge them into their model (merge_and_unload) and save that"
         elif file != "config.json" and (folder / "config.json").exists():
             advice = (
                 f"copy it from the model that this one was fine-tuned from (save_pretrained of its {_MAKERS[file]})"
             )
         raise FileNotFoundError(f"model: {folder} holds no {file} (found: {found}); {advice}")
+    if folder.is_file():
+        raise FileNotFoundError(f"model: {folder} is a file; give the folder that holds it, with its config.json")
     if not folder.is_dir() and (source.count("/") != 1 or source.startswith((".", "/", "assets/", "results/"))):
         raise FileNotFoundError(
             f"model: '{source}' is no folder here and no hub name (owner/name); give e.g. assets/whisper_starter or "

@@ -17,14 +17,8 @@ from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, WhisperMod
 from carryover.data.source import loading, require_source
 from carryover.models.features import features_of
 from carryover.models.frozen import Frozen, Kept, settings_of
-from carryover.models.pretrained import (
-    PRETRAINING,
-    SPEECH_ENCODERS,
-    dtype_of,
-    load_whole,
-    require_pinned,
-    require_type,
-)
+from carryover.models.kinds import require_encoder
+from carryover.models.pretrained import PRETRAINING, dtype_of, load_whole, require_pinned
 from carryover.models.wav2vec2 import DROPOUTS, CTCModel
 from carryover.models.whisper import LogMel
 from carryover.models.whisper_check import require_bands
@@ -207,8 +201,7 @@ def load(
     require_pinned(source, revision, "encoder")
     if not freeze and dtype != "float32":
         raise ValueError(f"encoder_dtype: {dtype} for an encoder that is trained; small updates vanish in it: float32")
-    give = "a Whisper, wav2vec2, HuBERT, WavLM or w2v-BERT; a model of text belongs to language_model"
-    require_type(source, "encoder", ("whisper", *SPEECH_ENCODERS), give, revision)
+    require_encoder(source, revision)
     pinned = {"revision": revision, "trust_remote_code": False}
     with loading(source, revision):
         config = AutoConfig.from_pretrained(source, **pinned)

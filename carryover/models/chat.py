@@ -7,7 +7,8 @@ from datetime import date
 from transformers import AutoTokenizer
 
 from carryover.data.source import loading
-from carryover.models.pretrained import require_language_model, require_pinned
+from carryover.models.kinds import require_language_model
+from carryover.models.pretrained import require_pinned
 
 AUDIO = "{audio}"  # where a prompt of the YAML has the audio
 _MARK, _ANSWER = "<<<audio>>>", "<<<answer>>>"  # stand in for both while a template is rendered

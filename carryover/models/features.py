@@ -11,6 +11,7 @@ normalises over the padding too: 21 % away for a clip in a padded batch). They s
     extractor        transformers' own, for `save_pretrained` beside an exported model
 """
 
+import math
 from pathlib import Path
 
 import torch
@@ -23,6 +24,7 @@ from transformers import (
 from transformers.feature_extraction_utils import FeatureExtractionMixin
 
 from carryover.data.source import require_source
+from carryover.models.kinds import require_ctc
 from carryover.models.whisper import LogMel
 
 SAMPLE_RATE = 16000
@@ -42,7 +44,7 @@ class Waveform:
     """
 
     input_name = "input_values"
-    shortest = 400  # samples that the convolutions of wav2vec2 make one frame of
+    shortest, longest = 400, math.inf  # samples; the convolutions of wav2vec2 make one frame of 400
 
     def __init__(self, extractor: Wav2Vec2FeatureExtractor):
         self.extractor = extractor
@@ -85,6 +87,7 @@ class FilterBank:
     """
 
     input_name = "input_features"
+    longest = math.inf
     masked = True
     WINDOW, HOP, FFT, PREEMPHASIS = 400, 160, 512, 0.97  # constants of SeamlessM4TFeatureExtractor, not settings
 
@@ -142,6 +145,7 @@ class WhisperFrames:
     def __init__(self, extractor: WhisperFeatureExtractor):
         self.extractor = extractor
         self.log_mel = LogMel(extractor.feature_size, extractor.nb_max_frames)
+        self.longest = self.log_mel.samples
 
     def __call__(self, wav: torch.Tensor) -> torch.Tensor:
         """(S,) -> (F, n_mels) float32, F = ceil(S / 160): 100 frames a second.
@@ -181,6 +185,7 @@ def features_of(source: str | Path | FeatureExtractionMixin) -> Waveform | Filte
         For other extractors and other rates than 16 kHz.
     """
     if not isinstance(source, FeatureExtractionMixin):
+        require_ctc(str(source))
         require_source(str(source), "preprocessor_config.json")
         source = AutoFeatureExtractor.from_pretrained(str(source))
     kinds = {

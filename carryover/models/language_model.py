@@ -14,8 +14,9 @@ import torch
 from transformers import AutoModelForCausalLM, GenerationConfig, StoppingCriteria, StoppingCriteriaList
 
 from carryover.models.chat import Chat
+from carryover.models.kinds import require_language_model
 from carryover.models.lora import LoRA, NoLoRA
-from carryover.models.pretrained import dtype_of, load_whole, require_language_model, require_pinned
+from carryover.models.pretrained import dtype_of, load_whole, require_pinned
 
 # Shapes: B batch, T vectors of audio, P prompt with its audio, U tokens of an answer and its end, V vocabulary, E width
 
@@ -226,13 +227,26 @@ def load(source: str, chat: Chat, revision: str | None = None, dtype: str = "flo
         trust_remote_code=False,
     )  # fmt: skip
     require_readable(source, hf)
-    rows = hf.get_input_embeddings().weight.shape[0]
-    if max(chat.pad, chat.end) >= rows:
-        raise ValueError(
-            f"language_model: its tokenizer pads with token {chat.pad} and ends with {chat.end}, but it has embeddings "
-            f"for {rows}; give a tokenizer and a model that belong together"
-        )
+    require_tokens(source, hf, chat)
     return LanguageModel(hf, chat, lora)
+
+
+def require_tokens(source: str, hf, chat: Chat) -> None:
+    """Raise ValueError where a tokenizer has tokens that the model has no embedding of, or lacks those that it names.
+
+    A model may have more embeddings than its tokenizer has tokens (Qwen: 151 936 for 151 669).
+    """
+    rows, tokens = hf.get_input_embeddings().weight.shape[0], max(chat.hf.get_vocab().values()) + 1
+    named = {key: getattr(hf.config.get_text_config(), key, None) for key in ("bos_token_id", "eos_token_id")}
+    ids = {key: max(ids) if isinstance(ids, list) else ids for key, ids in named.items() if ids is not None}
+    strange = [f"{key} {n}" for key, n in ids.items() if n >= tokens]
+    if tokens > rows or strange:
+        raise ValueError(
+            f"language_model: the tokenizer of {source} has {tokens} tokens, and its weights have embeddings for {rows}"
+            + (f" and name {', '.join(strange)}" if strange else "")
+            + ": they do not belong together; copy tokenizer.json and tokenizer_config.json of the model that it was "
+            "fine-tuned from"
+        )
 
 
 def require_readable(source: str, hf) -> None:

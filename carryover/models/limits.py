@@ -62,13 +62,19 @@ class CTCLimits(TranscriptLimits):
         Waveform -> inputs of the model.
     tokenizer : carryover.text.characters.Characters or Pieces
     seconds : float
-        Longest clip: attention grows with the square of it.
+        Longest clip, where the model has no shorter window: attention grows with the square of it.
     """
 
     acoustic: object
     features: object
     tokenizer: object
     seconds: float = 20.0
+
+    LONG = "audio is longer than max_seconds, or than the model's window,"
+
+    @property
+    def longest(self):
+        return min(self.seconds, self.features.longest / RATE)
 
     def frames(self, samples: torch.Tensor) -> torch.Tensor:
         """Output frames (B,) of waveforms of `samples` (B,)."""

@@ -5,13 +5,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
-from transformers import PretrainedConfig
 from transformers.utils import logging as hf_logging
 
 from carryover.data.source import loading, require_source
 
-# of `model_type` in config.json
-SPEECH_ENCODERS = ("wav2vec2", "hubert", "wavlm", "wav2vec2-bert")
 # What tools leave before the names of a model's tensors: DataParallel, torch.compile, peft, Lightning.
 PREFIXES = ("module.", "_orig_mod.", "base_model.model.", "model.")
 # Heads of self-supervised training, and what LoRA-free fine-tuning never asks for.
@@ -25,38 +22,6 @@ def require_pinned(source: str, revision: str | None, key: str) -> None:
         raise ValueError(
             f"{key}_revision: {revision!r} for {source}; give the commit's 40 hexadecimal digits (on the hub: Files "
             "and versions, History), for a branch's or tag's name may mean other weights tomorrow"
-        )
-
-
-def require_type(source: str, key: str, wanted: Sequence[str], give: str, revision: str | None = None) -> dict:
-    """-> what config.json says; ValueError where its `model_type` is none of `wanted`.
-
-    Parameters
-    ----------
-    key : str
-        Of the YAML, for the message.
-    give : str
-        What to give instead, e.g. "a Whisper, such as openai/whisper-small".
-    """
-    with loading(source, revision):
-        config, _ = PretrainedConfig.get_config_dict(source, revision=revision)
-    if config.get("model_type") not in wanted:
-        raise ValueError(
-            f"{key}: {source} is a model of type {config.get('model_type')!r}, expected {' or '.join(wanted)}: give "
-            f"{give}"
-        )
-    return config
-
-
-def require_language_model(source: str, revision: str | None = None) -> None:
-    """Raise ValueError where a folder or hub name holds a model of speech, or one with an encoder, too."""
-    with loading(source, revision):
-        config, _ = PretrainedConfig.get_config_dict(source, revision=revision)
-    kind = config.get("model_type")
-    if kind in (*SPEECH_ENCODERS, "whisper") or config.get("is_encoder_decoder"):
-        raise ValueError(
-            f"language_model: {source} is a model of type {kind!r}, which is no decoder of text alone: give a causal "
-            "language model, such as SmolLM, Qwen, Llama or Gemma (and the speech model as encoder)"
         )
 
 

@@ -4,10 +4,11 @@ import torch
 from transformers import AutoConfig, AutoModelForCTC
 from transformers.utils import cached_file
 
-from carryover.data.source import require_source
 from carryover.models.frozen import Frozen, Kept, settings_of
-from carryover.models.pretrained import PRETRAINING, SPEECH_ENCODERS, load_whole, require_type
+from carryover.models.kinds import require_ctc
+from carryover.models.pretrained import PRETRAINING, load_whole
 from carryover.models.trained import Parts, set_trained
+from carryover.models.whisper_check import require_bands
 from carryover.models.whisper_ctc import WhisperForCTC
 from carryover.text import Characters, Pieces
 
@@ -150,9 +151,7 @@ def load(
         When the model has units that the tokenizer lacks, or has at other places, or that nothing names; for a `train`
         that this model cannot satisfy.
     """
-    require_source(source)
-    give = "a wav2vec2, HuBERT, WavLM, w2v-BERT or Whisper, or take the YAML of that kind of model"
-    require_type(source, "model", (*SPEECH_ENCODERS, "whisper"), give)
+    require_ctc(source)
     config = AutoConfig.from_pretrained(source)
     whisper = config.model_type == "whisper"
     kind = WhisperForCTC if whisper else AutoModelForCTC
@@ -162,6 +161,7 @@ def load(
                 "mask_time_prob, mask_feature_prob: a Whisper masks nothing inside; give 0 for both, and augment by "
                 "augment_prob"
             )
+        require_bands(source, config.num_mel_bins)
         config.dropout, config.encoder_layerdrop, config.initializer_range = dropout, layerdrop, config.init_std
     size = len(tokenizer.symbols)
     # null where the model was only pre-trained on audio (w2v-bert-2.0), of which transformers makes no head
@@ -305,7 +305,7 @@ def tokenizer(source: str, alphabet: str, from_scratch: bool = False) -> Charact
     ValueError
         When the alphabet lacks symbols of the old model (see Characters.grow), or adds some to SentencePiece's pieces.
     """
-    require_source(source)
+    require_ctc(source)
     old = None if from_scratch else old_symbols(source)
     if old is None:
         return Characters(alphabet)

@@ -11,11 +11,12 @@ from transformers.modeling_outputs import BaseModelOutput
 from carryover.data.source import loading, require_source
 from carryover.models import whisper_encoder
 from carryover.models.frozen import Kept
+from carryover.models.kinds import require_whisper
 from carryover.models.languages import language_of_model
 from carryover.models.lora import LoRA, NoLoRA
-from carryover.models.pretrained import load_whole, require_type
+from carryover.models.pretrained import load_whole
 from carryover.models.trained import Parts, set_trained
-from carryover.models.whisper_check import require_bands
+from carryover.models.whisper_check import require_bands, say_missing
 
 
 def load(
@@ -62,13 +63,14 @@ def load(
         "encoder_layerdrop": encoder_layerdrop,
         "decoder_layerdrop": decoder_layerdrop,
     }
-    require_source(source)
-    require_type(source, "model", ("whisper",), "a Whisper, such as openai/whisper-small, or take a YAML of CTC")
+    require_whisper(source)
     if from_scratch:
         model = WhisperForConditionalGeneration(WhisperConfig.from_pretrained(source, **regularisation))
     else:
         model, _ = load_whole(WhisperForConditionalGeneration, source, dtype=torch.float32, **regularisation)
     require_bands(source, model.config.num_mel_bins)
+    if not from_scratch:
+        say_missing(source)
     # SpecAugment of transformers would act on top of the YAML's augmentation, unseen.
     model.config.apply_spec_augment = False
     model.model.encoder.embed_positions.requires_grad_(False)  # sinusoids: from_pretrained forgets that they are fixed
@@ -105,6 +107,7 @@ class Tokenizer:
     """
 
     def __init__(self, source: str, task: str = "transcribe"):
+        require_whisper(source)
         require_source(source, "tokenizer_config.json")
         with loading(source):
             self.hf = _WhisperTokenizer.from_pretrained(source)

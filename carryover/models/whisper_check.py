@@ -56,3 +56,12 @@ def require_bands(source: str, bands: int) -> None:
             f"model: {file} makes {said} mel bands, and the model takes {bands} (config.json: num_mel_bins); give the "
             "preprocessor_config.json of the model that it was fine-tuned from (80 bands; large-v3 and turbo: 128)"
         )
+
+
+def say_missing(source: str) -> None:
+    """Print a line where a folder has no generation_config.json: what it says of languages is in the tokenizer, too."""
+    if Path(source).is_dir() and not (Path(source) / "generation_config.json").exists():
+        print(
+            f"model: {source} holds no generation_config.json: languages and tasks are taken from its tokenizer, and "
+            "which tokens it suppresses is not known; copy that file from the model that this one was fine-tuned from"
+        )

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from carryover.models.weights import differences, load_weights
 from carryover.stats import error_rates
+from carryover.stats.edits import edits
 from carryover.training import checkpoint
 from carryover.training.stopping import Stopped
 
@@ -61,7 +62,8 @@ class Evaluation:
                 sums[term] += n * value
         brain.hparams.kept.flush()
         means = {term: value / units for term, value in sums.items()}
-        return means | error_rates.totals(rows) | {"loops": error_rates.loops(rows)} | brain.of_set(rows), rows
+        counts = edits(rows) | {"loops": error_rates.loops(rows)}
+        return means | error_rates.totals(rows) | counts | brain.of_set(rows), rows
 
     def validate(self, loader, language: str, **labels) -> dict:
         """Score a validation set and log it; training goes on as if it had not been."""

@@ -182,7 +182,12 @@ class Recipe:
         return {
             "language": hparams.language, "lr_schedule": schedule.name, "warmup": schedule.warmup,
             "max_updates": schedule.total_updates, "precision": self.precision, "overfit": hparams.overfit,
+            "lr": hparams.lr, "usual_rate": self.usual_rate(), "loss_weights": hparams.loss_weights,
         }  # fmt: skip
+
+    def usual_rate(self) -> float | None:
+        """Peak rate at which a model of this kind and size is usually fine-tuned; None where nobody can say."""
+        return None
 
     def train_mode(self) -> None:
         """Training mode for what is trained; frozen parts stay in eval mode, or their dropout would go on."""

@@ -108,6 +108,8 @@ def test_where_there_is_no_float64_the_cpu_does_that_part(extractor, monkeypatch
 def test_the_source_tells_which_and_its_extractor_is_kept_for_export(tmp_path, seamless):
     seamless.save_pretrained(tmp_path / "bert")
     Wav2Vec2FeatureExtractor(do_normalize=False).save_pretrained(tmp_path / "wavlm")
+    for name, kind in (("bert", "wav2vec2-bert"), ("wavlm", "wavlm")):
+        (tmp_path / name / "config.json").write_text(json.dumps({"model_type": kind}))
     assert isinstance(features_of(str(tmp_path / "bert")), FilterBank)
     wavlm = features_of(tmp_path / "wavlm")
     assert isinstance(wavlm, Waveform) and torch.equal(wavlm(sound(500)), sound(500)) and not wavlm.masked

@@ -95,6 +95,22 @@ def restarted(n):
     return falling(n) * (1 + 0.25 * math.exp(-(n % 1000) / 100))
 
 
+def counted(deletions, insertions, **others):
+    """Errors of a validation as counts, functions of the update."""
+
+    def change(event):
+        n = event["update"]
+        found = {"deletions": deletions(n), "insertions": insertions(n)}
+        return found | {key: value(n) for key, value in others.items()}
+
+    return change
+
+
+def two_terms(n, ctc):
+    """Loss terms of a run that weighs CTC by 0.3."""
+    return {"nll": falling(n), "ctc": ctc(n), "loss": falling(n) + 0.3 * ctc(n)}
+
+
 NOISY = [(f"noisy, one update a line, seed {seed}", seed) for seed in range(5)]
 HEALTHY = {
     name: (log(falling, 2000, every=1, noise=0.3, seed=seed), {"schedule": "linear", "warmup": 100, "total": 2000})
@@ -160,6 +176,51 @@ HEALTHY = {
         changed(log(falling, 5000), "train", lambda e: {"skipped": 9 if e["update"] < 2000 else 10}),
         {"scaled": True, "total": 5000},
     ),
+    "deletions fall while insertions do": (
+        changed(log(falling, 4000), "valid", counted(lambda n: 60e3 / n, lambda n: 30e3 / n)),
+        {},
+    ),
+    "deletions for insertions, and fewer errors": (
+        changed(
+            log(falling, 4000, WER=lambda n: 60 - n / 100),
+            "valid",
+            counted(lambda n: 20 + n / 40, lambda n: 200 - n / 25),
+        ),
+        {},
+    ),
+    "WER as noisy as a small set's, while the loss falls": (
+        log(falling, 10000, WER=lambda n: 20 + 1.5 * math.sin(n / 300)),
+        {},
+    ),
+    "CTC beside, and ten times as large": (
+        changed(log(falling, 2000), "train", lambda e: two_terms(e["update"], lambda n: 30 * falling(n))),
+        {"total": 2000, "weights": {"nll": 1.0, "ctc": 0.3}},
+    ),
+    "distillation that begins at nothing": (
+        changed(log(falling, 2000), "train", lambda e: two_terms(e["update"], lambda n: n / 1000)),
+        {"total": 2000, "weights": {"nll": 1.0, "ctc": 0.3}},
+    ),
+    "a term of weight 0 and one of a method": (
+        changed(log(falling, 2000), "train", lambda e: two_terms(e["update"], falling) | {"kd": 1e9}),
+        {"total": 2000, "weights": {"nll": 1.0, "kd": 0.0}},
+    ),
+    "99 epochs": (
+        [e | {"epoch": 1 + e.get("update", 0) // 41} for e in log(falling, 4000)],
+        {"total": 4000},
+    ),
+    "clipped now and then": (
+        changed(log(falling, 5000), "train", lambda e: {"clipped": 0.9 if e["update"] % 200 else 1.0}),
+        {},
+    ),
+    "clipped while it warms up": (
+        changed(log(falling, 2000), "train", lambda e: {"clipped": 1.0 if e["update"] <= 800 else 0.4}),
+        {"warmup": 700, "total": 2000},
+    ),
+    "three times the usual rate": (log(falling, 1000), {"rate": 7.5e-5, "usual_rate": 2.5e-5}),
+    "two echoes, in the first validations": (
+        changed(log(falling, 3000), "valid", lambda e: {"echoes": 40 if e["update"] < 1500 else 1}),
+        {},
+    ),
     "a slow disk for a while": (
         changed(
             log(falling, 5000), "train", lambda e: {"data_wait_seconds": 9.0 if 1000 < e["update"] < 1150 else 1.0}
@@ -190,6 +251,65 @@ FAULTY = {
         {},
         3500,
         "valid loss 0.391 -> 0.566 in 3 validations, train loss 1.26 -> 0.972, WER 12.0 -> 13.5",
+    ),
+    # Whisper base's decoder on 400 clips: known by heart within an epoch or two, the WER where it was
+    "by heart": (
+        log(lambda n: 0.02 + 1.5 * math.exp(-n / 150), 6000, valid=lambda n: 0.6 + n / 1e6, WER=lambda n: 24.0),
+        {"total": 6000},
+        2000,
+        "train loss 0.02, valid loss 0.589, WER 24.0, 24.0 at best",
+    ),
+    "WER rises": (  # the model is surer of what it says, and says worse (huggingface/blog#933)
+        log(falling, 6000, valid=lambda n: 4 / (1 + n / 500), WER=lambda n: 20 + n / 300),
+        {},
+        3000,
+        "WER 21.7 -> 30.0 since update 500, while valid loss 1.99 -> 0.563",
+    ),
+    "deletions grow": (  # icefall#1483
+        changed(
+            log(falling, 6000, WER=lambda n: 20.0),
+            "valid",
+            counted(lambda n: 20 + n / 100, lambda n: max(0, 40 - n / 100), errors=lambda n: 117),
+        ),
+        {},
+        3500,
+        "25 -> 55 of 586 words deleted since update 500, insertions 35 -> 5",
+    ),
+    "prompt echo": (  # SLAM-LLM#236
+        changed(log(falling, 3000, WER=lambda n: 80.0), "valid", lambda e: {"echoes": 31}),
+        {},
+        1500,
+        "valid de: 31 of 100 hypotheses repeat the prompt",
+    ),
+    "loss zero": (  # whisper-finetune#11: nan in fp16, then 0
+        changed(log(falling, 1000), "train", lambda e: {"loss": 0.0} if e["update"] > 500 else {}),
+        {},
+        650,
+        "train loss is exactly 0 since update 500",
+    ),
+    "one term": (
+        changed(log(falling, 2000), "train", lambda e: two_terms(e["update"], lambda n: 110 * falling(n))),
+        {"total": 2000, "weights": {"nll": 1.0, "ctc": 0.3}},
+        1000,
+        "ctc, weighed, is 33 x the rest of the loss, and was the like since update 0",
+    ),
+    "many epochs": (
+        [e | {"epoch": 1 + e.get("update", 0) // 20} for e in log(falling, 4000)],
+        {"total": 4000},
+        50,
+        "4000 updates are 160 epochs or more",
+    ),
+    "clipped": (
+        changed(log(falling, 3000), "train", lambda e: {"clipped": 0.98}),
+        {"warmup": 100, "total": 3000},
+        1600,
+        "98 % of the gradients are clipped, as since update 100; their norm is 1.97",
+    ),
+    "rate too high": (
+        log(falling, 1000),
+        {"rate": 1e-3, "usual_rate": 2.5e-5},
+        50,
+        "lr 0.001 is 40 x what is usual for this kind and size of model, 2.5e-05",
     ),
     "plateau": (FLAT, {"total": 4000}, 2000, "WER 99"),
     "divergence": (
@@ -316,6 +436,51 @@ def test_the_line_of_an_overfitted_run():
 def test_a_validation_loss_that_rises_alone_is_no_overfitting(train, kinds):
     events = log(train, 6000, valid=lambda n: 0.4 + abs(n - 2000) / 8000, WER=lambda n: 12 + n / 1000)
     assert {flag.kind for flag in find(events)} == kinds
+
+
+def test_by_heart_is_no_plateau_though_the_loss_stands_and_the_wer_is_high():
+    """A plateau's advice, a rate ten times as high, is the wrong one; only validations tell the two apart."""
+    events = log(lambda n: 0.02 + 3 * math.exp(-n / 100), 6000, valid=lambda n: 2.0, WER=lambda n: 70.0)
+    assert [flag.kind for flag in find(events, total=6000)] == ["by heart"]
+    known = log(lambda n: 0.02 + 3 * math.exp(-n / 100), 6000, valid=lambda n: 0.05, WER=lambda n: 70.0)
+    assert [flag.kind for flag in find(known, total=6000)] == ["plateau"], "what it learns is no transcript"
+
+
+def test_one_fault_of_a_training_set_is_said_once():
+    """By heart, and the validation loss rises: the first says it all."""
+    events = log(lambda n: 3 * math.exp(-n / 100) + 0.02, 6000, valid=lambda n: 0.5 + n / 3000, WER=lambda n: 30.0)
+    assert [flag.kind for flag in find(events)] == ["by heart"]
+
+
+def test_a_rising_wer_is_more_than_chance():
+    """117 errors scatter by 11: 12 more in a row are no news, 33 are."""
+    for rise, kinds in ((12, []), (30, []), (34, ["WER rises"])):
+        events = log(falling, 4000, WER=lambda n, rise=rise: (117 + rise * (n > 500)) / 5.86)
+        assert [flag.kind for flag in find(events)] == kinds, rise
+
+
+def test_deletions_count_where_the_errors_do():
+    def found(**counts):
+        change = counted(**{"deletions": lambda n: 5 + n / 50, "insertions": lambda n: 30 - n / 200} | counts)
+        return [flag.kind for flag in find(changed(log(falling, 4000, WER=lambda n: 20.0), "valid", change))]
+
+    assert found() == ["deletions grow"]
+    assert found(insertions=lambda n: 30 + n / 200) == [], "both grow: that is no falling silent"
+    assert found(errors=lambda n: 200 - n / 50) == [], "fewer errors in all"
+    assert found(deletions=lambda n: 5 + n / 400) == [], "15 of 586 words"
+
+
+def test_a_term_that_outweighs_the_rest_is_judged_late():
+    weights = {"weights": {"nll": 1.0, "ctc": 0.3}, "total": 2000}
+    for ends in (900, 1100):  # the half of the run
+
+        def ctc(n, ends=ends):
+            return falling(n) * (1000 if n <= ends else 1)
+
+        events = changed(log(falling, 2000), "train", lambda e, ctc=ctc: two_terms(e["update"], ctc))
+        assert [flag.kind for flag in find(events, **weights) if flag.kind == "one term"] == ["one term"] * (
+            ends > 1000
+        )
 
 
 def test_overfitting_is_told_apart_without_words():
@@ -492,10 +657,15 @@ def test_plateaus_need_quarters():
 
 def test_what_a_yaml_tells():
     yaml = {"language": "de", "lr_schedule": "noam", "warmup": 0.1, "max_updates": 1000, "precision": "fp32"}
-    assert told(yaml) == {"language": "de", "schedule": "noam", "warmup": 100, "total": 1000, "scaled": False}
+    assert told(yaml) == {
+        "language": "de", "schedule": "noam", "warmup": 100, "total": 1000, "scaled": False, "rate": None,
+        "usual_rate": None, "weights": {},
+    }  # fmt: skip
+    rates = {"lr": 1e-3, "usual_rate": 2.5e-5, "loss_weights": {"nll": 1.0}}
+    assert told(yaml | rates) == told(yaml) | {"rate": 1e-3, "usual_rate": 2.5e-5, "weights": {"nll": 1.0}}
     assert told(yaml | {"max_updates": None})["warmup"] is None, "a share of epochs is not known beforehand"
     assert told(yaml | {"warmup": 500, "precision": "fp16"}) == told(yaml) | {"warmup": 500, "scaled": True}
-    assert told(yaml | {"overfit": 5}) == told(yaml) | {"words": 0, "utterances": 0}
+    assert told(yaml | {"overfit": 5}) == told(yaml) | {"words": 0, "utterances": 0, "epochs": math.inf}
     assert find([], **told({})) == []
 
 

@@ -165,9 +165,9 @@ def test_mel_bands_of_another_model_are_refused(folder, load):
             lambda f: whisper.load(str(STARTER.with_name("ctc_small")), from_scratch=True),
             "model: .*'wav2vec2-bert'.*Whisper",
         ),
-        (lambda f: whisper.load(str(STARTER.with_name("prefix_lm"))), "model: .*expected whisper"),
+        (lambda f: whisper.load(str(STARTER.with_name("prefix_lm"))), "model: .*type .llama.*expected a Whisper"),
         (lambda f: Chat(str(f)), "language_model: .*of type 'whisper'.*causal language model"),
-        (lambda f: audio_encoder.load(str(STARTER.with_name("prefix_lm"))), "encoder: .*belongs to language_model"),
+        (lambda f: audio_encoder.load(str(STARTER.with_name("prefix_lm"))), "encoder: .*is for language_model"),
     ],
 )
 def test_another_kind_of_model_is_refused(folder, make, said):

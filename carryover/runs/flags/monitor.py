@@ -1,5 +1,6 @@
 """Asks every rule about every event of a run, while training writes it or when the log is read later."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 
 from carryover.runs.flags import penalty, sets, training
@@ -13,6 +14,8 @@ SLOW: dict[str, Rule] = {
     "all blank": training.all_blank,
     "plateau": training.plateau,
     "penalty negligible": penalty.negligible,
+    "clipped": training.clipped,
+    "one term": training.one_term,
 }
 SETS: dict[str, Rule] = {"non-finite": sets.nonfinite, "small set": sets.small_set}
 # The rules that are asked about an event, by its name, in this order: a plateau asks what has been said before it.
@@ -21,20 +24,32 @@ RULES: dict[str, dict[str, Rule]] = {
         "non-finite": sets.nonfinite,
         "divergence": training.divergence,
         "gradient spikes": training.spiking,
+        "rate too high": training.rate_too_high,
+        "loss zero": training.loss_zero,
         "no gradient": training.no_gradient,
         "rate zero": training.rate_zero,
         "rate stuck": training.rate_stuck,
         "waiting for data": training.waiting,
+        "many epochs": training.many_epochs,
         **SLOW,
     },
     "valid": {
         **SETS,
+        "by heart": sets.by_heart,
         "overfitting": sets.overfitting,
+        "WER rises": sets.WER_rises,
+        "deletions grow": sets.deletions_grow,
         "loops": sets.looping,
+        "prompt echo": sets.echoing,
         "WER over 100": sets.over_100,
         "penalty dominates": penalty.dominating,
     },
-    "test": {**SETS, "loops": sets.looping_in_test, "WER over 100": sets.over_100_in_test},
+    "test": {
+        **SETS,
+        "loops": sets.looping_in_test,
+        "prompt echo": sets.echoing_in_test,
+        "WER over 100": sets.over_100_in_test,
+    },
     "end": {**SLOW, "warm-up unfinished": training.unfinished},
 }
 
@@ -60,6 +75,10 @@ class Monitor:
         Updates that are planned, where known.
     scaled : bool
         Whether the loss is scaled (fp16): the first overflows are then how the scale is found.
+    rate, usual_rate : float, optional
+        Peak rate (lr), and the one that is usual for a model of this kind and size; not judged if unknown.
+    weights : dict, optional
+        Of the loss terms by name (loss_weights): they are logged unweighed.
     **thresholds
         See `Thresholds`.
     """
@@ -72,9 +91,13 @@ class Monitor:
         warmup: int | None = None,
         total: int | None = None,
         scaled: bool = False,
+        rate: float | None = None,
+        usual_rate: float | None = None,
+        weights: Mapping[str, float] | None = None,
         **thresholds,
     ):
-        self.state = Log(Thresholds(**thresholds), language, schedule, warmup, total, scaled)
+        limits = Thresholds(**thresholds)
+        self.state = Log(limits, language, schedule, warmup, total, scaled, rate, usual_rate, weights or {})
         self.said = set()
 
     def see(self, event: Mapping) -> list[Flag]:
@@ -117,8 +140,9 @@ def find(events: Iterable[Mapping], **options) -> list[Flag]:
 def told(settings: Mapping) -> dict:
     """What a Monitor is told of a run, {parameter: value}, from the plain values of its YAML under its overrides.
 
-    A share of warm-up is of max_updates; where the epochs decide, it stays unknown. A run that learns a handful of
-    utterances by heart (`overfit`) has small sets on purpose.
+    `usual_rate` beside them is what `Recipe.usual_rate` says. A share of warm-up is of max_updates; where the epochs
+    decide, it stays unknown. A run that learns a handful of utterances by heart (`overfit`) has small sets, and many
+    epochs of them, on purpose.
     """
     total, warmup = settings.get("max_updates"), settings.get("warmup")
     if warmup is not None:  # as carryover.training.schedule counts it
@@ -130,5 +154,14 @@ def told(settings: Mapping) -> dict:
         "warmup": warmup,
         "total": total,
         "scaled": settings.get("precision") == "fp16",
+        "rate": settings.get("lr"),
+        "usual_rate": settings.get("usual_rate"),  # of no YAML: a recipe's Brain says it of its model
+        "weights": _numbers(settings.get("loss_weights")),
     }
-    return found | ({"words": 0, "utterances": 0} if settings.get("overfit") else {})
+    return found | ({"words": 0, "utterances": 0, "epochs": math.inf} if settings.get("overfit") else {})
+
+
+def _numbers(found: object) -> dict[str, float]:
+    """{name: number} of a mapping; what else a YAML may hold there is left out."""
+    pairs = found.items() if isinstance(found, Mapping) else ()
+    return {name: float(value) for name, value in pairs if isinstance(value, (int, float))}

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import fmean
+from typing import NamedTuple
 
 from carryover.runs.flags.thresholds import Thresholds
 
@@ -58,21 +59,47 @@ class Window:
         return (self.sorted[(n - 1) // 2] + self.sorted[n // 2]) / 2
 
 
+class Validation(NamedTuple):
+    """What the rules read of a validation; None where the event has it not.
+
+    Attributes
+    ----------
+    update : int
+    loss, WER : float
+    train : float
+        Mean training loss since the validation before it.
+    errors, deletions, insertions, words : float
+        Counts over the set.
+    """
+
+    update: int
+    loss: float | None
+    WER: float | None
+    train: float | None
+    errors: float | None = None
+    deletions: float | None = None
+    insertions: float | None = None
+    words: float | None = None
+
+
 class Log:
     """The events of one run so far, as far as rules need them.
 
     Parameters
     ----------
     limits : Thresholds
-    language, schedule, warmup, total, scaled
+    language, schedule, warmup, total, scaled, rate, usual_rate, weights
         See `Monitor`.
     """
 
-    def __init__(self, limits: Thresholds, language, schedule, warmup, total, scaled):
+    def __init__(
+        self, limits: Thresholds, language, schedule, warmup, total, scaled, rate=None, usual_rate=None, weights=None
+    ):
         self.limits, self.language, self.schedule = limits, language, schedule
         self.warmup, self.total, self.scaled = warmup, total, scaled
+        self.rate, self.usual_rate, self.weights = rate, usual_rate, weights or {}
         self.named = set()  # kinds of flags that have been said
-        self.update, self.ended = 0, False
+        self.update, self.epoch, self.ended = 0, 0, False
         self.previous, self.trained = {}, {}  # the last event, the last train event
         self.curve = []  # (update, lr, sum of all losses so far, sum of their squares)
         self.recent, self.typical, self.lowest = Window(), None, math.inf  # medians of the loss
@@ -82,12 +109,14 @@ class Log:
         self.norms, self.spikes = Window(), deque(maxlen=100)  # gradient norms, and how often the median each is
         self.waits = deque(maxlen=10)  # (seconds waited, seconds in all)
         self.high, self.zero, self.blank, self.same_rate, self.ruled, self.looped = (Stretch() for _ in range(6))
-        self.since, self.validated = [], []  # losses since the last validation; (update, loss, WER, train loss)
+        self.echoed, self.no_loss, self.cut, self.alone = (Stretch() for _ in range(4))
+        self.since, self.validated = [], []  # losses since the last validation; each `Validation`
 
     def keep(self, event: Mapping) -> None:
         """Take the next event, before the rules are asked about it."""
         kind = event.get("event")
         self.update, self.ended = int(event.get("update", self.update)), kind == "end"
+        self.epoch = int(event.get("epoch") or self.epoch)
         if kind in ("valid", "test") and self.language is None:
             self.language = event.get("language")
         if kind == "train":
@@ -99,6 +128,10 @@ class Log:
         update, rate, norm = self.update, number(event, "lr"), number(event, "grad_norm")
         self.keep_loss(number(event, "loss"), math.inf if rate is None else rate)
         self.zero.see(norm == 0, update)
+        self.no_loss.see(number(event, "loss") == 0, update)
+        self.cut.see((number(event, "clipped") or 0) >= self.limits.clipped, update)
+        _, times = self.largest_term(event)
+        self.alone.see(times >= self.limits.outweighs, update)
         if norm is not None and math.isfinite(norm):
             usual = self.norms.median if len(self.norms) >= 10 else math.inf
             self.spikes.append(norm / usual if usual else 0.0)
@@ -144,8 +177,10 @@ class Log:
     def keep_valid(self, event) -> None:
         train = fmean(self.since) if self.since else number(self.trained, "loss")
         self.since = []
-        self.validated.append((self.update, number(event, "loss"), number(event, "WER"), train))
-        self.looped.see(self.loops_often(event), self.update)
+        counts = (number(event, key) for key in ("errors", "deletions", "insertions", "words"))
+        self.validated.append(Validation(self.update, number(event, "loss"), number(event, "WER"), train, *counts))
+        self.looped.see(self.often("loops", event), self.update)
+        self.echoed.see(self.often("echoes", event), self.update)
 
     def above(self, factor: float, reference: float) -> bool:
         # near zero a factor says little: 0.001 and 0.01 are both learned by heart
@@ -160,9 +195,31 @@ class Log:
         """Whether a validation belongs to the learning curve: the new language, the weights of that update."""
         return event.get("language") == self.language and "weights" not in event
 
-    def loops_often(self, event: Mapping) -> bool:
-        """Whether many hypotheses of a set say one thing again and again."""
-        return (number(event, "loops") or 0) >= self.limits.looping * (number(event, "utterances") or math.inf)
+    def often(self, key: str, event: Mapping) -> bool:
+        """Whether many hypotheses of a set say one thing again and again (`loops`), or the prompt (`echoes`)."""
+        return (number(event, key) or 0) >= self.limits.looping * (number(event, "utterances") or math.inf)
+
+    def by_heart(self) -> bool:
+        """Whether the training texts are known far better than others, and the others not well."""
+        if not self.validated or self.first is None:
+            return False
+        _, loss, WER, train, *_ = self.validated[-1]
+        if None in (loss, train) or not math.isfinite(loss) or (WER is not None and WER < self.limits.heart_WER):
+            return False
+        return train <= min(loss / self.limits.heart, 0.5 * self.first)
+
+    def largest_term(self, event: Mapping) -> tuple[str, float]:
+        """The loss term that weighs most, and how many times the sum of the others it is; 0 where it is alone."""
+        loss = number(event, "loss")
+        parts = {name: weight * (number(event, name) or 0.0) for name, weight in self.weights.items() if weight}
+        parts = {name: abs(part) for name, part in parts.items() if name in event}
+        if loss is None or not math.isfinite(loss) or not all(map(math.isfinite, parts.values())):
+            return "", 0.0
+        if (rest := abs(loss - sum(parts.values()))) > 1e-3 * abs(loss):  # a method's term, with a weight of its own
+            parts["the others"] = rest
+        largest = max(parts, key=parts.get, default="")
+        others = sum(part for name, part in parts.items() if name != largest)
+        return largest, parts[largest] / others if others else 0.0  # a term of exactly 0 is a baseline
 
 
 def number(event: Mapping, key: str) -> float | None:

@@ -9,7 +9,7 @@ from carryover.runs.flags.state import Log, moments, number
 MOVING = ("noam", "linear", "cosine", "cosine_with_restarts", "cosine_with_min_lr", "polynomial", "inverse_sqrt")
 
 # What keeps a loss where it is: one of these said, a plateau is no news, and its advice would be wrong.
-REASONS = ("no gradient", "rate zero", "all blank", "penalty dominates")
+REASONS = ("no gradient", "rate zero", "loss zero", "all blank", "penalty dominates", "by heart", "overfitting")
 
 
 def divergence(log: Log, event: Mapping) -> str | None:
@@ -24,8 +24,8 @@ def divergence(log: Log, event: Mapping) -> str | None:
 
 def plateau(log: Log, event: Mapping) -> str | None:
     n, q = len(log.curve), len(log.curve) // 4
-    named = not log.named.isdisjoint(REASONS)
-    if n < log.limits.plateau_events or log.update < log.time_enough() or named:
+    explained = log.by_heart() or not log.named.isdisjoint(REASONS)
+    if n < log.limits.plateau_events or log.update < log.time_enough() or explained:
         return None
     start, middle, end = (log.curve[i] for i in (n - 2 * q - 1, n - q - 1, n - 1))
     before, variance_before = moments(start, middle, q)
@@ -35,7 +35,7 @@ def plateau(log: Log, event: Mapping) -> str | None:
     # a rate that still warms up, or has decayed, is reason enough for a loss to stand still
     if end[1] > start[1] or end[1] < 0.1 * log.peak_rate:
         return None
-    WERs = [WER for update, _, WER, _ in log.validated if update >= start[0] and WER is not None]
+    WERs = [v.WER for v in log.validated if v.update >= start[0] and v.WER is not None]
     if WERs[-1] < log.limits.far_WER if WERs else now < log.limits.plateau_loss * log.first:
         return None
     evidence = f"train loss {before:.4g} in updates {start[0]}-{middle[0]}, {now:.4g} in {middle[0]}-{end[0]}"
@@ -90,6 +90,44 @@ def waiting(log: Log, event: Mapping) -> str | None:
 def unfinished(log: Log, event: Mapping) -> str | None:
     if log.warmup is None or log.update >= log.warmup:
         return None
-    if log.validated and log.validated[-1][2] == 0:  # no word is wrong: a gate (`overfit`) ends there
+    if log.validated and log.validated[-1].WER == 0:  # no word is wrong: a gate (`overfit`) ends there
         return None
     return f"the run ended at update {log.update} of a warm-up of {log.warmup}, below its peak rate"
+
+
+def clipped(log: Log, event: Mapping) -> str | None:
+    start = max(log.cut.start, log.warmup or 0)
+    if log.cut.events < log.limits.clipped_events or log.update - start < log.time_enough():
+        return None
+    norm = f"; their norm is {log.norms.median:.3g}" if len(log.norms) else ""
+    return f"{100 * number(log.trained, 'clipped'):.0f} % of the gradients are clipped, as since update {start}{norm}"
+
+
+def rate_too_high(log: Log, event: Mapping) -> str | None:
+    if None in (log.rate, log.usual_rate) or log.rate <= log.limits.high_rate * log.usual_rate:
+        return None
+    times = log.rate / log.usual_rate
+    return f"lr {log.rate:.3g} is {times:.3g} x what is usual for this kind and size of model, {log.usual_rate:.2g}"
+
+
+def loss_zero(log: Log, event: Mapping) -> str | None:
+    known = log.validated and log.validated[-1].WER == 0
+    if log.no_loss.events < log.limits.no_loss_events or known:
+        return None
+    return f"train loss is exactly 0 since update {log.no_loss.start}"
+
+
+def one_term(log: Log, event: Mapping) -> str | None:
+    if log.alone.events < log.limits.term_events or log.update < log.time_enough():
+        return None
+    name, times = log.largest_term(log.trained)
+    return f"{name}, weighed, is {times:.3g} x the rest of the loss, and was the like since update {log.alone.start}"
+
+
+def many_epochs(log: Log, event: Mapping) -> str | None:
+    if log.epoch < 3:  # an epoch's updates are counted once two are over
+        return None
+    planned = (log.total or log.update) * (log.epoch - 1) / log.update
+    if planned <= log.limits.epochs:
+        return None
+    return f"{log.total or log.update} updates are {planned:.0f} epochs or more of this training set"

@@ -1,0 +1,1 @@
+"""Real models on real speech; skipped where they are not."""
