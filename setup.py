@@ -38,13 +38,14 @@ setup(
         "espeakng-loader==0.2.4",  # speaks the embedded corpus; pinned, for the samples depend on it
     ],
     extras_require={
-        "test": ["pytest", "pytest-xdist", "hypothesis", "ruff", "peft", "num2words"],
+        "test": ["pytest", "pytest-xdist", "hypothesis", "ruff", "peft", "num2words", "silero-vad"],
         "lora": ["peft"],  # adapters in the language model of recipes/speech_llm.py
         "bitsandbytes": ["bitsandbytes"],
         "wandb": ["wandb"],
         "docs": ["mkdocs-material>=9.5,<10"],  # `mkdocs build`: the manual as a site
         "numbers": ["num2words"],  # figures as words, in targets and scoring
         "energy": ["nvidia-ml-py"],  # joules of NVIDIA GPUs in metrics.jsonl
+        "vad": ["silero-vad"],  # finds speech in recordings of any length (carryover transcribe --vad)
         "lm": ["kenlm", "pygtrie"],  # beam search with an n-gram model; kenlm is built from source
         "pose": ["pose-format"],  # landmarks in .pose files
         "mediapipe": ["mediapipe<0.10.30"],  # landmarks of videos; later wheels have no holistic model

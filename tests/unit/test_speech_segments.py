@@ -1,0 +1,102 @@
+"""Speech in recordings of any length: found where it is, whatever the chunks; none in silence and noise; subtitles."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from carryover.commands.transcripts import time, written
+from carryover.data import speech_segments
+from local import synthetic
+
+pytest.importorskip("silero_vad", reason="the extra vad is not installed")
+RATE = speech_segments.SAMPLE_RATE
+
+
+@pytest.fixture(scope="module")
+def spoken(tmp_path_factory) -> tuple[np.ndarray, list[tuple[float, float]]]:
+    """Six embedded clips with 1.5 s of silence around each, and where each is, in seconds."""
+    folder = tmp_path_factory.mktemp("spoken")
+    clips = list(synthetic.utterances(folder, "nl", ("test",), hours=0.01))[:6]
+    pause, parts, spans, at = np.zeros(int(1.5 * RATE)), [], [], 1.5
+    for clip in clips:
+        wav, rate = soundfile.read(clip.audio)
+        assert rate == RATE
+        parts += [pause, wav]
+        spans.append((at, at + len(wav) / RATE))
+        at = spans[-1][1] + 1.5
+    return np.concatenate([*parts, pause]), spans
+
+
+def found(wav: np.ndarray, path, rate: int = RATE, longest: float = 30.0) -> list[speech_segments.Segment]:
+    soundfile.write(path, wav, rate)
+    return list(speech_segments.find(str(path), longest))
+
+
+def test_each_clip_is_found_and_nothing_else(spoken, tmp_path):
+    """A segment lies within its clip and the padding; all of them together hold 80 % of the clips."""
+    wav, spans = spoken
+    segments = found(wav, tmp_path / "a.wav")
+    slack = speech_segments.PAD + 0.05
+    for segment in segments:
+        assert any(start - slack <= segment.start and segment.end <= end + slack for start, end in spans), segment
+        assert abs(len(segment.wav) / RATE - (segment.end - segment.start)) < 1 / RATE
+        start = round(segment.start * RATE)
+        assert torch.allclose(segment.wav, torch.from_numpy(wav[start : start + len(segment.wav)]).float(), atol=1e-4)
+    assert sum(s.end - s.start for s in segments) > 0.8 * sum(end - start for start, end in spans)
+
+
+@pytest.mark.parametrize("chunk", [4.0, 7.3])
+def test_chunks_do_not_show(spoken, tmp_path, monkeypatch, chunk):
+    """Read in chunks that cut the clips, the same speech is found, to 0.2 s."""
+    whole = found(spoken[0], tmp_path / "a.wav")
+    monkeypatch.setattr(speech_segments, "CHUNK", chunk)
+    cut = found(spoken[0], tmp_path / "a.wav")
+    assert [(s.start, s.end) for s in cut] == [pytest.approx((s.start, s.end), abs=0.2) for s in whole]
+
+
+def test_a_segment_is_no_longer_than_it_may_be(spoken, tmp_path):
+    without_pauses = spoken[0][np.abs(spoken[0]) > 0]
+    assert all(s.end - s.start <= 3.0 + 0.1 for s in found(without_pauses, tmp_path / "a.wav", longest=3.0))
+
+
+def test_stereo_at_another_rate(spoken, tmp_path):
+    wav = np.repeat(spoken[0], 3)  # 48 kHz
+    segments = found(np.stack([wav, wav], 1), tmp_path / "a.flac", 3 * RATE)
+    expected = found(spoken[0], tmp_path / "b.wav")
+    assert [(s.start, s.end) for s in segments] == [pytest.approx((s.start, s.end), abs=0.3) for s in expected]
+
+
+@pytest.mark.parametrize("kind", ["silence", "noise", "tone"])
+def test_nobody_speaks(tmp_path, kind):
+    n = 60 * RATE
+    noise = np.random.default_rng(0).standard_normal(n)
+    wav = {"silence": np.zeros(n), "noise": 0.05 * noise, "tone": 0.3 * np.sin(440 * 2 * np.pi * np.arange(n) / RATE)}
+    assert found(wav[kind], tmp_path / "a.wav") == []
+
+
+def test_the_number_of_threads_is_left_alone(tmp_path):
+    before = torch.get_num_threads()
+    speech_segments._detector.cache_clear()
+    found(np.zeros(RATE), tmp_path / "a.wav")
+    assert torch.get_num_threads() == before
+
+
+ROWS = [
+    {
+        "audio": "a.wav", "duration": "9.00", "text": "Eén, twee",
+        "segments": [{"start": 0.5, "end": 2.25, "text": "Eén,"}, {"start": 3, "end": 4, "text": ""},
+                     {"start": 3661.0005, "end": 3662.9996, "text": "twee"}],
+    },
+]  # fmt: skip
+
+
+def test_formats():
+    assert written(ROWS, "srt") == "1\n00:00:00,500 --> 00:00:02,250\nEén,\n\n2\n01:01:01,000 --> 01:01:03,000\ntwee\n"
+    assert written(ROWS, "vtt").startswith("WEBVTT\n\n00:00:00.500 --> 00:00:02.250\nEén,\n\n01:01:01.000")
+    assert written(ROWS, "txt") == "Eén, twee\n"
+    assert written(ROWS, "csv") == 'audio,duration,text\r\na.wav,9.00,"Eén, twee"\r\n'
+    assert json.loads(written(ROWS, "json")) == ROWS
+    assert time(59.9996) == "00:01:00,000"
