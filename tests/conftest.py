@@ -3,6 +3,7 @@
 import csv
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,9 @@ STARTER = ROOT / "assets" / "whisper_starter"
 SHARED = ROOT.parent / "shared"
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+for _stop in (signal.SIGINT, signal.SIGHUP):  # ignored where a shell put the tests into the background; runs inherit it
+    if signal.getsignal(_stop) is signal.SIG_IGN:
+        signal.signal(_stop, signal.default_int_handler if _stop is signal.SIGINT else signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True, scope="session")

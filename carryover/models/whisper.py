@@ -2,6 +2,7 @@
 
 import copy
 import re
+from pathlib import Path
 
 import torch
 from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperForConditionalGeneration
@@ -107,7 +108,9 @@ class Tokenizer:
     """
 
     def __init__(self, source: str, task: str = "transcribe"):
-        require_whisper(source)
+        alone = Path(source).is_dir() and (Path(source) / "tokenizer_config.json").exists()
+        if not alone or (Path(source) / "config.json").exists():
+            require_whisper(source)
         require_source(source, "tokenizer_config.json")
         with loading(source):
             self.hf = _WhisperTokenizer.from_pretrained(source)
