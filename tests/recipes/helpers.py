@@ -2,11 +2,10 @@
 
 import json
 import os
-import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import torch
 from speechbrain import Stage
@@ -14,6 +13,8 @@ from speechbrain import Stage
 from carryover.config import given, settings
 from carryover.data.preparation import prepare
 from carryover.training.checkpoint import Checkpointer
+
+from .processes import Process
 
 ROOT = Path(__file__).parents[2]
 YAMLS = sorted((ROOT / "hparams").rglob("*.yaml"))
@@ -108,23 +109,28 @@ def command(overrides: dict[str, str], yaml: str = "hparams/whisper_ft.yaml") ->
     return [sys.executable, "train.py", yaml, "--noprogressbar", "--device=cpu", *words]
 
 
-def train(overrides: dict[str, str], yaml: str = "hparams/whisper_ft.yaml") -> subprocess.CompletedProcess:
+def train(overrides: dict[str, str], yaml: str = "hparams/whisper_ft.yaml") -> CompletedProcess:
     """Run train.py to its end."""
-    return subprocess.run(command(overrides, yaml), cwd=ROOT, capture_output=True, text=True, timeout=600)
+    return start(overrides, yaml).completed(timeout=600)
+
+
+def start(overrides: dict[str, str], yaml: str = "hparams/whisper_ft.yaml") -> Process:
+    """Start train.py."""
+    return Process(command(overrides, yaml)[1:], ROOT)
 
 
 def kill_at(update: int, last: int, overrides: dict[str, str], yaml: str = "hparams/whisper_ft.yaml") -> None:
     """Start a run of `last` updates and kill it (SIGKILL) once it has logged `update` of them, before its end."""
     folder = Path(overrides["output_folder"])
     log, words = folder / "metrics.jsonl", f'"train", "update": {update}'
-    process = subprocess.Popen(command(overrides, yaml), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = start(overrides, yaml)
     try:
         deadline = time.time() + 300
         while time.time() < deadline and words not in (log.read_text() if log.exists() else ""):
             assert process.poll() is None, "finished before it could be killed"
             time.sleep(0.005)
     finally:
-        os.kill(process.pid, signal.SIGKILL)
+        process.kill()
         process.wait()
     reached = [e["update"] for e in events(folder) if e["event"] == "train"][-1]
     assert update <= reached < last, reached

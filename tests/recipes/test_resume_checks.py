@@ -3,14 +3,13 @@
 import json
 import shutil
 import signal
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
 from carryover.runs import run_folder
-from tests.recipes.helpers import ROOT, command, events, train
+from tests.recipes.helpers import events, start, train
 
 
 @pytest.fixture
@@ -27,7 +26,7 @@ def short(whisper_run, tmp_path):
 def test_two_processes_on_one_folder(short):
     short |= {"max_updates": "40", "save_every": "1", "valid_every": "40"}
     log = Path(short["output_folder"]) / "metrics.jsonl"
-    first = subprocess.Popen(command(short), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    first = start(short)
     try:
         until = time.monotonic() + 200
         while time.monotonic() < until and not (log.exists() and '"checkpoint"' in log.read_text()):
