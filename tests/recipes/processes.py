@@ -1,6 +1,6 @@
 """Processes that run train.py without importing torch and transformers anew: a server of multiprocessing's, which has
 imported them, forks one for each run (five seconds less a run). What else a process has is its own: working directory,
-arguments, environment, signals, output, exit status. The tests of signals start new interpreters."""
+arguments, environment, group, signals, output, exit status."""
 
 import atexit
 import multiprocessing
@@ -18,6 +18,7 @@ SERVER.set_forkserver_preload([*RECIPES, "local.synthetic"])
 
 
 def _run(argv: list[str], folder: str, environment: dict[str, str], out: str, err: str) -> None:
+    os.setsid()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # as in a new interpreter
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     for path, descriptor in ((out, 1), (err, 2)):

@@ -2,7 +2,6 @@
 
 import csv
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ from safetensors.torch import load_file
 
 from carryover.models.state_store import kinds, shards
 
-from .helpers import ROOT, command, events, make_brain
+from .helpers import events, make_brain, start, train
 from .test_whisper_training import stop_at
 
 UPDATES = 20  # 28 clips in batches of 4: almost 3 epochs
@@ -125,12 +124,9 @@ def newest(folder: Path) -> dict[str, torch.Tensor]:
 def test_two_runs_that_start_at_once_find_what_each_finds_alone(whisper_run, tmp_path, cache):
     given = whisper_run | {"train": "decoder", "dropout": "0.2"}
     alone = given | {"output_folder": str(tmp_path / "alone"), "keep_states": "float32"}
-    subprocess.run(command(alone), cwd=ROOT, check=True, capture_output=True, timeout=600)
+    assert train(alone).returncode == 0
     shutil.rmtree(cache)
-    started = [
-        subprocess.Popen(command(given | {"output_folder": str(tmp_path / name)}), cwd=ROOT, stdout=subprocess.DEVNULL)
-        for name in ("one", "other")
-    ]
+    started = [start(given | {"output_folder": str(tmp_path / name)}) for name in ("one", "other")]
     assert [process.wait(600) for process in started] == [0, 0]
     for name in ("one", "other"):
         assert events(tmp_path / name) == events(tmp_path / "alone")

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from carryover.training import stopping
 from tests.tiny_language_model import make as make_language_model
 
-from .helpers import ROOT, command, events, make_brain, train
+from .helpers import ROOT, command, events, make_brain, start, train
 
 SHORT = {
     "batch_size": "4", "eval_batch_size": "4", "grad_accumulation_factor": "2", "log_every": "1", "valid_every": "3",
@@ -135,17 +135,16 @@ def test_a_process_says_what_stopped_it_and_goes_on(small_run, tmp_path, number)
         "output_folder": str(tmp_path / "run"), "max_updates": "400", "valid_every": "1000", "save_every": "1000",
         "num_workers": "1", "stop_signals": "[SIGTERM, SIGHUP, SIGINT, SIGUSR1]",
     }  # fmt: skip
-    words, log = command(overrides, f"hparams/{name}.yaml"), tmp_path / "run" / "metrics.jsonl"
-    process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    process, log = start(overrides, f"hparams/{name}.yaml"), tmp_path / "run" / "metrics.jsonl"
     deadline = time.time() + 120
     while time.time() < deadline and '"train", "update": 3' not in (log.read_text() if log.exists() else ""):
         time.sleep(0.02)
     os.killpg(process.pid, number)
-    _, said = process.communicate(timeout=120)
-    assert process.returncode == 128 + number, said[-2000:]
+    done = process.completed(timeout=120)
+    assert done.returncode == 128 + number, done.stderr[-2000:]
     saved = list(checkpoints(tmp_path / "run"))
-    assert len(saved) == 1 and f"update {saved[0]} is saved; the same command goes on" in said.decode()
-    assert f"stopped by {number.name}" in said.decode()
+    assert len(saved) == 1 and f"update {saved[0]} is saved; the same command goes on" in done.stderr
+    assert f"stopped by {number.name}" in done.stderr
 
 
 @pytest.mark.parametrize("small_run", ["sign_teacher"], indirect=True)
