@@ -67,7 +67,8 @@ def test_a_long_recording_has_the_words_and_times_of_its_speech(tmp_path, whispe
     soundfile.write(tmp_path / "long.wav", np.concatenate([x for clip in clips for x in (pause, clip)]), 16_000)
     soundfile.write(tmp_path / "nobody.wav", np.tile(pause, 20), 16_000)
     monkeypatch.chdir(ROOT)
-    words = ["transcribe", str(tmp_path / "run"), *map(str, sorted(tmp_path.glob("*.wav"))), "--vad", "--format", "json"]
+    recordings = map(str, sorted(tmp_path.glob("*.wav")))
+    words = ["transcribe", str(tmp_path / "run"), *recordings, "--vad", "--format", "json"]
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.stderr
     long, nobody = json.loads(done.stdout)
