@@ -21,6 +21,7 @@ import torch.distributed as dist
 from tqdm import tqdm
 
 PATIENCE = datetime.timedelta(hours=24)  # that the others wait while the first one prepares a corpus
+MEETING = datetime.timedelta(minutes=5)  # that they have to find each other
 BUCKET = 2**24  # numbers that are summed at once
 TORCHRUN = ("RANK", "LOCAL_RANK", "GROUP_RANK", "ROLE_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE",
             "ROLE_WORLD_SIZE", "ROLE_NAME", "MASTER_ADDR", "MASTER_PORT")  # fmt: skip
@@ -71,7 +72,16 @@ def joined(device: str | None) -> Iterator[None]:
     if on_gpu:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
     # what is said among processes goes by gloo also beside a GPU, which need not be waited for
-    dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=PATIENCE)
+    backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
+    try:
+        store, number, n = next(dist.rendezvous("env://", timeout=MEETING))
+    except dist.DistError as error:
+        where = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
+        raise ValueError(f"torchrun: the processes do not find each other at {where} ({error}); one machine needs "
+                         "--standalone, several the same --rdzv_endpoint with a free port") from None  # fmt: skip
+    # torchrun's restart goes on with the store of the processes that have died, and with their addresses
+    store = dist.PrefixStore(f"attempt_{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
+    dist.init_process_group(backend, store=store, rank=number, world_size=n, timeout=PATIENCE)
     screen, bars = sys.stdout, tqdm.__init__
     try:
         if not is_first():
