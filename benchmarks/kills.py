@@ -14,7 +14,6 @@ run that nothing stopped: events, weights, random state, predictions and the tab
 import argparse
 import csv
 import json
-import os
 import random
 import shutil
 import signal
@@ -131,7 +130,7 @@ class Recipe:
                     process = start(self.name, self.overrides)
                     time.sleep(draw.uniform(0.1, self.seconds))
                     if process.poll() is None:
-                        os.killpg(process.pid, signal.SIGKILL)
+                        process.kill()
                         killed += 1
                     process.wait()
                 finish(self.name, self.overrides)
