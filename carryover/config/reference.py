@@ -82,7 +82,7 @@ MEANINGS = {
     "augmentation": "What augmentation does.",
     "distillation": "Soft targets of another model (the sign student).",
     "features": "Recording to what the model takes.",
-    "sample": "Utterances to draw; null: all.",
+    "sample": "Utterances or hours (10h) to draw; a larger sample holds the smaller one. null: all.",
     "alphabet": "Symbols of CTC; old ones keep their rows.",
     "teacher": "The model/ folder of the run whose posteriors the student learns from.",
     "language": "Code of the language that is learned, e.g. nl, de, gsg.",

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from carryover import files
+from carryover.data import parts
 from carryover.data.utterance import Utterance
 
 FILE = "listed.csv"
@@ -21,13 +22,13 @@ SHOWN = 3  # names of each kind in a message
 
 def _row(u: Utterance) -> str:
     """Digest of what the corpus says of an utterance."""
-    fields = (u.audio, u.language, u.speaker, u.text, u.votes, u.fps)
+    fields = (u.audio, u.language, u.speaker, u.text, u.votes, u.fps) + ((u.refused,) if u.refused else ())
     return hashlib.sha256("\t".join(map(str, fields)).encode()).hexdigest()[:16]
 
 
 def _size_and_time(path: str) -> tuple[str, str]:
     try:
-        stat = os.stat(path)
+        stat = os.stat(parts.split(path)[0])
     except OSError:
         return "", ""
     return str(stat.st_size), str(stat.st_mtime_ns)

@@ -33,7 +33,7 @@ def prepare(
     splits: Sequence[str],
     limits: Limits,
     *,
-    sample: Mapping[str, int] | int | None = None,
+    sample: Mapping[str, int | str] | int | str | None = None,
     sample_seed: int = 42,
     workers: int = 2,
     metadata_limits: Limits | None = None,
@@ -59,10 +59,10 @@ def prepare(
         E.g. "train", "valid", "test".
     limits : Limits
         The recipe's: what its model can take.
-    sample : dict or int, optional
-        Utterances by split to draw, or of train alone. All are used where there are not as many. A split that is not
-        among `splits` is passed over: one setting serves the new language and the old one, of which only the test set
-        is made.
+    sample : dict, int or str, optional
+        Utterances by split to draw, or of train alone: a number of them, or hours, e.g. "10h". All are used where there
+        are not as many. A split that is not among `splits` is passed over: one setting serves the new language and the
+        old one, of which only the test set is made.
     sample_seed : int
         Decides which (see `sampling.draw`). It is not the run's seed, so that runs with several seeds learn from one
         sample.
@@ -109,7 +109,7 @@ def prepare(
         if (reason := _metadata(u, metadata_limits, limits)) is not None:
             refused[u.split, u.ID] = reason
     passed = [u for u in utterances if (u.split, u.ID) not in refused]
-    drawn = draw(passed, n_of, sample_seed)
+    drawn = draw(passed, n_of, sample_seed, limits.length)
 
     kept: dict[str, list[Utterance]] = {split: [] for split in splits}
     forms, sha, remarks = Counter(), hashlib.sha256(), []
@@ -175,7 +175,16 @@ def _named(corpus: Callable) -> str | list:
     function = getattr(corpus, "func", corpus)
     name = f"{function.__module__}.{function.__qualname__}"
     options = getattr(corpus, "keywords", {})
-    return [name, {key: repr(value) for key, value in options.items()}] if options else name
+    return [name, {key: _option(value) for key, value in options.items()}] if options else name
+
+
+def _option(value) -> str | list | dict:
+    """An option of a corpus for the settings; one that holds corpora names them, for repr shows where they lie."""
+    if isinstance(value, (list, tuple)) and any(callable(part) or isinstance(part, dict) for part in value):
+        return [_option(part) for part in value]
+    if isinstance(value, dict) and any(callable(part) for part in value.values()):
+        return {key: _option(part) for key, part in value.items()}
+    return _named(value) if callable(value) else repr(value)
 
 
 def _require_listing(utterances: list[Utterance], settings: dict) -> None:
@@ -195,6 +204,8 @@ def _require_listing(utterances: list[Utterance], settings: dict) -> None:
 
 
 def _metadata(utterance: Utterance, *limits: Limits | None) -> str | None:
+    if utterance.refused:
+        return utterance.refused
     if not utterance.text.strip():
         return "transcript is empty"
     return next((reason for asked in limits if asked is not None and (reason := asked.metadata(utterance))), None)
@@ -207,9 +218,10 @@ def _inspect(limits: Limits, utterance: Utterance) -> tuple[tuple[float, str, st
         return None, str(error)
 
 
-def _require_nothing_lost(steps: dict[str, dict[str, int]], refused: Mapping[str, int], n_of: dict[str, int]) -> None:
+def _require_nothing_lost(steps: dict[str, dict[str, int]], refused: Mapping[str, int], n_of: dict) -> None:
     for split in steps[STEPS[0]]:
         available, allowed, sampled, valid = (steps[step][split] for step in STEPS)
         assert available >= allowed >= sampled >= valid, (split, steps)
-        assert sampled == min(allowed, n_of.get(split, allowed)), (split, steps, n_of)
+        n = n_of.get(split, allowed)
+        assert isinstance(n, str) or sampled == min(allowed, n), (split, steps, n_of)  # of hours there is no number
         assert available - valid == refused[split] + (allowed - sampled), (split, steps, refused)

@@ -32,6 +32,7 @@ ALLOWED = {
     "recipes/whisper.py": "save_pretrained into a folder of files.made_folder",
     "local/landmarks.py": "np.savez into files.beside",
     "local/espeak.py": "clips of a folder that gets its name when it is whole",
+    "local/parquet.py": "clips of a folder that gets its name when it is whole",
     "local/fingerspelling.py": "clips of a folder that gets its name when it is whole",
     "local/synthetic_sign.py": "clips of a folder that gets its name when it is whole",
 }
