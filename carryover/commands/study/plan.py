@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -155,6 +156,8 @@ def _orders(where: str, given) -> dict[str, Order]:
     _require_keys(where, given)
     found = {}
     for name, of in given.items():
+        if not re.fullmatch(r"[A-Za-z0-9_.-]+", str(name)):
+            raise SettingsError(f"{where}: {name!r}; expected a name of a folder, e.g. nl_to_de")
         _require_keys(f"{where}: {name}", of)
         start = of.get("start")
         if start is not None:

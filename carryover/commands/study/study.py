@@ -139,7 +139,7 @@ class _Runs:
             try:
                 found, _ = Experiment.parse(job.words)
                 found.check()
-            except ValueError as error:
+            except (ValueError, ImportError) as error:
                 raise SettingsError(f"{where}: {error}") from error
             if found.values["old_language"] and "valid" not in found.old_splits:
                 raise SettingsError(
