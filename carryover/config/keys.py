@@ -126,7 +126,8 @@ KEYS: dict[str, Kind] = {
     "alphabet": TEXT, "glosses": Kind((str, list), part=TEXT), "layout": OBJECT, "fps": POSITIVE,
     "differences": Kind((int,), low=0, high=2),
     "sample": Kind((int, str, dict), low=1, null=True, words=HOURS, pattern=r"\d+(\.\d+)?h", part=SAMPLE),
-    "sample_seed": SEED, "workers": COUNT, "metadata_limits": Kind(null=True), "max_train_samples": COUNT_OR_NULL,
+    "sample_seed": SEED, "workers": COUNT, "check_audio": Kind((str,), words=("decoded", "headers")),
+    "metadata_limits": Kind(null=True), "max_train_samples": COUNT_OR_NULL,
     "max_eval_samples": COUNT_OR_NULL, "max_seconds": POSITIVE, "other_tests": Kind((dict,), part=TEXT),
     # length and batches
     "max_updates": COUNT_OR_NULL, "epochs": COUNT, "batch_size": COUNT, "grad_accumulation_factor": COUNT,

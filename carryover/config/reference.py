@@ -35,7 +35,8 @@ GROUPS = {
     ),
     "Data": (
         "corpus", "data_folder", "language", "old_language", "old_data_folder", "old_splits", "alphabet",
-        "glosses", "layout", "fps", "differences", "sample", "sample_seed", "workers", "metadata_limits",
+        "glosses", "layout", "fps", "differences", "sample", "sample_seed", "workers", "check_audio",
+        "metadata_limits",
         "max_train_samples", "max_eval_samples", "max_seconds", "target_text", "limits",
     ),
     "Length and batches": (

@@ -85,6 +85,49 @@ def _found(samples: Samples, rate: int, channels: int, sha: str, how: str = "") 
     return Inspected(samples.frames / rate, f"{rate} Hz x {channels}{how}", sha, samples.remark(rate))
 
 
+def header(path: str) -> Inspected:
+    """What a file's header says, and whether the file is as long as that; nothing is decoded.
+
+    A recording that is silent, clipped or damaged in its middle passes, and the length of an mp3 without a Xing tag is
+    an estimate. `sha256` is of the file's size and first bytes.
+
+    Raises
+    ------
+    ValueError
+        As `inspect`, for what a header tells.
+    """
+    path, part = parts.split(path)
+    _require_file(Path(path))
+    try:
+        with open(path, "rb") as file:
+            size, data = os.fstat(file.fileno()).st_size, file.read(4096)
+    except OSError as error:
+        raise ValueError(f"audio cannot be opened: {error.strerror}") from error
+    if ffmpeg.program() and ffmpeg.needed(path):
+        return inspect(path if part is None else parts.named(path, *part))
+    try:
+        with soundfile.SoundFile(path) as file:
+            frames, rate, channels, promised = file.frames, file.samplerate, file.channels, _promised_frames(data, file)
+    except soundfile.LibsndfileError as error:
+        known = audio_kinds.said(Path(path), data)
+        raise ValueError(known or f"audio cannot be read: {error.error_string}") from error
+    if frames == 0:
+        raise ValueError("audio is empty (0 samples)")
+    if frames < promised:
+        raise ValueError(f"audio is truncated: {frames} of {promised} samples that its header promises")
+    if not RATES[0] <= rate <= RATES[1]:
+        raise ValueError(f"audio has an impossible sampling rate: {rate} Hz; expected {RATES[0]} to {RATES[1]}")
+    length = frames / rate
+    if part:
+        if part[1] > length + SHORTEST:
+            raise ValueError(f"segment ends behind its recording: at {part[1]:g} s of {length:.2f} s")
+        length = part[1] - part[0]
+    if length < SHORTEST:
+        raise ValueError(f"audio is too short: {length:.4f} s, less than any sound of speech")
+    sha = hashlib.sha256(f"{size} {part}".encode() + data).hexdigest()
+    return Inspected(length, f"{rate} Hz x {channels}", sha)
+
+
 def _inspect_part(path: str, part: tuple[float, float]) -> Inspected:
     """The same of a part of a recording, which alone is decoded."""
     start, end = part

@@ -44,10 +44,11 @@ def write(rows: Iterable[Mapping], folder: str | Path, name: str) -> tuple[int, 
             recordings[path] = _recording(path, ID)
         start = part[0] if part else 0.0
         duration = part[1] - part[0] if part else recordings[path]["duration"]
+        channels = recordings[path]["channel_ids"]
         supervisions.append(
             {
                 "id": row["ID"], "recording_id": recordings[path]["id"], "start": round(start, 6),
-                "duration": round(duration, 6), "channel": list(range(len(recordings[path]["sources"][0]["channels"]))),
+                "duration": round(duration, 6), "channel": channels if len(channels) > 1 else 0,
                 "text": row["text"], "language": row["language"], "speaker": row["speaker"],
             }
         )  # fmt: skip

@@ -8,21 +8,21 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
 
 from carryover import files
-from carryover.data import listed, manifest
+from carryover.data import examining, listed, manifest
 from carryover.data.home import as_tilde
 from carryover.data.limits import Limits
 from carryover.data.manifest import STEPS
 from carryover.data.sampling import draw, wanted
 from carryover.data.utterance import Utterance, listing_digest
+
+CHECKS = ("decoded", "headers")
 
 
 def prepare(
@@ -37,6 +37,7 @@ def prepare(
     sample_seed: int = 42,
     workers: int = 2,
     metadata_limits: Limits | None = None,
+    check_audio: str = "decoded",
     begun: bool = False,
 ) -> dict[str, int]:
     """Validate a corpus and write its manifests into `folder`, unless they are there and nothing has changed.
@@ -67,7 +68,10 @@ def prepare(
         Decides which (see `sampling.draw`). It is not the run's seed, so that runs with several seeds learn from one
         sample.
     workers : int
-        Threads that decode recordings.
+        Threads that examine recordings.
+    check_audio : str
+        "decoded": each recording to its end, the only honest test; "headers": what its header says, several times as
+        fast, and a recording that is silent or damaged in its middle is not found.
     metadata_limits : Limits, optional
         The experiment's, e.g. `MetadataLimits`; only its `metadata` is asked.
     begun : bool
@@ -91,14 +95,19 @@ def prepare(
     n_of = wanted(sample, splits)
     if n_of:
         settings |= {"sample": n_of, "sample_seed": sample_seed}
+    if check_audio not in CHECKS:
+        raise ValueError(f"check_audio: '{check_audio}'; expected {' or '.join(CHECKS)}")
+    look = limits.glance if check_audio == "headers" else limits.inspect
+    settings |= {"check_audio": check_audio} if check_audio != "decoded" else {}
     settings |= {"limits": [asked.settings() for asked in (metadata_limits, limits) if asked is not None]}
     settings = json.loads(as_tilde(json.dumps(settings, sort_keys=True, default=str)))
-    listing = listing_digest(utterances)
+    listing, journal = listing_digest(utterances), folder / examining.JOURNAL
     done = manifest.read_done(folder)
     if done and (done["settings"], done["listing"]) == (settings, listing):
+        journal.unlink(missing_ok=True)
         print(f"Manifests in {folder} are up to date: {manifest.summary(done)}")
         return done["counts"]
-    if begun and done and done["settings"] == settings and _still_the_same(folder, utterances, limits):
+    if begun and done and done["settings"] == settings and _still_the_same(folder, utterances, look):
         files.write_json(folder / ".done", done | {"listing": listing})
         print(f"Manifests in {folder} stay: times of files differ, no content does; {manifest.summary(done)}")
         return done["counts"]
@@ -113,11 +122,9 @@ def prepare(
 
     kept: dict[str, list[Utterance]] = {split: [] for split in splits}
     forms, sha, remarks = Counter(), hashlib.sha256(), []
-    # closing: an error or Ctrl-C cancels what is still queued instead of waiting until the whole corpus is decoded
-    with ThreadPoolExecutor(workers) as pool, closing(pool.map(partial(_inspect, limits), drawn)) as examined:
-        for u, (found, reason) in tqdm(
-            zip(drawn, examined, strict=True), total=len(drawn), desc=f"Checking {folder.name}", unit="clip"
-        ):
+    about = {"check_audio": check_audio, "limits": limits.settings()}
+    with closing(examining.examine(drawn, look, workers, journal, about, f"Checking {folder.name}")) as examined:
+        for u, (found, reason) in examined:
             contents[u.split, u.ID] = listed.REFUSED
             if reason is None:
                 duration, form, digest, *said = found
@@ -146,11 +153,12 @@ def prepare(
     (folder / ".done").unlink(missing_ok=True)  # before anything beside it is another's
     listed.write(folder, utterances, contents)
     done = manifest.write(folder, kept, rejected, steps, done, remarks)
+    journal.unlink(missing_ok=True)
     print(f"Manifests in {folder}: {manifest.summary(done)}")
     return counts
 
 
-def _still_the_same(folder: Path, utterances: list[Utterance], limits: Limits) -> bool:
+def _still_the_same(folder: Path, utterances: list[Utterance], look: Callable) -> bool:
     """Whether a corpus is what the manifests were made of; False where nothing says so.
 
     Raises
@@ -158,7 +166,7 @@ def _still_the_same(folder: Path, utterances: list[Utterance], limits: Limits) -
     ValueError
         When it is not, naming what changed.
     """
-    if (found := listed.changes(folder, utterances, limits.inspect)) is None:
+    if (found := listed.changes(folder, utterances, look)) is None:
         return False
     lines, contents = found
     if lines:
@@ -209,13 +217,6 @@ def _metadata(utterance: Utterance, *limits: Limits | None) -> str | None:
     if not utterance.text.strip():
         return "transcript is empty"
     return next((reason for asked in limits if asked is not None and (reason := asked.metadata(utterance))), None)
-
-
-def _inspect(limits: Limits, utterance: Utterance) -> tuple[tuple[float, str, str] | None, str | None]:
-    try:
-        return limits.inspect(utterance), None
-    except ValueError as error:
-        return None, str(error)
 
 
 def _require_nothing_lost(steps: dict[str, dict[str, int]], refused: Mapping[str, int], n_of: dict) -> None:
