@@ -38,7 +38,7 @@ setup(
         "espeakng-loader==0.2.4",  # speaks the embedded corpus; pinned, for the samples depend on it
     ],
     extras_require={
-        "test": ["pytest", "pytest-xdist", "hypothesis", "ruff", "peft", "num2words", "silero-vad"],
+        "test": ["pytest", "pytest-xdist", "hypothesis", "ruff", "peft", "num2words", "silero-vad", "pyarrow"],
         "lora": ["peft"],  # adapters in the language model of recipes/speech_llm.py
         "bitsandbytes": ["bitsandbytes"],
         "wandb": ["wandb"],
@@ -47,6 +47,7 @@ setup(
         "energy": ["nvidia-ml-py"],  # joules of NVIDIA GPUs in metrics.jsonl
         "vad": ["silero-vad"],  # finds speech in recordings of any length (carryover transcribe --vad)
         "lm": ["kenlm", "pygtrie"],  # beam search with an n-gram model; kenlm is built from source
+        "parquet": ["pyarrow"],  # the hub's versions of corpora (local/parquet.py)
         "pose": ["pose-format"],  # landmarks in .pose files
         "mediapipe": ["mediapipe<0.10.30"],  # landmarks of videos; later wheels have no holistic model
     },

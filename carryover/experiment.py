@@ -24,7 +24,7 @@ READ = {
     "batch_size", "brain", "corpus", "data_folder", "epochs", "eval_batch_size", "forgetting", "kept", "lambda",
     "language", "limits", "metadata_limits", "modules", "normaliser", "num_workers", "old_data_folder", "old_language",
     "old_splits", "optimizer", "other_tests", "output_folder", "output_root", "overfit", "sample", "sample_seed",
-    "stop_signals", "test_before", "workers",
+    "stop_signals", "test_before", "workers", "check_audio",
 }  # fmt: skip
 NEW_SPLITS = ("train", "valid", "test")
 
@@ -215,6 +215,7 @@ class Experiment:
         sampling = {
             "sample": hparams["sample"], "sample_seed": hparams["sample_seed"], "workers": hparams["workers"],
             "metadata_limits": hparams["metadata_limits"], "begun": run_folder.begun(manifests.parent),
+            "check_audio": hparams["check_audio"],
         }  # fmt: skip
 
         def make(data_folder, language: str, splits: tuple[str, ...]) -> dict[str, Path]:

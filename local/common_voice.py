@@ -1,7 +1,10 @@
-"""Mozilla Common Voice: the extracted tarball of one language -> utterances.
+"""Mozilla Common Voice, any version: the extracted tarball of one language -> utterances.
 
-The tarball (https://commonvoice.mozilla.org/datasets) is extracted with `tar -xzf`. It holds `<release>/<language>/`
-with clips/*.mp3, train.tsv, dev.tsv and test.tsv.
+The tarball (of Mozilla Data Collective, https://datacollective.mozillafoundation.org) is extracted with `tar -xzf`. It
+holds `<release>/<language>/` with clips/*.mp3, train.tsv, dev.tsv and test.tsv. Columns came and went between versions:
+2 and 3 have no `locale`, and paths without .mp3. The archive on Zenodo of CL-MASR has the same layout for each of its
+languages; the lists that its script makes of it are read by local/cl_masr.py, the hub's parquet files by
+local/parquet.py.
 """
 
 from collections import Counter
@@ -11,7 +14,7 @@ from pathlib import Path
 from carryover.data.table import found_at, read_table, votes
 from carryover.data.utterance import Utterance
 
-COLUMNS = ("client_id", "path", "sentence", "locale")  # of some dozen, those the manifests need; votes can be absent
+COLUMNS = ("client_id", "path", "sentence")  # of some dozen, those the manifests need
 
 
 def utterances(data_folder: str | Path, language: str, splits: Sequence[str]) -> Iterator[Utterance]:
@@ -45,8 +48,12 @@ def _tsv(split: str) -> str:
 
 def _language_folder(data_folder: Path, language: str, splits: Sequence[str]) -> Path:
     root = data_folder
-    if not any((root / _tsv(split)).exists() for split in splits) and (root / language).is_dir():
-        root = root / language
+    if not any((root / _tsv(split)).exists() for split in splits):
+        releases = [path for path in sorted(root.glob(f"cv-corpus-*/{language}")) if path.is_dir()]
+        if len(releases) > 1:
+            names = ", ".join(path.parent.name for path in releases)
+            raise ValueError(f"data_folder: '{root}' holds {names}; expected one release; set data_folder to one")
+        root = root / language if (root / language).is_dir() else next(iter(releases), root)
     lacking = [name for name in (*map(_tsv, splits), "clips") if not (root / name).exists()]
     if not lacking:
         return root
@@ -76,10 +83,10 @@ def _read(root: Path, split: str, language: str) -> Iterator[Utterance]:
                 f"data_folder: {path} has no column {', '.join(map(repr, lacking))}; found {', '.join(row)}; expected "
                 f"Common Voice's {', '.join(COLUMNS)}; a table of your own is read by local.table.utterances"
             )
-        locales[row["locale"]] += 1
+        locales[row.get("locale", language)] += 1
         yield Utterance(
             ID=Path(row["path"]).stem,
-            audio=str(root / "clips" / row["path"]),
+            audio=str(root / "clips" / (row["path"] if Path(row["path"]).suffix else f"{row['path']}.mp3")),
             language=language,
             speaker=row["client_id"],
             text=row["sentence"].strip(),

@@ -23,7 +23,7 @@ from carryover.data.table import found_at
 from carryover.data.utterance import Utterance
 from local import table
 
-ALIASES = table.ALIASES | {
+ALIASES = {field: names for field, names in table.ALIASES.items() if field not in ("start", "end", "duration")} | {
     "audio": (*table.ALIASES["audio"], "landmarks"),
     "text": (*table.ALIASES["text"], "gloss", "glosses"),
     "speaker": (*table.ALIASES["speaker"], "signer", "signer_id"),

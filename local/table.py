@@ -1,7 +1,8 @@
-"""A corpus of your own: a CSV, TSV or JSONL list of audio files and transcripts -> utterances.
+"""A corpus of your own: a CSV, TSV, JSONL or JSON list of audio files and transcripts -> utterances.
 
-The list is either one file `manifest.tsv` (or .csv, .jsonl) with a column `split`, or one file a split: `train.tsv`,
-`valid.tsv` (or `dev.tsv`), `test.tsv`. Names of columns, in upper or lower case:
+The list is either one file `manifest.tsv` (or .csv, .jsonl, .json) with a column `split`, or one file a split:
+`train.tsv`, `valid.tsv` (or `dev.tsv`), `test.tsv`. Names of columns, in upper or lower case; others are named by the
+option `columns`, e.g. {audio: filename, text: what_was_said}:
 
     audio     audio, path, wav, file, audio_filepath or file_name; relative to the list's folder, or absolute
     text      text, sentence, transcript or transcription
@@ -10,17 +11,19 @@ The list is either one file `manifest.tsv` (or .csv, .jsonl) with a column `spli
     speaker   speaker, client_id or speaker_id                  (optional)
     ID        ID or utt_id                                      (optional; else the audio file's name)
     votes     up_votes, down_votes                              (optional; for metadata_limits)
+    start     start, begin, offset, start_time                  (optional; seconds in a long recording)
+    end       end, stop, end_time; else start + duration        (with start)
 
-A duration in the list is not believed but measured. TSV has no quoting (a quotation mark is part of the text), CSV has
-the usual one, JSONL has one object a line; all are UTF-8.
+A duration of a whole file is not believed but measured. TSV has no quoting (a quotation mark is part of the text), CSV
+has the usual one, JSONL has one object a line, JSON a list of objects or objects by ID; all are UTF-8.
 """
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
+from carryover.data import parts
+from carryover.data.json_rows import read_json, read_jsonl
 from carryover.data.table import found_at, read_table, votes
 from carryover.data.utterance import Utterance
 
@@ -33,14 +36,24 @@ ALIASES = {
     "ID": ("id", "utt_id"),
     "up_votes": ("up_votes",),
     "down_votes": ("down_votes",),
+    "start": ("start", "begin", "offset", "start_time"),
+    "end": ("end", "stop", "end_time"),
+    "duration": ("duration",),
 }
 SPLITS = {"train": ("train",), "valid": ("valid", "dev", "validation"), "test": ("test",)}
 SPLIT_OF = {name: split for split, names in SPLITS.items() for name in names}
-ENDINGS = (".tsv", ".csv", ".jsonl")
+ENDINGS = (".tsv", ".csv", ".jsonl", ".json")
 
 
-def utterances(data_folder: str | Path, language: str, splits: Sequence[str]) -> Iterator[Utterance]:
-    """What a CSV, TSV or JSONL list of one's own holds.
+def utterances(
+    data_folder: str | Path,
+    language: str,
+    splits: Sequence[str],
+    *,
+    columns: Mapping[str, str] | None = None,
+    only: str | None = None,
+) -> Iterator[Utterance]:
+    """What a CSV, TSV, JSONL or JSON list of one's own holds.
 
     Parameters
     ----------
@@ -50,14 +63,25 @@ def utterances(data_folder: str | Path, language: str, splits: Sequence[str]) ->
         Code as the list's column `language` has it, e.g. "nl"; without that column, the language of all rows.
     splits : sequence of str
         Of "train", "valid" and "test", those to read; rows of others are left out, and counted.
+    columns : dict, optional
+        The list's own name of a field, e.g. {"text": "what_was_said"}; fields as in `ALIASES`.
+    only : str, optional
+        The split of all rows of a list that has no such column; `local.new_splits` deals it.
 
     Raises
     ------
     ValueError
         Where the list, a column, a split or the language is not there, or a line of it is broken.
     """
-    for _, utterance in of_rows(rows(data_folder, language, splits), language):
+    for _, utterance in of_rows(rows(data_folder, language, splits, mapped(columns), only), language):
         yield utterance
+
+
+def mapped(columns: Mapping[str, str] | None) -> dict[str, tuple[str, ...]]:
+    """`ALIASES` with a list's own names, which are then the only ones of their fields."""
+    if strange := sorted(set(columns or {}) - set(ALIASES)):
+        raise ValueError(f"columns: there is no field '{strange[0]}'; expected of {', '.join(ALIASES)}")
+    return ALIASES | {field: (str(name).strip().lower(),) for field, name in (columns or {}).items()}
 
 
 def rows(
@@ -65,12 +89,15 @@ def rows(
     language: str,
     splits: Sequence[str],
     aliases: Mapping[str, tuple[str, ...]] = ALIASES,
+    only: str | None = None,
 ) -> list[dict[str, str]]:
     """What a corpus lists of one language and some splits; what it leaves out is counted in a printed line.
 
     Parameters
     ----------
     data_folder, language, splits
+        As `utterances`.
+    only : str, optional
         As `utterances`.
     aliases : dict
         Names of columns by field; a corpus that is no audio has more of them (local/landmarks.py).
@@ -86,7 +113,7 @@ def rows(
         As `utterances`.
     """
     data_folder = Path(data_folder).expanduser()
-    listed = [row for path, split in _lists(data_folder, splits) for row in _rows(path, split, aliases)]
+    listed = [row for path, split in _lists(data_folder, splits) for row in _rows(path, split or only, aliases)]
     left_out, used = Counter(), []
     for row in listed:
         if row["split"] not in splits:
@@ -121,9 +148,7 @@ def _values(split: str) -> str:
 def _lists(data_folder: Path, splits: Sequence[str]) -> list[tuple[Path, str | None]]:
     """The files to read, each with the split that its name says, None where a column says it."""
     holds = found_at(data_folder)
-    expected = (
-        "expected a .tsv, .csv or .jsonl file, or a folder with manifest.tsv or train.tsv, valid.tsv and test.tsv"
-    )
+    expected = "expected a .tsv, .csv, .jsonl or .json file, or a folder with manifest.tsv or train, valid and test.tsv"
     if data_folder.is_file() and data_folder.suffix.lower() in ENDINGS:
         return [(data_folder, None)]
     if not data_folder.is_dir():
@@ -138,7 +163,7 @@ def _lists(data_folder: Path, splits: Sequence[str]) -> list[tuple[Path, str | N
     single = {split: present(*names) for split, names in SPLITS.items()}
     if not whole and not any(single.values()):
         raise ValueError(
-            f"data_folder: '{data_folder}' {holds}; {expected} (or .csv, .jsonl); put the list there, or set "
+            f"data_folder: '{data_folder}' {holds}; {expected} (or .csv, .jsonl, .json); put the list there, or set "
             "data_folder to the file itself"
         )
     for rivals in (whole + sum(single.values(), []) if whole else [], *single.values()):
@@ -160,16 +185,17 @@ def _lists(data_folder: Path, splits: Sequence[str]) -> list[tuple[Path, str | N
     return [(single[split][0], split) for split in splits]
 
 
-def listed(path: Path) -> Iterator[dict[str, str]]:
+def listed(path: Path, aliases: Mapping[str, tuple[str, ...]] = ALIASES) -> Iterator[dict[str, str]]:
     """Rows of one file by field, with `file`; `split` is "" where it has no such column."""
-    return _rows(path, "", ALIASES)
+    return _rows(path, "", aliases)
 
 
 def _rows(path: Path, split: str | None, aliases: Mapping[str, tuple[str, ...]]) -> Iterator[dict[str, str]]:
     """Rows by field instead of by column; `file` is the audio's path as it can be opened."""
-    lines = path.suffix.lower() == ".jsonl"
-    keys, columns = None, {}
-    for number, row in _read_jsonl(path, aliases) if lines else read_table(path):
+    read = {".jsonl": read_jsonl, ".json": read_json}.get(path.suffix.lower())
+    lines, keys, columns = read is not None, None, {}
+    known = {name for names in aliases.values() for name in names}
+    for number, row in read(path, known) if lines else read_table(path):
         if keys != row.keys():  # once for a table; a JSON line may differ from the one above it
             keys = row.keys()
             columns = _columns(f"{path}:{number}" if lines else str(path), tuple(keys), split, aliases)
@@ -186,36 +212,24 @@ def _rows(path: Path, split: str | None, aliases: Mapping[str, tuple[str, ...]])
                 f"file to manifest{path.suffix} if it holds several splits, or correct the line"
             )
         found["file"] = str(path.parent / found["audio"])
+        if found.get("start"):
+            found["file"] = parts.named(found["file"], *_times(f"{path}:{number}", found))
         yield found
 
 
-def _read_jsonl(path: Path, aliases: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[int, dict[str, str]]]:
-    for number, line in enumerate(path.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line.decode("utf-8"), object_pairs_hook=partial(_once, f"{path}:{number}"))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise ValueError(
-                f"{path}:{number}: not JSON in UTF-8 ({error}); expected one object, e.g. "
-                '{"audio": "clips/1.wav", "text": "Goedendag.", "split": "train"}; correct that line'
-            ) from error
-        if not isinstance(row, dict):
-            raise ValueError(f"{path}:{number}: a JSON {type(row).__name__}; expected one object; correct that line")
-        known = {name for names in aliases.values() for name in names}
-        for key, value in row.items():
-            if key.lower() in known and isinstance(value, (dict, list)):
-                raise ValueError(
-                    f"{path}:{number}: '{key}' is a {type(value).__name__}; expected a string; correct that line"
-                )
-        yield number, {key: "" if value is None else str(value) for key, value in row.items()}
-
-
-def _once(where: str, pairs: list[tuple[str, object]]) -> dict:
-    """A JSON object whose keys are there once: json would take the last one without a word."""
-    if twice := [key for key, n in Counter(key for key, _ in pairs).items() if n > 1]:
-        raise ValueError(f"{where}: key '{twice[0]}' stands twice; which one is meant cannot be known: remove one")
-    return dict(pairs)
+def _times(where: str, row: Mapping[str, str]) -> tuple[float, float]:
+    """Start and end of a segment, in seconds."""
+    try:
+        start = float(row["start"])
+        end = float(row["end"]) if row.get("end") else start + float(row.get("duration") or "")
+    except ValueError:
+        raise ValueError(
+            f"{where}: start '{row['start']}', end '{row.get('end', '')}', duration '{row.get('duration', '')}'; "
+            "expected a start and an end (or a duration) in seconds, e.g. 12.5; correct that line"
+        ) from None
+    if not 0 <= start < end < float("inf"):
+        raise ValueError(f"{where}: a segment from {start:g} s to {end:g} s; expected 0 <= start < end")
+    return start, end
 
 
 def _columns(
@@ -242,11 +256,14 @@ def _columns(
 def of_rows(rows: Sequence[dict[str, str]], language: str) -> Iterator[tuple[dict[str, str], Utterance]]:
     """Rows, each with its utterance."""
     # the file's name is the ID people recognise; where folders repeat it (spk1/001, spk2/001) the folder is needed too
-    stems = Counter((row["split"], Path(row["audio"]).stem) for row in rows)
+    files = {(row["split"], row["audio"]) for row in rows}
+    stems = Counter((split, Path(audio).stem) for split, audio in files)
     for row in rows:
         path = Path(row["audio"])
-        parts = [part for part in path.with_suffix("").parts if part not in ("/", "..")]
-        own = path.stem if stems[row["split"], path.stem] == 1 else "-".join(parts)
+        folders = [part for part in path.with_suffix("").parts if part not in ("/", "..")]
+        own = path.stem if stems[row["split"], path.stem] == 1 else "-".join(folders)
+        if row.get("start"):
+            own += "-" + row["start"] + ("-" + row["end"] if row.get("end") else "")
         yield (
             row,
             Utterance(

@@ -104,6 +104,8 @@ class Kind:
 FLAG, TEXT, TEXT_OR_NULL, OBJECT = Kind((bool,)), Kind((str,)), Kind((str,), null=True), Kind()
 COUNT, FROM_0, COUNT_OR_NULL = Kind((int,), low=1), Kind((int,), low=0), Kind((int,), low=1, null=True)
 NOT_NEGATIVE, POSITIVE = Kind((float,), low=0), Kind((float,), above=0)
+HOURS = ("hours such as 10h",)
+SAMPLE = Kind((int, str), low=1, null=True, words=HOURS, pattern=r"\d+(\.\d+)?h")
 SHARE, DROPOUT = Kind((float,), low=0, high=1), Kind((float,), low=0, below=1)
 UPDATES = Kind((int, str), low=1, words=("epoch",))
 SEED = Kind((int,), low=0, high=2**32 - 1)  # numpy's
@@ -122,8 +124,10 @@ KEYS: dict[str, Kind] = {
     "corpus": OBJECT, "data_folder": TEXT_OR_NULL, "language": TEXT_OR_NULL, "old_language": TEXT_OR_NULL,
     "old_data_folder": TEXT_OR_NULL, "old_splits": Kind((list,), part=Kind((str,), words=SPLITS), null=True),
     "alphabet": TEXT, "glosses": Kind((str, list), part=TEXT), "layout": OBJECT, "fps": POSITIVE,
-    "differences": Kind((int,), low=0, high=2), "sample": Kind((int, dict), low=1, null=True, part=COUNT_OR_NULL),
-    "sample_seed": SEED, "workers": COUNT, "metadata_limits": Kind(null=True), "max_train_samples": COUNT_OR_NULL,
+    "differences": Kind((int,), low=0, high=2),
+    "sample": Kind((int, str, dict), low=1, null=True, words=HOURS, pattern=r"\d+(\.\d+)?h", part=SAMPLE),
+    "sample_seed": SEED, "workers": COUNT, "check_audio": Kind((str,), words=("decoded", "headers")),
+    "metadata_limits": Kind(null=True), "max_train_samples": COUNT_OR_NULL,
     "max_eval_samples": COUNT_OR_NULL, "max_seconds": POSITIVE, "other_tests": Kind((dict,), part=TEXT),
     # length and batches
     "max_updates": COUNT_OR_NULL, "epochs": COUNT, "batch_size": COUNT, "grad_accumulation_factor": COUNT,

@@ -35,7 +35,8 @@ GROUPS = {
     ),
     "Data": (
         "corpus", "data_folder", "language", "old_language", "old_data_folder", "old_splits", "alphabet",
-        "glosses", "layout", "fps", "differences", "sample", "sample_seed", "workers", "metadata_limits",
+        "glosses", "layout", "fps", "differences", "sample", "sample_seed", "workers", "check_audio",
+        "metadata_limits",
         "max_train_samples", "max_eval_samples", "max_seconds", "target_text", "limits",
     ),
     "Length and batches": (
@@ -82,7 +83,7 @@ MEANINGS = {
     "augmentation": "What augmentation does.",
     "distillation": "Soft targets of another model (the sign student).",
     "features": "Recording to what the model takes.",
-    "sample": "Utterances to draw; null: all.",
+    "sample": "Utterances or hours (10h) to draw; a larger sample holds the smaller one. null: all.",
     "alphabet": "Symbols of CTC; old ones keep their rows.",
     "teacher": "The model/ folder of the run whose posteriors the student learns from.",
     "language": "Code of the language that is learned, e.g. nl, de, gsg.",

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import soundfile
 
-from carryover.data import audio_kinds
+from carryover.data import audio_kinds, ffmpeg, parts
 from carryover.data.samples import Samples
 
 RATES = (1000, 768_000)  # Hz; what lies outside is a broken header
@@ -16,7 +16,8 @@ SHORTEST = 0.02  # seconds; no sound of speech is shorter
 
 
 class Inspected(NamedTuple):
-    """What a file holds: seconds, form, SHA-256 of its bytes, and what to know of it though it can be used."""
+    """What a file holds: seconds, form, SHA-256 of its bytes (of a part of one: of its samples), and what to know of
+    it though it can be used."""
 
     duration: float
     form: str
@@ -41,11 +42,17 @@ def inspect(path: str) -> Inspected:
         With the reason in one line, when the file is missing, empty, unreadable, shorter than its header says, silent,
         or holds samples that are no numbers.
     """
+    path, part = parts.split(path)
     _require_file(Path(path))
+    if part:
+        return _inspect_part(path, part)
     try:
         data = Path(path).read_bytes()
     except OSError as error:
         raise ValueError(f"audio cannot be opened: {error.strerror}") from error
+    sha, converted = hashlib.sha256(data).hexdigest(), False
+    if ffmpeg.program() and ffmpeg.needed(path):
+        data, converted = ffmpeg.wav(path), True
     try:
         with soundfile.SoundFile(io.BytesIO(data)) as file:
             promised = _promised_frames(data, file)
@@ -64,13 +71,103 @@ def inspect(path: str) -> Inspected:
         raise ValueError(f"audio is empty (0 samples){lost}")
     if frames < promised:
         raise ValueError(f"audio is truncated: {frames} of {promised} samples that its header promises")
+    return _found(samples, rate, channels, sha, ", by ffmpeg" if converted else "")
+
+
+def _found(samples: Samples, rate: int, channels: int, sha: str, how: str = "") -> Inspected:
+    """What samples are found to be, or ValueError where they cannot be used."""
     if not RATES[0] <= rate <= RATES[1]:
         raise ValueError(f"audio has an impossible sampling rate: {rate} Hz; expected {RATES[0]} to {RATES[1]}")
-    if frames / rate < SHORTEST:
-        raise ValueError(f"audio is too short: {frames / rate:.4f} s, less than any sound of speech")
+    if samples.frames / rate < SHORTEST:
+        raise ValueError(f"audio is too short: {samples.frames / rate:.4f} s, less than any sound of speech")
     if fault := samples.fault(rate):
         raise ValueError(fault)
-    return Inspected(frames / rate, f"{rate} Hz x {channels}", hashlib.sha256(data).hexdigest(), samples.remark(rate))
+    return Inspected(samples.frames / rate, f"{rate} Hz x {channels}{how}", sha, samples.remark(rate))
+
+
+def header(path: str) -> Inspected:
+    """What a file's header says, and whether the file is as long as that; nothing is decoded.
+
+    A recording that is silent, clipped or damaged in its middle passes, and the length of an mp3 without a Xing tag is
+    an estimate. `sha256` is of the file's size and first bytes.
+
+    Raises
+    ------
+    ValueError
+        As `inspect`, for what a header tells.
+    """
+    path, part = parts.split(path)
+    _require_file(Path(path))
+    try:
+        with open(path, "rb") as file:
+            size, data = os.fstat(file.fileno()).st_size, file.read(4096)
+    except OSError as error:
+        raise ValueError(f"audio cannot be opened: {error.strerror}") from error
+    if ffmpeg.program() and ffmpeg.needed(path):
+        return inspect(path if part is None else parts.named(path, *part))
+    try:
+        with soundfile.SoundFile(path) as file:
+            frames, rate, channels, promised = file.frames, file.samplerate, file.channels, _promised_frames(data, file)
+    except soundfile.LibsndfileError as error:
+        known = audio_kinds.said(Path(path), data)
+        raise ValueError(known or f"audio cannot be read: {error.error_string}") from error
+    if frames == 0:
+        raise ValueError("audio is empty (0 samples)")
+    if frames < promised:
+        raise ValueError(f"audio is truncated: {frames} of {promised} samples that its header promises")
+    if not RATES[0] <= rate <= RATES[1]:
+        raise ValueError(f"audio has an impossible sampling rate: {rate} Hz; expected {RATES[0]} to {RATES[1]}")
+    length = frames / rate
+    if part:
+        if part[1] > length + SHORTEST:
+            raise ValueError(f"segment ends behind its recording: at {part[1]:g} s of {length:.2f} s")
+        length = part[1] - part[0]
+    if length < SHORTEST:
+        raise ValueError(f"audio is too short: {length:.4f} s, less than any sound of speech")
+    sha = hashlib.sha256(f"{size} {part}".encode() + data).hexdigest()
+    return Inspected(length, f"{rate} Hz x {channels}", sha)
+
+
+def _inspect_part(path: str, part: tuple[float, float]) -> Inspected:
+    """The same of a part of a recording, which alone is decoded."""
+    start, end = part
+    if end - start < SHORTEST:
+        raise ValueError(f"segment is no stretch of time: it begins at {start:g} s and ends at {end:g} s")
+    try:
+        converted = ffmpeg.program() is not None and ffmpeg.needed(path)
+        with soundfile.SoundFile(io.BytesIO(ffmpeg.wav(path)) if converted else path) as file:
+            rate, seconds = file.samplerate, file.frames / file.samplerate
+            if end > seconds + SHORTEST:
+                raise ValueError(f"segment ends behind its recording: at {end:g} s of {seconds:.2f} s")
+            file.seek(round(start * rate))
+            samples, sha, left = Samples(), hashlib.sha256(), min(round(end * rate), file.frames) - round(start * rate)
+            while left and len(block := file.read(min(left, 1 << 16), dtype="float32", always_2d=True)):
+                sha.update(block.tobytes())
+                left -= samples.add(block)
+            channels = file.channels
+    except OSError as error:
+        raise ValueError(f"audio cannot be opened: {error.strerror}") from error
+    except soundfile.LibsndfileError as error:
+        known = audio_kinds.said(Path(path), Path(path).read_bytes()) if Path(path).exists() else None
+        raise ValueError(known or f"audio cannot be read: {error.error_string}") from error
+    if left:
+        raise ValueError(f"audio is truncated: {left} samples of the segment's end are lacking")
+    return _found(samples, rate, channels, sha.hexdigest(), ", by ffmpeg" if converted else "")
+
+
+def seconds(path: str) -> float:
+    """Length of a recording as its header says, 0 where it cannot be read; nothing is decoded, save by ffmpeg."""
+    path, part = parts.split(path)
+    if part:
+        return part[1] - part[0]
+    try:
+        about = soundfile.info(path)
+        return about.frames / about.samplerate
+    except (OSError, RuntimeError):
+        try:
+            return inspect(path).duration
+        except ValueError:
+            return 0.0
 
 
 def _require_file(path: Path) -> None:

@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-CONVERT = "convert it first, e.g. ffmpeg -i IN -ar 16000 -ac 1 OUT.wav"
+CONVERT = "install ffmpeg, by which it is read, or convert it first (ffmpeg -i IN -ar 16000 -ac 1 OUT.wav)"
 
 # (place, first bytes, what it is, what to do)
 KINDS = (
-    (4, b"ftyp", "is MPEG-4 (m4a, mp4, mov), which is not read", CONVERT),
-    (0, b"\x1aE\xdf\xa3", "is Matroska (webm, mkv), which is not read", CONVERT),
-    (0, b"\x30\x26\xb2\x75", "is Windows Media (wma, asf), which is not read", CONVERT),
-    (0, b"#!AMR", "is AMR, which is not read", CONVERT),
+    (4, b"ftyp", "is MPEG-4 (m4a, mp4, mov), which needs ffmpeg", CONVERT),
+    (0, b"\x1aE\xdf\xa3", "is Matroska (webm, mkv), which needs ffmpeg", CONVERT),
+    (0, b"\x30\x26\xb2\x75", "is Windows Media (wma, asf), which needs ffmpeg", CONVERT),
+    (0, b"#!AMR", "is AMR, which needs ffmpeg", CONVERT),
     (0, b"\x00\x05\x16\x07", "is macOS's companion of another file, no recording", "delete it"),
     (0, b"version https://git-lfs", "is a Git LFS pointer, no recording", "git lfs pull"),
     (0, b"PK\x03\x04", "is a zip archive", "extract it first"),

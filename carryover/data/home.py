@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from carryover.data import parts
+
 
 def as_tilde(text: str) -> str:
     """A text with `~/` for the home folder; other absolute paths stay, for the run is read by them.
@@ -32,4 +34,5 @@ def data_roots(folders) -> list[Path]:
 
 def below(path: str | Path, roots: list[Path]) -> bool:
     """Whether a file, links followed, lies below one of some folders."""
+    path = parts.split(str(path))[0]
     return any(Path(path).resolve().is_relative_to(root) for root in roots)

@@ -23,6 +23,14 @@ class Limits:
         """Seconds, form and SHA-256 of the utterance's file, or ValueError; see `data.audio_check.inspect`."""
         return audio_check.inspect(utterance.audio)
 
+    def glance(self, utterance: Utterance) -> tuple[float, str, str]:
+        """The same by the file's header alone; see `data.audio_check.header`."""
+        return audio_check.header(utterance.audio)
+
+    def length(self, utterance: Utterance) -> float:
+        """Seconds of the utterance's recording as its header says, 0 where it says none."""
+        return audio_check.seconds(utterance.audio)
+
     def metadata(self, utterance: Utterance) -> str | None:
         """What can be said before the recording is opened; the duration is 0 then."""
         return None

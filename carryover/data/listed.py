@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from carryover import files
+from carryover.data import parts
 from carryover.data.utterance import Utterance
 
 FILE = "listed.csv"
@@ -21,13 +22,14 @@ SHOWN = 3  # names of each kind in a message
 
 def _row(u: Utterance) -> str:
     """Digest of what the corpus says of an utterance."""
-    fields = (u.audio, u.language, u.speaker, u.text, u.votes, u.fps)
+    fields = (u.audio, u.language, u.speaker, u.text, u.votes, u.fps) + ((u.refused,) if u.refused else ())
     return hashlib.sha256("\t".join(map(str, fields)).encode()).hexdigest()[:16]
 
 
-def _size_and_time(path: str) -> tuple[str, str]:
+def size_and_time(path: str) -> tuple[str, str]:
+    """Bytes and nanoseconds of a file, as text; empty where there is none."""
     try:
-        stat = os.stat(path)
+        stat = os.stat(parts.split(path)[0])
     except OSError:
         return "", ""
     return str(stat.st_size), str(stat.st_mtime_ns)
@@ -35,7 +37,7 @@ def _size_and_time(path: str) -> tuple[str, str]:
 
 def write(folder: Path, utterances: Sequence[Utterance], contents: Mapping[tuple[str, str], str]) -> None:
     """Write `listed.csv`; `contents` by (split, ID): digest of a recording, `REFUSED`, none where it was not opened."""
-    rows = ((u.split, u.ID, _row(u), *_size_and_time(u.audio), contents.get((u.split, u.ID), "")) for u in utterances)
+    rows = ((u.split, u.ID, _row(u), *size_and_time(u.audio), contents.get((u.split, u.ID), "")) for u in utterances)
     files.write_csv(folder / FILE, COLUMNS, rows)
 
 
@@ -64,7 +66,7 @@ def changes(
         was, u = then[key], now[key]
         if was["row"] != _row(u):
             found["with another transcript, speaker, path or vote"].append(key)
-        elif was["content"] and (was["size"], was["mtime_ns"]) != _size_and_time(u.audio):
+        elif was["content"] and (was["size"], was["mtime_ns"]) != size_and_time(u.audio):
             try:
                 content = inspect(u)[2]
             except ValueError:

@@ -8,21 +8,21 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
 
 from carryover import files
-from carryover.data import listed, manifest
+from carryover.data import examining, listed, manifest
 from carryover.data.home import as_tilde
 from carryover.data.limits import Limits
 from carryover.data.manifest import STEPS
 from carryover.data.sampling import draw, wanted
 from carryover.data.utterance import Utterance, listing_digest
+
+CHECKS = ("decoded", "headers")
 
 
 def prepare(
@@ -33,10 +33,11 @@ def prepare(
     splits: Sequence[str],
     limits: Limits,
     *,
-    sample: Mapping[str, int] | int | None = None,
+    sample: Mapping[str, int | str] | int | str | None = None,
     sample_seed: int = 42,
     workers: int = 2,
     metadata_limits: Limits | None = None,
+    check_audio: str = "decoded",
     begun: bool = False,
 ) -> dict[str, int]:
     """Validate a corpus and write its manifests into `folder`, unless they are there and nothing has changed.
@@ -59,15 +60,18 @@ def prepare(
         E.g. "train", "valid", "test".
     limits : Limits
         The recipe's: what its model can take.
-    sample : dict or int, optional
-        Utterances by split to draw, or of train alone. All are used where there are not as many. A split that is not
-        among `splits` is passed over: one setting serves the new language and the old one, of which only the test set
-        is made.
+    sample : dict, int or str, optional
+        Utterances by split to draw, or of train alone: a number of them, or hours, e.g. "10h". All are used where there
+        are not as many. A split that is not among `splits` is passed over: one setting serves the new language and the
+        old one, of which only the test set is made.
     sample_seed : int
         Decides which (see `sampling.draw`). It is not the run's seed, so that runs with several seeds learn from one
         sample.
     workers : int
-        Threads that decode recordings.
+        Threads that examine recordings.
+    check_audio : str
+        "decoded": each recording to its end, the only honest test; "headers": what its header says, several times as
+        fast, and a recording that is silent or damaged in its middle is not found.
     metadata_limits : Limits, optional
         The experiment's, e.g. `MetadataLimits`; only its `metadata` is asked.
     begun : bool
@@ -91,14 +95,19 @@ def prepare(
     n_of = wanted(sample, splits)
     if n_of:
         settings |= {"sample": n_of, "sample_seed": sample_seed}
+    if check_audio not in CHECKS:
+        raise ValueError(f"check_audio: '{check_audio}'; expected {' or '.join(CHECKS)}")
+    look = limits.glance if check_audio == "headers" else limits.inspect
+    settings |= {"check_audio": check_audio} if check_audio != "decoded" else {}
     settings |= {"limits": [asked.settings() for asked in (metadata_limits, limits) if asked is not None]}
     settings = json.loads(as_tilde(json.dumps(settings, sort_keys=True, default=str)))
-    listing = listing_digest(utterances)
+    listing, journal = listing_digest(utterances), folder / examining.JOURNAL
     done = manifest.read_done(folder)
     if done and (done["settings"], done["listing"]) == (settings, listing):
+        journal.unlink(missing_ok=True)
         print(f"Manifests in {folder} are up to date: {manifest.summary(done)}")
         return done["counts"]
-    if begun and done and done["settings"] == settings and _still_the_same(folder, utterances, limits):
+    if begun and done and done["settings"] == settings and _still_the_same(folder, utterances, look):
         files.write_json(folder / ".done", done | {"listing": listing})
         print(f"Manifests in {folder} stay: times of files differ, no content does; {manifest.summary(done)}")
         return done["counts"]
@@ -109,15 +118,13 @@ def prepare(
         if (reason := _metadata(u, metadata_limits, limits)) is not None:
             refused[u.split, u.ID] = reason
     passed = [u for u in utterances if (u.split, u.ID) not in refused]
-    drawn = draw(passed, n_of, sample_seed)
+    drawn = draw(passed, n_of, sample_seed, limits.length)
 
     kept: dict[str, list[Utterance]] = {split: [] for split in splits}
     forms, sha, remarks = Counter(), hashlib.sha256(), []
-    # closing: an error or Ctrl-C cancels what is still queued instead of waiting until the whole corpus is decoded
-    with ThreadPoolExecutor(workers) as pool, closing(pool.map(partial(_inspect, limits), drawn)) as examined:
-        for u, (found, reason) in tqdm(
-            zip(drawn, examined, strict=True), total=len(drawn), desc=f"Checking {folder.name}", unit="clip"
-        ):
+    about = {"check_audio": check_audio, "limits": limits.settings()}
+    with closing(examining.examine(drawn, look, workers, journal, about, f"Checking {folder.name}")) as examined:
+        for u, (found, reason) in examined:
             contents[u.split, u.ID] = listed.REFUSED
             if reason is None:
                 duration, form, digest, *said = found
@@ -146,11 +153,12 @@ def prepare(
     (folder / ".done").unlink(missing_ok=True)  # before anything beside it is another's
     listed.write(folder, utterances, contents)
     done = manifest.write(folder, kept, rejected, steps, done, remarks)
+    journal.unlink(missing_ok=True)
     print(f"Manifests in {folder}: {manifest.summary(done)}")
     return counts
 
 
-def _still_the_same(folder: Path, utterances: list[Utterance], limits: Limits) -> bool:
+def _still_the_same(folder: Path, utterances: list[Utterance], look: Callable) -> bool:
     """Whether a corpus is what the manifests were made of; False where nothing says so.
 
     Raises
@@ -158,7 +166,7 @@ def _still_the_same(folder: Path, utterances: list[Utterance], limits: Limits) -
     ValueError
         When it is not, naming what changed.
     """
-    if (found := listed.changes(folder, utterances, limits.inspect)) is None:
+    if (found := listed.changes(folder, utterances, look)) is None:
         return False
     lines, contents = found
     if lines:
@@ -175,7 +183,16 @@ def _named(corpus: Callable) -> str | list:
     function = getattr(corpus, "func", corpus)
     name = f"{function.__module__}.{function.__qualname__}"
     options = getattr(corpus, "keywords", {})
-    return [name, {key: repr(value) for key, value in options.items()}] if options else name
+    return [name, {key: _option(value) for key, value in options.items()}] if options else name
+
+
+def _option(value) -> str | list | dict:
+    """An option of a corpus for the settings; one that holds corpora names them, for repr shows where they lie."""
+    if isinstance(value, (list, tuple)) and any(callable(part) or isinstance(part, dict) for part in value):
+        return [_option(part) for part in value]
+    if isinstance(value, dict) and any(callable(part) for part in value.values()):
+        return {key: _option(part) for key, part in value.items()}
+    return _named(value) if callable(value) else repr(value)
 
 
 def _require_listing(utterances: list[Utterance], settings: dict) -> None:
@@ -195,21 +212,17 @@ def _require_listing(utterances: list[Utterance], settings: dict) -> None:
 
 
 def _metadata(utterance: Utterance, *limits: Limits | None) -> str | None:
+    if utterance.refused:
+        return utterance.refused
     if not utterance.text.strip():
         return "transcript is empty"
     return next((reason for asked in limits if asked is not None and (reason := asked.metadata(utterance))), None)
 
 
-def _inspect(limits: Limits, utterance: Utterance) -> tuple[tuple[float, str, str] | None, str | None]:
-    try:
-        return limits.inspect(utterance), None
-    except ValueError as error:
-        return None, str(error)
-
-
-def _require_nothing_lost(steps: dict[str, dict[str, int]], refused: Mapping[str, int], n_of: dict[str, int]) -> None:
+def _require_nothing_lost(steps: dict[str, dict[str, int]], refused: Mapping[str, int], n_of: dict) -> None:
     for split in steps[STEPS[0]]:
         available, allowed, sampled, valid = (steps[step][split] for step in STEPS)
         assert available >= allowed >= sampled >= valid, (split, steps)
-        assert sampled == min(allowed, n_of.get(split, allowed)), (split, steps, n_of)
+        n = n_of.get(split, allowed)
+        assert isinstance(n, str) or sampled == min(allowed, n), (split, steps, n_of)  # of hours there is no number
         assert available - valid == refused[split] + (allowed - sampled), (split, steps, refused)

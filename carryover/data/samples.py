@@ -36,12 +36,14 @@ class Samples:
             if self.first is None:
                 self.first = self.frames + int(np.argmin(finite.all(axis=1)))
         else:
-            mono = block.mean(axis=1)
+            one = block.shape[1] == 1  # numpy's work along an axis of one costs as much as decoding
+            mono = block[:, 0] if one else block.mean(axis=1)
             self.low, self.high = min(self.low, float(mono.min())), max(self.high, float(mono.max()))
             self.sum += float(mono.sum(dtype=np.float64))
             size = np.abs(block)
             self.peak = max(self.peak, float(size.max()))
-            self.full += int((size >= 0.999).any(axis=1).sum())
+            loud = size >= 0.999
+            self.full += int(np.count_nonzero(loud if one else loud.any(axis=1)))
             low, high = block.min(axis=0), block.max(axis=0)
             self._low = low if self._low is None else np.minimum(self._low, low)
             self._high = high if self._high is None else np.maximum(self._high, high)

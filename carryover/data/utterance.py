@@ -5,6 +5,8 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from carryover.data import parts
+
 COLUMNS = ("ID", "audio", "duration", "language", "speaker", "text")  # of a manifest
 SPLITS = ("train", "valid", "test")
 
@@ -18,7 +20,8 @@ class Utterance:
     ID : str
         Unique within its split.
     audio : str
-        Path of the audio file, absolute or relative to the working directory.
+        Path of the audio file, absolute or relative to the working directory, or a part of one
+        (`carryover.data.parts`).
     language : str
         ISO 639-1 code, e.g. "nl".
     speaker : str
@@ -33,6 +36,8 @@ class Utterance:
         Listeners who found clip and transcript right, and wrong; None where the corpus has no votes.
     fps : float or None
         Frames a second of a landmark file that does not tell its own; audio has none.
+    refused : str or None
+        Why the corpus itself says that it cannot be used, e.g. a segment without a recording.
     """
 
     ID: str
@@ -44,6 +49,7 @@ class Utterance:
     duration: float = 0.0
     votes: tuple[int, int] | None = None
     fps: float | None = None
+    refused: str | None = None
 
 
 def listing_digest(utterances: Sequence[Utterance]) -> str:
@@ -51,10 +57,19 @@ def listing_digest(utterances: Sequence[Utterance]) -> str:
     sha = hashlib.sha256()
     for u in utterances:
         try:
-            stat = os.stat(u.audio)
+            stat = os.stat(parts.split(u.audio)[0])
             file = (stat.st_size, stat.st_mtime_ns)  # the time, for a corpus made anew can have files of the old sizes
         except OSError:
             file = ()
-        fields = (u.split, u.ID, u.audio, u.language, u.speaker, u.text, *map(str, (file, u.votes, u.fps)))
+        fields = (
+            u.split,
+            u.ID,
+            u.audio,
+            u.language,
+            u.speaker,
+            u.text,
+            *map(str, (file, u.votes, u.fps)),
+            u.refused or "",
+        )
         sha.update("\t".join(fields).encode() + b"\n")
     return sha.hexdigest()

@@ -130,6 +130,14 @@ class GlossLimits(TranscriptLimits):
     def inspect(self, utterance):
         return landmarks.inspect(utterance.audio, self.layout, utterance.fps)
 
+    glance = inspect  # a landmark file is small, and has no header
+
+    def length(self, utterance):
+        try:
+            return self.inspect(utterance)[0]
+        except ValueError:
+            return 0.0
+
     def unknown(self, text):
         if unknown := self.tokenizer.unknown(text):
             return f"glosses that are not in the vocabulary: {' '.join(sorted(unknown))}"

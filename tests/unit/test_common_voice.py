@@ -101,7 +101,7 @@ def test_missing_tsv_and_clips(corpus, tmp_path):
 
 def test_missing_column(corpus, tmp_path):
     write_rows(corpus / "train.tsv", [["client_id", "path", "text"], ["a", "b.mp3", "c"]])
-    with pytest.raises(ValueError, match=r"train\.tsv has no column 'sentence', 'locale'; found client_id, path, text"):
+    with pytest.raises(ValueError, match=r"train\.tsv has no column 'sentence'; found client_id, path, text"):
         prepare(corpus, tmp_path / "out", "de", SPLITS, accept)
 
 

@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 ALLOWED = {
     "carryover/files.py": "the helper",
     "carryover/runs/metrics.py": "appended a line at a time; a half last line is cut off at a resume",
+    "carryover/data/examining.py": "a journal, appended a line at a time; a half last line is cut off",
     "carryover/training/checkpoint.py": "into save/.partial*, which is renamed",
     "carryover/commands/sweep/execute.py": "appends what a run prints to its log",
     "carryover/models/audio_encoder.py": "save_pretrained into a folder of files.made_folder",
@@ -26,12 +27,14 @@ ALLOWED = {
     "carryover/models/sequence_model.py": "save_model into files.beside",
     "carryover/models/state_store.py": "save_file into files.beside",
     "carryover/forgetting/fisher.py": "save_file into files.beside",
+    "carryover/commands/data/listening.py": "soundfile.write into memory",
     "carryover/report/figures/style.py": "savefig into files.beside",
     "carryover/report/figures/curve.py": "savefig into files.beside",
     "recipes/ctc.py": "save_pretrained into a folder of files.made_folder",
     "recipes/whisper.py": "save_pretrained into a folder of files.made_folder",
     "local/landmarks.py": "np.savez into files.beside",
     "local/espeak.py": "clips of a folder that gets its name when it is whole",
+    "local/parquet.py": "clips of a folder that gets its name when it is whole",
     "local/fingerspelling.py": "clips of a folder that gets its name when it is whole",
     "local/synthetic_sign.py": "clips of a folder that gets its name when it is whole",
 }
