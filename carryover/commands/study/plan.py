@@ -1,19 +1,40 @@
 """The plan of a study: methods, what is tried of each, and what is chosen by, written before the first run."""
 
 import hashlib
-import itertools
 import json
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ruamel.yaml import YAML, YAMLError
 
 from carryover import files
-from carryover.commands.sweep.grid import cell_name
+from carryover.commands.study import space
+from carryover.commands.study.space import text_of
 from carryover.config.settings import SettingsError
 
-KEYS = {"experiment", "common", "budget", "seeds", "methods"}
+NEEDED = {"experiment", "common", "budget", "seeds", "methods"}
+MORE = {"points", "draws", "orders"}
 PLAN = "study.json"
+RULE = "lowest mean of the validation WERs of all languages that are validated; of equal ones the earlier trial"
+MORE_POINTS = "then the trial that adds most to the area that the method's points dominate on validation"
+BASELINE = "plain"
+
+
+@dataclass(frozen=True)
+class Start:
+    """The model that an order starts from, where it is trained first: a YAML under {key: value as YAML text}."""
+
+    experiment: str
+    given: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Order:
+    """Languages one after the other: what its runs set, and what they start from (None: what the YAML says)."""
+
+    given: dict[str, str] = field(default_factory=dict)
+    start: Start | None = None
 
 
 @dataclass(frozen=True)
@@ -31,7 +52,11 @@ class Plan:
     seeds : tuple of int
         The first is the trials'; what is chosen of each method is run with all of them.
     methods : dict
-        {name: its trials}, a trial being {key: value as YAML text}.
+        {name: its trials}, a trial being {key: value as YAML text}; see `space.trials`.
+    points : int
+        How many trials of a method are chosen: the first by `RULE`, the others by `MORE_POINTS`.
+    orders : dict
+        `Order` by name, "" where the plan has none.
     """
 
     experiment: str
@@ -39,48 +64,58 @@ class Plan:
     budget: int
     seeds: tuple[int, ...]
     methods: dict[str, tuple[dict[str, str], ...]]
+    points: int = 1
+    orders: dict[str, Order] = field(default_factory=lambda: {"": Order()})
 
     @classmethod
     def read(cls, path: str | Path) -> "Plan":
-        """A plan of a YAML file; of each method a list of trials, or the values of its keys, whose grid is taken.
+        """A plan of a YAML file.
 
         Raises
         ------
         SettingsError
-            For a file or key that is not there, and for a method with more or fewer trials than the budget.
+            For a file or key that is not there, a value that it cannot have, and for a method with more or fewer
+            trials than the budget.
         """
         try:
             found = YAML(typ="safe", pure=True).load(Path(path).read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, YAMLError) as error:
             raise SettingsError(f"{path}: {error}; expected the YAML file of a plan") from error
-        if not isinstance(found, dict) or (wrong := KEYS ^ found.keys()):
-            wrong = ", ".join(sorted(wrong)) if isinstance(found, dict) else "no keys"
-            raise SettingsError(f"{path}: {wrong}; expected the keys {', '.join(sorted(KEYS))}, and no others")
-        methods = {name: tuple(_trials(f"{path}: methods: {name}", of)) for name, of in found["methods"].items()}
-        for name, trials in methods.items():
-            if len(trials) != found["budget"]:
-                raise SettingsError(
-                    f"{path}: methods: {name} has {len(trials)} trials, but the budget is {found['budget']} for each: "
-                    "methods that are tuned unequally are not compared"
-                )
-            if len({cell_name(trial) for trial in trials}) < len(trials):
-                raise SettingsError(f"{path}: methods: {name} has one trial twice")
-        seeds = found["seeds"]
+        keys = found.keys() if isinstance(found, dict) else None
+        if keys is None or (wrong := (NEEDED - keys) | (keys - NEEDED - MORE)):
+            wrong = ", ".join(sorted(wrong)) if keys is not None else "no keys"
+            raise SettingsError(
+                f"{path}: {wrong}; expected the keys {', '.join(sorted(NEEDED))}, perhaps "
+                f"{', '.join(sorted(MORE))}, and no others"
+            )
+        for key in ("budget", "points", "draws"):
+            value = found.get(key, 1)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise SettingsError(f"{path}: {key}: {value}; expected a whole number, 1 or more")
+        seeds, budget, points = found["seeds"], found["budget"], found.get("points", 1)
         if not isinstance(seeds, list) or not seeds or len(set(seeds)) < len(seeds):
             raise SettingsError(f"{path}: seeds: {seeds}; expected a list of different whole numbers, e.g. [1, 2, 3]")
+        if points > budget:
+            raise SettingsError(f"{path}: points: {points} cannot be chosen from {budget} trials")
+        for key in ("common", "methods"):
+            _require_keys(f"{path}: {key}", found[key])
+        methods = {
+            name: space.trials(f"{path}: methods: {name}", of, budget, found.get("draws", 1))
+            for name, of in found["methods"].items()
+        }
         common = {key: text_of(value) for key, value in found["common"].items()}
-        return cls(found["experiment"], common, found["budget"], tuple(seeds), methods)
+        orders = _orders(f"{path}: orders", found["orders"]) if "orders" in found else {"": Order()}
+        return cls(found["experiment"], common, budget, tuple(seeds), methods, points, orders)
 
     def keep(self, folder: Path) -> None:
-        """Write the plan into the study's folder before its first run, with the YAML's digest.
+        """Write the plan into the study's folder before its first run, with the YAMLs' digests and the rules.
 
         Raises
         ------
         SettingsError
             Where another plan stands there: what was planned is not changed once results can be seen.
         """
-        of = hashlib.sha256(Path(self.experiment).read_bytes()).hexdigest()
-        mine = json.loads(json.dumps(vars(self) | {"experiment_sha256": of, "rule": RULE}))
+        mine = json.loads(json.dumps(self._written(), default=vars))
         path = folder / PLAN
         if path.is_file():
             there = json.loads(path.read_text(encoding="utf-8"))
@@ -92,20 +127,46 @@ class Plan:
             return
         files.write_json(path, mine)
 
+    def _written(self) -> dict:
+        found = vars(self) | {"experiment_sha256": _digest(self.experiment), "rule": RULE}
+        if self.points == 1:
+            del found["points"]
+        else:
+            found["rule"] += f"; {MORE_POINTS}"
+        if self.orders == {"": Order()}:
+            del found["orders"]
+        elif starts := sorted({order.start.experiment for order in self.orders.values() if order.start}):
+            found["starts_sha256"] = {name: _digest(name) for name in starts}
+        return found
 
-RULE = "lowest mean of the validation WERs of all languages that are validated; of equal ones the earlier trial"
+
+def _digest(path: str) -> str:
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError as error:
+        raise SettingsError(f"{path}: {error.strerror}; expected the YAML of an experiment") from error
 
 
-def text_of(value) -> str:
-    """A plan's value as the command line has it."""
-    return value if isinstance(value, str) else json.dumps(value)
+def _require_keys(where: str, given) -> None:
+    if not isinstance(given, dict):
+        raise SettingsError(f"{where}: {given!r}; expected keys with their values")
 
 
-def _trials(where: str, of) -> list[dict[str, str]]:
-    if isinstance(of, list):
-        trials = of
-    elif isinstance(of, dict) and all(isinstance(values, list) for values in of.values()):
-        trials = [dict(zip(of, values, strict=True)) for values in itertools.product(*of.values())]
-    else:
-        raise SettingsError(f"{where}: expected the keys that are tried, each with a list of its values")
-    return [{key: text_of(value) for key, value in trial.items()} for trial in trials]
+def _orders(where: str, given) -> dict[str, Order]:
+    _require_keys(where, given)
+    found = {}
+    for name, of in given.items():
+        if not re.fullmatch(r"[A-Za-z0-9_.-]+", str(name)):
+            raise SettingsError(f"{where}: {name!r}; expected a name of a folder, e.g. nl_to_de")
+        _require_keys(f"{where}: {name}", of)
+        start = of.get("start")
+        if start is not None:
+            _require_keys(f"{where}: {name}: start", start)
+            if "experiment" not in start:
+                raise SettingsError(f"{where}: {name}: start: no experiment; expected the YAML that makes the model")
+            given_there = {key: text_of(value) for key, value in start.items() if key != "experiment"}
+            start = Start(start["experiment"], given_there)
+        found[str(name)] = Order({key: text_of(value) for key, value in of.items() if key != "start"}, start)
+    if not found:
+        raise SettingsError(f"{where}: none; expected a name and what its runs set, or leave orders out")
+    return found

@@ -1,0 +1,208 @@
+"""Whisper fine-tuning: encoder-decoder, NLL with label smoothing, the prompt pinned wherever the model is used."""
+
+import torch
+from speechbrain.utils.data_pipeline import provides, takes
+
+from carryover import losses
+from carryover.data.batching import with_lengths
+from carryover.data.packing import Packing
+from carryover.models import usual_rates, whisper
+from carryover.models.lora import merged
+from carryover.models.whisper_check import require_fitting
+from carryover.training import describe
+from carryover.training.brain import RecipeBrain, Stage
+from carryover.training.output import Output
+
+# Shapes: B batch, S samples, F mel frames, P encoder positions, U decoder inputs, V vocabulary, D width
+
+
+class WhisperBrain(RecipeBrain):
+    """Fine-tunes `modules.whisper`, a transformers WhisperForConditionalGeneration, with CTC (`modules.ctc`) beside.
+
+    Read from `hparams` besides RecipeBrain's: tokenizer, log_mel, augmentation, target_text, label_smoothing,
+    generation_length, valid_beams, test_beams.
+    """
+
+    reads = (
+        *RecipeBrain.reads, "augment_prob", "augmentation", "from_scratch", "generation_length", "label_smoothing",
+        "log_mel", "model", "task", "test_beams", "tokenizer", "train", "valid_beams",
+    )  # fmt: skip
+
+    def __init__(self, modules=None, opt_class=None, hparams=None, run_opts=None, checkpointer=None):
+        super().__init__(modules, opt_class, hparams, run_opts, checkpointer)
+        model, tokenizer = self.modules.whisper, self.hparams.tokenizer
+        require_fitting(model, tokenizer)
+        whisper.set_generation_ids(model, tokenizer)
+        positions, prompt = model.config.max_target_positions, tokenizer.prompt_length
+        if prompt + self.hparams.generation_length > positions:
+            raise ValueError(
+                f"generation_length: {self.hparams.generation_length} tokens and a prompt of {prompt} do not fit into "
+                f"the model's {positions} decoder positions; give at most {positions - prompt}"
+            )
+
+    def forward(self, inputs):
+        """Features (B, n_mels, F), frames (B,), tokens (B, U + prompt), counts (B,) -> Output of text and end."""
+        features, frames, tokens, counts = inputs
+        states = self.encoder(features).last_hidden_state  # (B, P, D)
+        log_probs = self.decode(states, tokens, self.prompt_length)
+        return Output(log_probs, counts, inputs, states, frames)
+
+    def compute_forward(self, batch, stage):
+        """-> Output with log-probabilities (B, U, V) of each token of text and end."""
+        features, frames, augmented = self.features(batch, stage)
+        tokens, lengths = with_lengths(*batch.tokens)
+        output = self.forward((features, frames, tokens, lengths - self.prompt_length))
+        output.augmented = augmented
+        return output
+
+    @property
+    def encoder(self):
+        return self.modules.whisper.model.encoder
+
+    @property
+    def prompt_length(self) -> int:
+        """Tokens of the prompt, the same for every language."""
+        return self.hparams.tokenizer.prompt_length
+
+    def decode(self, states, tokens, first: int):
+        """-> log-probabilities (B, U, V) of the tokens from position `first` on; tokens (B, .) with prompt and end."""
+        return self.logits(states, tokens, first).log_softmax(dim=-1)
+
+    def logits(self, states, tokens, first: int):
+        """`decode` before the softmax."""
+        model = self.modules.whisper
+        # without use_cache=False it copies all keys and values for a next token that never comes: 2 % of an update
+        hidden = model.model.decoder(input_ids=tokens[:, :-1], encoder_hidden_states=states, use_cache=False)
+        return model.proj_out(hidden.last_hidden_state[:, first - 1 :]).float()
+
+    def targets(self, batch):
+        """-> tokens (B, U) of text and end, padded."""
+        tokens, _ = batch.tokens
+        return tokens[:, self.prompt_length :]
+
+    def compute_objectives(self, output, batch, stage):
+        """-> {"nll": mean over the target tokens: text and end, neither prompt nor padding}, in training also "ctc"."""
+        targets, mask = self.targets(batch), output.mask
+        if stage != Stage.TRAIN:
+            return {"nll": losses.nll(output.log_probs, targets, mask)}
+        n = output.lengths  # text and end of each clip
+        ctc = self.modules.ctc(output.states, output.state_lengths, targets, n - 1, int(n.sum()))
+        return {"nll": losses.nll(output.log_probs, targets, mask, self.hparams.label_smoothing)} | ctc
+
+    def transcribe(self, output, batch, stage):
+        """-> list of B strings, greedy in validation, greedy or beam in test."""
+        beams = self.hparams.test_beams if stage == Stage.TEST else self.hparams.valid_beams
+        model, tokenizer = self.modules.whisper, self.hparams.tokenizer
+        ids = whisper.generate(model, tokenizer, output.states, batch.language, self.hparams.generation_length, beams)
+        return [tokenizer.decode(row) for row in ids]
+
+    def hear(self, batch):
+        features, frames, _ = self.features(batch, Stage.TEST)
+        output = Output(None, frames, features, self.encoder(features).last_hidden_state, frames)
+        return self.transcribe(output, batch, Stage.TEST)
+
+    def features(self, batch, stage):
+        """-> log-mel (B, n_mels, F) of the whole window, encoder positions that hold sound (B,), augmented."""
+        wavs, relative = recorded, _ = batch.wav  # (B, S)
+        if stage == Stage.TRAIN:
+            augmented, relative_augmented = self.hparams.augmentation(wavs, relative)
+            # slowed-down speech can outgrow the window; its transcript would then say more than is heard
+            if round(relative_augmented.max().item() * augmented.shape[1]) <= self.hparams.log_mel.samples:
+                wavs, relative = augmented, relative_augmented
+        heard, lengths = with_lengths(wavs, relative)
+        hop = self.hparams.log_mel.samples // self.modules.whisper.config.max_source_positions
+        frames = (lengths + hop - 1) // hop
+        return self.hparams.log_mel.to(heard.device)(heard, lengths), frames, wavs is not recorded
+
+    def units(self, batch):
+        _, lengths = with_lengths(*batch.tokens)
+        return int((lengths - self.prompt_length).sum())
+
+    def usual_rate(self):
+        adapters = self.hparams.train == "lora"
+        return None if self.hparams.from_scratch or adapters else usual_rates.whisper(self.parameter_counts()[1])
+
+    # ---- the old language ----
+
+    def new_parameters(self):
+        # the head beside the decoder begins anew in every run
+        return {f"ctc.{name}": None for name, _ in self.modules.ctc.named_parameters()}
+
+    def log_likelihood(self, batch, labels, generator):
+        if labels == "sampled":
+            if len(batch) > 1:
+                raise ValueError("labels: sampled transcripts are drawn one clip at a time")
+            model, end, limit = self.modules.whisper, self.hparams.tokenizer.eot, self.hparams.generation_length
+            prompt = self.hparams.tokenizer.prompt(batch.language[0])
+            features, _, _ = self.features(batch, Stage.TEST)
+            states = self.encoder(features).last_hidden_state
+            drawn = whisper.sample(model, states.detach(), prompt, end, limit, generator)
+            tokens = torch.tensor([drawn], device=states.device)
+            log_probs, targets = self.decode(states, tokens, len(prompt)), tokens[:, len(prompt) :]
+            mask = torch.ones_like(targets, dtype=torch.bool)
+        else:
+            output = self.compute_forward(batch, Stage.TEST)
+            log_probs, targets, mask = output.log_probs, self.targets(batch), output.mask
+        log_p = log_probs.gather(-1, targets[..., None]).squeeze(-1).masked_fill(~mask, 0.0)  # (B, U)
+        return log_p.sum(dim=1), mask.sum(dim=1)
+
+    def outputs(self, batch):
+        features, _, _ = self.features(batch, Stage.TEST)
+        tokens, lengths = with_lengths(*batch.tokens)
+        states = self.encoder(features).last_hidden_state
+        logits = self.logits(states, tokens, self.prompt_length)  # (B, U, V)
+        counted = torch.arange(logits.shape[1], device=logits.device) < (lengths - self.prompt_length)[:, None]
+        return logits * counted[..., None]
+
+    def batch_statistics(self, output, batch):
+        seconds = sum(row["duration"] for row in batch.row)
+        window = self.hparams.log_mel.seconds
+        frames = len(batch.row) * window
+        return {"audio_seconds": seconds, "frames": frames, "padded_frames": frames - seconds}
+
+    def target(self):
+        tokenizer, target_text = self.hparams.tokenizer, self.hparams.target_text
+
+        @takes("text", "language")
+        @provides("target", "tokens")
+        def target(text, language):
+            yield (target := target_text(text, language))
+            yield torch.tensor(tokenizer.encode(target, language))
+
+        return target
+
+    def describe(self):
+        h = self.hparams
+        model = [
+            "The model is a Whisper encoder-decoder @[radford2023robust].",
+            describe.started_from(h.model, h.from_scratch),
+            describe.trained(h.train, self.modules.whisper),
+            *describe.augmentation(h.augment_prob, "the batches"),
+        ]
+        loss = "The loss is the negative log-likelihood of the transcript's tokens, given the prompt"
+        if h.label_smoothing:
+            loss += f", with label smoothing of {h.label_smoothing:g} @[szegedy2016rethinking]"
+        if any(True for _ in self.modules.ctc.parameters()):
+            loss += (
+                "; in training the encoder has a head for connectionist temporal classification beside the decoder "
+                f"@[graves2006connectionist, watanabe2017hybrid], with weight {h.loss_weights['ctc']:g}"
+            )
+        beams = "greedy" if h.test_beams == 1 else f"a beam search of width {h.test_beams}"
+        return {"model": model, "loss": [f"{loss}.", describe.targets(h.target_text), f"Test decoding is {beams}."]}
+
+    def export(self, folder):
+        model, tokenizer = merged(self.modules.whisper), self.hparams.tokenizer
+        # else a pipeline that is told nothing guesses the language of each clip
+        model.generation_config.language = f"<|{tokenizer.code(self.hparams.language)}|>"
+        model.generation_config.task = tokenizer.task
+        model.generation_config.max_length = model.config.max_target_positions
+        # transformers' pipeline decodes with 5 beams unless told otherwise: 3.0 % WER there, 5.7 % in the test
+        model.generation_config.num_beams = self.hparams.test_beams
+        model.save_pretrained(folder)
+        tokenizer.hf.save_pretrained(folder)
+        self.hparams.log_mel.extractor.save_pretrained(folder)
+
+
+def packing(tokenizer: whisper.Tokenizer, model, single: float = 0.0) -> Packing:
+    """Training clips share the model's window, but for a share of windows with one; see carryover.data.packing."""
+    return Packing(tokenizer.encode, whisper.LogMel.of(model).samples, model.config.max_target_positions, single)
