@@ -53,6 +53,8 @@ def words(error: BaseException) -> tuple[int, str] | None:
             f"out of memory ({said or 'of the machine'}); halve batch_size and double grad_accumulation_factor, which "
             f"learns the same, or lower eval_batch_size; {AGAIN} (with another batch_size into another output_folder)"
         )
+    if isinstance(error, RuntimeError) and (type(error).__name__.startswith("Dist") or "gloo" in str(error)):
+        return FAILED, f"another process of this run has ended ({said}); its message stands elsewhere, {AGAIN}"
     if isinstance(error, RuntimeError) and any(part in str(error) for part in DEVICE):
         return INPUT, f"--device: {said}; give --device cpu, or one that this machine has"
     if isinstance(error, (YAMLError, yaml.YAMLError)):

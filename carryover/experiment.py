@@ -1,18 +1,18 @@
 """One experiment, from a command line to its table: parsed once, checked, prepared, trained, tested."""
 
 import time
+from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 
 import torch
 
-from carryover import files, forgetting, needed_run
+from carryover import files, forgetting, needed_run, processes
 from carryover.config import overfit, presets, profiles, reference, settings
 from carryover.data import manifest, preparation
 from carryover.forgetting import carried, mixing
 from carryover.runs import checksums, identity, lock, run_folder, same_run
 from carryover.runs.flags import incomplete, overlap
-from carryover.runs.privacy import clean_paths
 from carryover.stats import error_rates
 from carryover.training import describe, stopping
 from carryover.training.brain import Stage
@@ -155,19 +155,16 @@ class Experiment:
 
         A run that is trained only tests and exports nothing: its validations alone can be chosen by.
         """
-        with lock.held(str(self.values["output_folder"])):
+        with ExitStack() as stack:
+            processes.first_does(lambda: stack.enter_context(lock.held(str(self.values["output_folder"]))))
             return self._run(command, train_only)
 
     def _run(self, command: list[str], train_only: bool) -> int:
-        hparams = self.hparams
-        was = run_folder.read_info(hparams["output_folder"])
-        folder = run_folder.create(hparams["output_folder"], self.path, self.overrides, hparams["brain"], command)
-        new, old, others = self.prepare(folder / "manifests")
-        data = run_folder.data_digests(folder / "manifests")
-        same_run.require_same_data(folder, was, data)
-        run_folder.write_info(folder, {"data": data, "normaliser": hparams["normaliser"].name})
+        folder, was, data, (new, old, others) = processes.first_does(self._begin, command)
+        hparams = self.hparams  # the first process has made it before: what it downloads is there
         weights = same_run.starting_weights(folder, was, hparams["modules"])
-        belongs_to = identity.of(folder, self.values, data, weights)
+        processes.require_same({"weights that the training starts from": weights})
+        belongs_to = processes.first_does(identity.of, folder, self.values, data, weights)
         brain = hparams["brain"](
             modules=hparams["modules"],
             opt_class=hparams["optimizer"],
@@ -177,11 +174,12 @@ class Experiment:
         )
         trainable, parameters = brain.parameter_counts()
         about = {"parameters": parameters, "trainable": trainable, "device": str(brain.device)}
-        about |= {"starting_weights": weights, "methods": _clean(self.describe(brain))}
+        about |= {"starting_weights": weights, "methods": describe.methods(brain)}
         run_folder.write_info(folder, about)
         same_run.say_changes(folder, was)
         run_folder.write_info(folder, {"finished": None})
-        (folder / "results.md").unlink(missing_ok=True)  # of the last time; its log is cut back to the checkpoint now
+        # of the last time; its log is cut back to the checkpoint now
+        processes.first_does(lambda: (folder / "results.md").unlink(missing_ok=True))
         results = self.train_and_test(brain, folder, new, old, others, train_only)
         left_out = manifest.left_out(folder / "manifests")
         table = (
@@ -189,12 +187,23 @@ class Experiment:
             if train_only
             else error_rates.before_after(results, hparams["normaliser"].name, left_out)
         )
-        files.write(folder / "results.md", table + "\n")
+        processes.first_does(files.write, folder / "results.md", table + "\n")
         run_folder.finish(folder, [[f"{self.test_name}_{r['language']}", r["weights"]] for r in results])
         seconds = time.strftime("%H:%M:%S", time.gmtime(brain.progress.now()["time"]))
         memory = peak_memory_bytes(brain.device_type) / 2**30
         print(f"\n{table}\n\nRun folder: {folder}; total time {seconds}; peak memory {memory:.2f} GiB")
         return self.gate(brain, results) if hparams["overfit"] else 0
+
+    def _begin(self, command: list[str]) -> tuple[Path, dict, dict, tuple]:
+        """Make the run folder and its manifests; -> the folder, what run.json said, digests of the data, the sets."""
+        hparams = self.hparams
+        was = run_folder.read_info(hparams["output_folder"])
+        folder = run_folder.create(hparams["output_folder"], self.path, self.overrides, hparams["brain"], command)
+        sets = self.prepare(folder / "manifests")
+        data = run_folder.data_digests(folder / "manifests")
+        same_run.require_same_data(folder, was, data)
+        run_folder.write_info(folder, {"data": data, "normaliser": hparams["normaliser"].name})
+        return folder, was, data, sets
 
     def prepare(self, manifests: Path) -> tuple[dict[str, Path], dict[str, Path], dict[str, Path]]:
         """Make the manifests of the new language (all splits) and of the old one, {split: path} of each, and the test
@@ -277,14 +286,17 @@ class Experiment:
         )
         exported = next((method.exported for method in self.methods if method.exported), "best")
 
+        def export() -> None:
+            with checksums.made(folder / "model", identity.of_run(folder)) as model:  # one that is there is whole
+                brain.export(model)
+
         def tested(weights: str) -> None:
             """Test the weights that are loaded, and export them where they are the run's model."""
             if train_only:
                 return
             test(weights)
             if weights == exported:
-                with checksums.made(folder / "model", identity.of_run(folder)) as model:  # one that is there is whole
-                    brain.export(model)
+                processes.first_does(export)
 
         if train_only:
             brain.evaluation.load_best()
@@ -295,7 +307,7 @@ class Experiment:
                 brain.evaluation.validate(data, name, weights=weights)
             tested(weights)
         if not train_only:
-            carried.leave(self.methods, folder)
+            processes.first_does(carried.leave, self.methods, folder)
             run_folder.write_info(folder, {"exported": exported})
         return results
 
@@ -308,13 +320,6 @@ class Experiment:
         print(said)
         return int(by_heart["WER"] > 0)
 
-    def describe(self, brain) -> dict[str, list[str]]:
-        """Sentences of a methods paragraph by section, citations as @[key]: what each object says of itself."""
-        found = {"model": [], "loss": []} | brain.describe() | {"optimisation": describe.optimisation(brain)}
-        found["model"] = [*found["model"], *self.hparams["kept"].describe()]
-        found["forgetting"] = [method.describe() for method in self.methods]
-        return found
-
 
 def train(argv: list[str]) -> int:
     """What `python train.py ...` does; returns the exit status."""
@@ -325,8 +330,9 @@ def train(argv: list[str]) -> int:
     if "deterministic" in flags:
         torch.use_deterministic_algorithms(True)
     experiment.check()
-    with stopping.at_once(experiment.values["stop_signals"]):
-        experiment.run_first()
+    with stopping.at_once(experiment.values["stop_signals"]), processes.joined(experiment.run_options.get("device")):
+        processes.require_same({"YAML": experiment.text, "settings": experiment.overrides} | processes.code())
+        processes.first_does(experiment.run_first)
         for key, value in experiment.values.items():
             if isinstance(value, str):
                 checksums.require_whole(key, value)  # a model of another run
@@ -338,7 +344,3 @@ def train(argv: list[str]) -> int:
 def _classes(methods: list) -> str:
     """The methods by their classes' names."""
     return ", ".join(type(method).__name__ for method in methods) or "none"
-
-
-def _clean(methods: dict[str, list[str]]) -> dict[str, list[str]]:
-    return {section: [clean_paths(sentence) for sentence in said] for section, said in methods.items()}

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from carryover import processes
 from carryover.config import given, run_first, settings
 from carryover.runs import checksums, lock
 from carryover.training import stopping
@@ -45,7 +46,9 @@ def make(path: str, values: dict, asked: dict[str, str], run_options: dict) -> N
     for key, value in run_options.items():
         argv += [f"--{key}", value]
     command = [sys.executable, "train.py", *map(str, argv)]
-    child = subprocess.Popen(command, start_new_session=True, preexec_fn=lock.dies_with_parent())
+    child = subprocess.Popen(
+        command, env=processes.environment(), start_new_session=True, preexec_fn=lock.dies_with_parent()
+    )
     try:
         status = child.wait()
     except stopping.Stopped as stop:  # it saves and stops, too; in a session of its own it is told only here

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from speechbrain.utils.data_pipeline import provides, takes
 
-from carryover import losses
+from carryover import losses, processes
 from carryover.data.batching import with_lengths
 from carryover.models import projector
 from carryover.models.chat import echoes
@@ -114,6 +114,7 @@ class SpeechLLMBrain(RecipeBrain):
         (stopped by the audio's length); and each other task's share of right answers, in percent."""
         said = [(row["hypothesis"], row["reference"]) for row in rows]
         prompt = self.tasks.words(0)
+        self.counts = sum(processes.gather(self.counts), Counter())
         found = {
             "echoes": sum(echoes(hyp, prompt) and not echoes(ref, prompt) for hyp, ref in said),
             "empty": sum(not hyp for hyp, _ in said),

@@ -2,6 +2,7 @@
 
 import torch
 
+from carryover import processes
 from carryover.forgetting.old_clips import OldClips
 from carryover.forgetting.old_weights import evaluation_mode
 
@@ -21,6 +22,7 @@ class AGEM(OldClips):
         _, batch = self.draw()
         with evaluation_mode(self.learner.modules):
             reference = torch.autograd.grad(self.learner.loss(batch), trained, allow_unused=True)
+        processes.from_first(reference)
         pairs = [(p, r) for p, r in zip(trained, reference, strict=True) if r is not None]
         with torch.no_grad():
             dot = sum((p.grad * r).sum() for p, r in pairs if p.grad is not None)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from carryover import processes
 from carryover.forgetting import fisher
 from carryover.forgetting.method import require_old_clips
 from carryover.forgetting.quadratic import QuadraticPenalty
@@ -86,6 +87,17 @@ class Estimated(QuadraticPenalty):
         """F over an iterable of single utterances."""
         raise NotImplementedError
 
+    def estimate_shared(self, learner, old_set, drawn: list[int], parameters: dict) -> dict[str, torch.Tensor]:
+        """`estimate` over the utterances `drawn`, each process its share."""
+        mine = processes.share(drawn)
+        if mine or not drawn:
+            found = self.estimate(learner, learner.batches(old_set, mine), len(mine), parameters)
+        else:
+            found = {name: torch.zeros_like(p, dtype=torch.float32) for name, p in parameters.items()}
+        if len(mine) < len(drawn):
+            processes.sum_tensors([f.mul_(len(mine) / len(drawn)) for f in found.values()])
+        return found
+
     def importance(self, learner, old_set, parameters):
         start = time.time()
         provenance = self.definition | {"weights": old_weights_digest(learner)}
@@ -97,14 +109,14 @@ class Estimated(QuadraticPenalty):
         # the parameters' names, too: with another part of the model frozen the estimate is another file
         key = hashlib.sha256(repr((sorted(provenance.items()), sorted(parameters))).encode()).hexdigest()[:12]
         path = Path(self.file or Path(self.folder) / f"{self.name}-{key}.safetensors")
-        reused = self.file is not None or path.exists()
+        reused = processes.first_does(lambda: self.file is not None or path.exists())
         if reused:
             found, provenance = fisher.load(path, parameters, provenance)
         else:
             learner.modules.eval()
             drawn = random.Random(self.seed).sample(range(len(old_set)), n)
-            found = self.estimate(learner, learner.batches(old_set, drawn), n, parameters)
-            fisher.save(path, found, provenance)
+            found = self.estimate_shared(learner, old_set, drawn, parameters)
+            processes.first_does(fisher.save, path, found, provenance)
         values = {"method": self.name, "file": str(path), "reused": reused, "seconds": round(time.time() - start, 3)}
         mean = sum(f.double().sum().item() for f in found.values()) / sum(f.numel() for f in found.values())
         strength = {"mean": mean, "lambda": self.lambda_, "lambda_mean": self.lambda_ * mean}

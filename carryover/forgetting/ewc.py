@@ -2,6 +2,7 @@
 
 import torch
 
+from carryover import processes
 from carryover.forgetting import fisher
 from carryover.forgetting.estimated import Estimated
 
@@ -30,7 +31,7 @@ class EWC(Estimated):
         self.definition = {"statistic": "fisher", "labels": labels, "reduction": fisher_reduction}
 
     def estimate(self, learner, utterances, total, parameters):
-        generator = torch.Generator(learner.device).manual_seed(self.seed)
+        generator = torch.Generator(learner.device).manual_seed(self.seed + processes.rank())
 
         def log_likelihood(batch):
             log_p, tokens = learner.log_likelihood(batch, self.labels, generator)  # (1,), (1,)

@@ -5,6 +5,7 @@ import math
 import os
 from pathlib import Path
 
+from carryover import processes
 from carryover.runs import events
 
 
@@ -32,6 +33,8 @@ class MetricsLog:
             When the event is not as the schema has it; nothing is written then.
         """
         events.check(event, values)
+        if not processes.is_first():
+            return
         values = _finite({"event": event} | values)
         line = (json.dumps(values, ensure_ascii=False, allow_nan=False) + "\n").encode()
         file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
@@ -47,6 +50,7 @@ class MetricsLog:
         """Bytes written so far: a checkpoint keeps it, so that a resume can continue from there."""
         return self.path.stat().st_size if self.path.exists() else 0
 
+    @processes.by_the_first
     def truncate(self, size: int) -> int:
         """Drop what was logged after a checkpoint, for it will be computed again; returns the lines dropped."""
         if self.size() < size:

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from ruamel.yaml.error import YAMLError
 
-from carryover import files
+from carryover import files, processes
 from carryover.config import differences, settings
 from carryover.data import manifest
 from carryover.data.home import with_home
@@ -189,8 +189,7 @@ def finished(folder: str | Path) -> bool:
 
 def write_info(folder: str | Path, values: dict) -> None:
     """Add values to run.json."""
-    file = Path(folder) / "run.json"
-    files.write_json(file, read_info(folder) | values)
+    processes.first_does(lambda: files.write_json(Path(folder) / "run.json", read_info(folder) | values))
 
 
 def data_digests(manifests: Path) -> dict[str, dict]:

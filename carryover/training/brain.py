@@ -9,8 +9,10 @@ from pathlib import Path
 
 import speechbrain as sb
 import torch
+from speechbrain.utils.seed import seed_everything
 from tqdm import tqdm
 
+from carryover import processes
 from carryover.training import checkpoint, kept_states, stopping
 from carryover.training.evaluation import Evaluation, Stage, random_state_kept
 from carryover.training.micro_batches import halve_until_it_fits
@@ -41,8 +43,9 @@ class RecipeBrain(Recipe, sb.Brain):
 
     def __init__(self, modules=None, opt_class=None, hparams=None, run_opts=None, checkpointer=None):
         super().__init__(modules, opt_class, hparams, run_opts, checkpointer)
-        if self.distributed_launch or self.data_parallel_backend:
-            raise ValueError("carryover trains on one device; start it without torchrun and data_parallel_backend")
+        if self.data_parallel_backend:
+            raise ValueError("data_parallel_backend: start several processes instead, torchrun --nproc_per_node N")
+        self.distributed_launch = False  # SpeechBrain's way with several processes; ours is carryover/processes.py
         require_no_own_rate(self.opt_class)
         if self.opt_class is not None and not any(p.requires_grad for p in self.modules.parameters()):
             raise ValueError("train: no parameter is left to train")
@@ -50,7 +53,7 @@ class RecipeBrain(Recipe, sb.Brain):
         self.schedule, self.progress = self.hparams.schedule, Progress()
         self.run_log = RunLog(self.hparams.output_folder, self.hparams.tracker, self.progress, self.device_type)
         self.evaluation = Evaluation(self, self.hparams.normaliser, self.hparams.output_folder)
-        self.valid_WER = None
+        self.valid_WER, self._others = None, []
         self.stop = stopping.Request()
         for method in self.methods:
             method.require(self)
@@ -139,6 +142,8 @@ class RecipeBrain(Recipe, sb.Brain):
         self.init_optimizers()
         last = self.checkpointer.last() if self.checkpointer else None
         if last is None:
+            if processes.rank():  # else all draw the same dropout; the weights are made by now
+                seed_everything(self.hparams.seed + processes.rank())
             return
         self.checkpointer.best("WER")  # it is checked now, while the next best is there
         self.evaluation.require_made_for(last)
@@ -193,7 +198,8 @@ class RecipeBrain(Recipe, sb.Brain):
     def _fit_group(self, group) -> bool:
         """Forward and backward over a group of micro-batches, then one update; False when it had to be skipped."""
         progress = self.progress
-        total = sum(self.units(batch) for batch in group)
+        group = [batch for batch in group if batch is not None]  # of a short batch a process may have nothing
+        total = processes.total(sum(self.units(batch) for batch in group))
 
         def fit(batch):
             n = self.units(batch.to(self.device))
@@ -202,28 +208,22 @@ class RecipeBrain(Recipe, sb.Brain):
         done, progress.halvings = halve_until_it_fits(
             group, fit, self.optimisation.zero_grad, progress.halvings, self.run_log.say
         )
-        for batch, (_, terms, _) in done:
-            if not all(math.isfinite(value) for value in terms.values()):
-                return self._skip_update(f"loss {terms}", batch)
+        bad = [(f"loss {v[1]}", b.id[:4]) for b, v in done if not all(map(math.isfinite, v[1].values()))]
+        told = processes.gather(([found for _, found in done], bad, progress.halvings))
+        done, bad = ([item for part in told for item in part[i]] for i in (0, 1))
+        progress.halvings = max(part[2] for part in told)
+        if bad:
+            return self._skip_update(*bad[0])
         norm, fault = self.optimisation.step(progress.update + 1)
         if fault:
             return self._skip_update(fault)
         if norm is None:
             progress.skipped += 1
             return False
-        progress.update += 1
-        self.optimizer_step, window = progress.update, progress.window  # SpeechBrain's name for it
+        self.optimizer_step = progress.update = progress.update + 1  # the first is SpeechBrain's name for it
         for method in self.methods:
             method.after_update()
-        window["grad_norm"] += norm
-        window["updates"] += 1
-        window["clipped"] += self.optimisation.clipped
-        for _, (n, terms, statistics) in done:
-            window["units"] += n
-            for name, value in terms.items():
-                window["terms"][name] = window["terms"].get(name, 0.0) + n * value
-            for name, value in statistics.items():
-                window[name] = window.get(name, 0.0) + value
+        progress.add(norm, self.optimisation.clipped, done)
         return True
 
     def fit_batch(self, batch, share: float = 1.0) -> tuple[dict[str, float], dict[str, float]]:
@@ -256,13 +256,13 @@ class RecipeBrain(Recipe, sb.Brain):
             raise ValueError(f"loss_weights: no weight for the term {', '.join(sorted(missing))}")
         return sum(weights[name] * term for name, term in terms.items())
 
-    def _skip_update(self, what: str, batch=None) -> bool:
+    def _skip_update(self, what: str, IDs=()) -> bool:
         """Drop the group's gradient, count it, and give up past `nonfinite_patience`."""
         progress = self.progress
         self.optimisation.zero_grad()
         progress.skipped += 1
         progress.nonfinite_count += 1
-        where = f" at {', '.join(batch.id[:4])}" if batch is not None else ""
+        where = f" at {', '.join(IDs)}" if IDs else ""
         print(
             f"\nUpdate {progress.update + 1} skipped: {what} is not finite{where} ({progress.nonfinite_count} so far)"
         )
@@ -287,20 +287,20 @@ class RecipeBrain(Recipe, sb.Brain):
             self.progress.validating = True
             try:
                 improved = self._validate(valid_sets)
-            except stopping.Stopped:
-                self._stop(epoch_done)
+            except stopping.Stopped as stop:
+                self._stop(epoch_done, stop.number)
             self.progress.validating = False
-        if self.stop.number is not None:
-            self._stop(epoch_done)
+        if (number := processes.largest(self.stop.number)) is not None:
+            self._stop(epoch_done, number)
         if self.checkpointer is not None and (improved or due(self.hparams.save_every)):
             self._save_checkpoint(epoch_done)
 
-    def _stop(self, epoch_done):
+    def _stop(self, epoch_done, number):
         """Save, and raise what ends the run."""
         saved = f"update {self.update}" if self.checkpointer is not None else ""
         if saved:
             self._save_checkpoint(epoch_done)
-        raise stopping.Stopped(self.stop.number, saved)
+        raise stopping.Stopped(number, saved)
 
     def _log_train(self, bar):
         methods, penalties = {}, {}
@@ -316,9 +316,7 @@ class RecipeBrain(Recipe, sb.Brain):
         scores = {language: self.evaluation.validate(loader, language) for language, loader in valid_sets.items()}
         self.train_mode()
         progress, self.valid_WER = self.progress, scores[self.hparams.language]["WER"]
-        improved = progress.best_WER is None or self.valid_WER < progress.best_WER
-        progress.best_WER = self.valid_WER if improved else progress.best_WER
-        progress.bad_validations = 0 if improved else progress.bad_validations + 1
+        improved = progress.validated(self.valid_WER)
         patience = self.hparams.early_stopping_patience or math.inf
         if progress.bad_validations >= patience and not progress.stopped:
             progress.stopped = f"no better WER in {progress.bad_validations} validations"
@@ -331,18 +329,20 @@ class RecipeBrain(Recipe, sb.Brain):
         WER = {} if self.valid_WER is None else {"WER": self.valid_WER}
         self.valid_WER = None  # belongs to the weights of this update alone
         self.run_log.event("checkpoint", **WER)
+        self._others = checkpoint.others_states(self.modules)
         meta = {"update": self.update, "epoch": self.progress.epoch, "made_for": self.made_for()} | WER
         self.checkpointer.save_best_and_last(meta, epoch_done, self.hparams.save_limit)
 
     def _save(self, path):
-        more = {"random": checkpoint.random_state(), "metrics_size": self.run_log.metrics.size()}
+        more = {"random": checkpoint.random_state(), "others": self._others}
+        more["metrics_size"] = self.run_log.metrics.size()
         checkpoint.save_json(self.progress.state_dict() | more, path)
 
     def _recover(self, path, end_of_epoch):
         state = json.loads(Path(path).read_text(encoding="utf-8"))
         self.progress.load_state_dict(state)
         self.optimizer_step = self.update
-        self._random_state, self._metrics_size = state["random"], state["metrics_size"]
+        self._random_state, self._metrics_size = checkpoint.own_state(state, path), state["metrics_size"]
 
     def evaluate(self, test_set, max_key=None, min_key=None, progressbar=None, test_loader_kwargs={}, **labels):  # noqa: B006
         """`Evaluation.test` of a dataset; labels: name ("test") and weights ("best")."""

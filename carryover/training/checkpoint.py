@@ -19,6 +19,7 @@ import yaml
 from safetensors.torch import save_model
 from speechbrain.utils import checkpoints as sb_checkpoints
 
+from carryover import processes
 from carryover.files import flush
 from carryover.models.weights import load_weights
 from carryover.runs import checksums
@@ -31,6 +32,7 @@ class Checkpointer(sb_checkpoints.Checkpointer):
 
     def __init__(self, checkpoints_dir, clean: bool = True, belongs_to: dict | None = None, **kwargs):
         super().__init__(checkpoints_dir, **kwargs)
+        clean = clean and processes.is_first()
         self.clean, self.belongs_to = clean, belongs_to or {}
         self.refused: list[str] = []  # a line for each checkpoint that was not whole
         self._whole: dict[Path, list] = {}
@@ -82,10 +84,12 @@ class Checkpointer(sb_checkpoints.Checkpointer):
                 self._refuse(path, faults)
         return found
 
+    @processes.by_the_first
     def best(self, key: str):
         """The whole checkpoint with the lowest `meta[key]`, the earlier one where two are equal; None without one."""
         return self._first_whole(c for c in sorted(self.list_checkpoints(), key=_order(key)) if key in c.meta)
 
+    @processes.by_the_first
     def last(self):
         """The whole checkpoint with the most updates; None where none was ever written.
 
@@ -109,6 +113,7 @@ class Checkpointer(sb_checkpoints.Checkpointer):
         super().load_checkpoint(checkpoint)
         self._whole = {}
 
+    @processes.by_the_first
     def save_best_and_last(self, meta: dict, end_of_epoch: bool, limit: int | None) -> None:
         """Save a checkpoint; of those there are the best by `meta["WER"]` and the newest are kept.
 
@@ -228,6 +233,40 @@ def set_random_state(state: dict) -> None:
     torch.set_rng_state(_decode(state["torch"]))
     if torch.cuda.is_available() and state["cuda"]:
         torch.cuda.set_rng_state_all([_decode(s) for s in state["cuda"]])
+
+
+def others_states(modules: torch.nn.Module) -> list[dict]:
+    """Random states of all processes but the first, which writes the checkpoint.
+
+    Raises
+    ------
+    RuntimeError
+        Where the weights of the processes are no longer the same.
+    """
+    if processes.count() == 1:
+        return []
+    weights = sum(p.detach().double().sum() for p in modules.parameters() if p.requires_grad).item()
+    states, sums = zip(*processes.gather((random_state(), weights)), strict=True)
+    if any(other != sums[0] for other in sums):
+        raise RuntimeError(f"the weights of the processes are no longer the same; their sums are {sums}")
+    return list(states[1:])
+
+
+def own_state(state: dict, path: str | Path) -> dict:
+    """This process's random state of what a checkpoint holds of the training (`path`).
+
+    Raises
+    ------
+    ValueError
+        Where another number of processes has trained.
+    """
+    states = [state["random"], *state.get("others", [])]
+    if len(states) != processes.count():
+        raise ValueError(
+            f"{path}: the run was trained by {len(states)} process(es), now there are {processes.count()}, whose "
+            "batches would be others; start as many as before, or a new run with --output_folder or --seed"
+        )
+    return states[processes.rank()]
 
 
 def _encode(state: torch.Tensor) -> str:

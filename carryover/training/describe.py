@@ -2,6 +2,8 @@
 
 from functools import partial
 
+from carryover.runs.privacy import clean_paths
+
 SCHEDULES = {"noam": " @[vaswani2017attention]"}
 OPTIMIZERS = {"AdamW": " @[loshchilov2019decoupled]"}
 
@@ -60,3 +62,11 @@ def optimisation(brain) -> list[str]:
         length += f" and stops after {h.early_stopping_patience} validations without a lower WER"
     tested = f"Tested is the checkpoint with the lowest validation WER of {h.language}."
     return [batch, optimizer, f"{rate}.", f"{length}.", tested]
+
+
+def methods(brain) -> dict[str, list[str]]:
+    """Sentences of a methods paragraph by section, citations as @[key]: what each object of a run says of itself."""
+    found = {"model": [], "loss": []} | brain.describe() | {"optimisation": optimisation(brain)}
+    found["model"] = [*found["model"], *brain.hparams.kept.describe()]
+    found["forgetting"] = [method.describe() for method in brain.methods]
+    return {section: [clean_paths(sentence) for sentence in said] for section, said in found.items()}

@@ -10,6 +10,7 @@ import speechbrain as sb
 import torch
 from tqdm import tqdm
 
+from carryover import processes
 from carryover.models.weights import differences, load_weights
 from carryover.stats import error_rates
 from carryover.stats.edits import edits
@@ -17,6 +18,7 @@ from carryover.training import checkpoint
 from carryover.training.stopping import Stopped
 
 Stage = sb.Stage
+STOP_EVERY = 8  # batches of a validation between two looks at whether a signal came to any of several processes
 
 
 class Evaluation:
@@ -51,16 +53,21 @@ class Evaluation:
         brain = self.brain
         brain.eval_mode()
         brain.begin_set()
-        sums, units, rows = defaultdict(float), 0, []
-        for batch in tqdm(loader, desc=name, unit="batch", leave=False, disable=brain.noprogressbar):
-            if brain.stop.number is not None:  # the update is done: it is saved, and its validation made at the resume
-                raise Stopped(brain.stop.number)
-            terms, n, scored = self.batch(batch.to(brain.device), stage)
+        sums, units, rows, found = defaultdict(float), 0, [], []
+        batches = iter(tqdm(loader, desc=name, unit="batch", leave=False, disable=brain.noprogressbar))
+        every = STOP_EVERY if processes.count() > 1 else 1
+        for i in range(processes.largest(len(loader))):
+            number = processes.largest(brain.stop.number) if i % every == 0 else None
+            if number is not None:  # the update is done: it is saved, and its validation made at the resume
+                raise Stopped(number)
+            if (batch := next(batches, None)) is not None:
+                found.append(self.batch(batch.to(brain.device), stage))
+        brain.hparams.kept.flush()
+        for terms, n, scored in processes.merge(processes.gather(found)):
             units += n
             rows += scored
             for term, value in terms.items():
                 sums[term] += n * value
-        brain.hparams.kept.flush()
         means = {term: value / units for term, value in sums.items()}
         counts = edits(rows) | {"loops": error_rates.loops(rows)}
         return means | error_rates.totals(rows) | counts | brain.of_set(rows), rows
@@ -87,7 +94,8 @@ class Evaluation:
         with random_state_kept():
             found, rows = self.score(loader, Stage.TEST, f"Testing {name} ({weights})")
         found |= error_rates.interval(rows).logged()
-        error_rates.write_predictions(self.folder / f"predictions_{name}_{weights}.csv", rows)
+        path = self.folder / f"predictions_{name}_{weights}.csv"
+        processes.first_does(error_rates.write_predictions, path, rows)
         return found, rows
 
     # ---- the weights that are tested ----

@@ -8,6 +8,7 @@ from speechbrain import Stage
 from speechbrain.augment.augmenter import Augmenter
 from tqdm import tqdm
 
+from carryover import processes
 from carryover.data.packing import Packing
 from carryover.models.frozen import Filled
 from carryover.models.state_store import said_bytes
@@ -50,6 +51,15 @@ def fill(brain, dataset, loader_kwargs: dict, clips: int) -> None:
         return
     rows = json.dumps([data["row"] for data in dataset.data.values()], sort_keys=True, default=str)
     what = hashlib.blake2b(rows.encode(), digest_size=12).hexdigest()
+    try:
+        _fill(brain, dataset, what, loader_kwargs)
+    finally:
+        processes.barrier()  # what others have kept is there
+
+
+def _fill(brain, dataset, what: str, loader_kwargs: dict) -> None:
+    """`fill` under the name `what`, of this process's share."""
+    kept = brain.hparams.kept
     with torch.no_grad(), kept.filling():
         size = _probe(brain, dataset)
         stores = [part.store for part in kept.parts if part.store is not None]

@@ -5,6 +5,8 @@ from functools import partial
 
 import torch
 
+from carryover import processes
+
 
 def parameter_groups(
     modules: torch.nn.Module, lr: float, lr_of: dict[str, float], module_of, no_decay_for_vectors: bool
@@ -90,7 +92,8 @@ class Optimisation:
     def step(self, n: int) -> tuple[float | None, str]:
         """Make update n (counted from 1) of the gradients that are there.
 
-        The rate is set, gradients are unscaled, the methods add theirs, the norm over all parameters is clipped.
+        The rate is set, gradients are summed over processes and unscaled, the methods add theirs, the norm over all
+        parameters is clipped.
 
         Returns
         -------
@@ -99,10 +102,11 @@ class Optimisation:
             overflow of fp16, which the lower scale mends.
         """
         self.lr = self.schedule.apply(self.optimizer, n)
+        trained = [p for p in self.modules.parameters() if p.requires_grad]
+        processes.sum_gradients(trained)  # before unscale_, which looks for an overflow: all find it or none
         self.scaler.unscale_(self.optimizer)
         for method in self.methods:
             method.add_gradient()
-        trained = [p for p in self.modules.parameters() if p.requires_grad]
         norm = torch.nn.utils.clip_grad_norm_(trained, self.max_grad_norm or math.inf).item()
         if not math.isfinite(norm):
             scale = self.scaler.get_scale()

@@ -54,6 +54,26 @@ class Progress:
         seconds = round(self.seconds_before + time.time() - self.started, 3)
         return {"update": self.update, "epoch": self.epoch, "time": seconds}
 
+    def add(self, norm: float, clipped: bool, done: list[tuple[int, dict, dict]]) -> None:
+        """Add an update to the window: its gradient's norm, and (units, terms, statistics) of each micro-batch."""
+        window = self.window
+        window["grad_norm"] += norm
+        window["updates"] += 1
+        window["clipped"] += clipped
+        for n, terms, statistics in done:
+            window["units"] += n
+            for name, value in terms.items():
+                window["terms"][name] = window["terms"].get(name, 0.0) + n * value
+            for name, value in statistics.items():
+                window[name] = window.get(name, 0.0) + value
+
+    def validated(self, WER: float) -> bool:
+        """Count a validation of the new language; True where it is the best so far."""
+        improved = self.best_WER is None or WER < self.best_WER
+        self.best_WER = WER if improved else self.best_WER
+        self.bad_validations = 0 if improved else self.bad_validations + 1
+        return improved
+
     def state_dict(self) -> dict:
         """What a checkpoint keeps."""
         return dataclasses.asdict(self) | {"time": self.now()["time"]}

@@ -7,7 +7,9 @@ import torch
 from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain.utils.data_pipeline import DynamicItem
+from torch.utils.data import BatchSampler, SequentialSampler
 
+from carryover import processes
 from carryover.data import audio, audio_check, manifest
 from carryover.data.batching import LengthGrouped
 from carryover.models.trained import module_of
@@ -104,9 +106,10 @@ class Recipe:
         """Say before the first update what is going to be done."""
         batch, k, schedule = self.hparams.batch_size, self.grad_accumulation_factor, self.schedule
         trainable, everything = self.parameter_counts()
+        several = f" x {n} processes" if (n := processes.count()) > 1 else ""
         rates = "".join(f", {module} {peak:g}" for module, peak in self.hparams.lr_of.items())
         print(
-            f"Training on {len(loader.dataset)} utterances: effective batch {batch * k} ({batch} x {k}), "
+            f"Training on {len(loader.dataset)} utterances: effective batch {batch * k * n} ({batch} x {k}{several}), "
             f"{groups} updates per epoch, {total} in all\n"
             f"Schedule {schedule.name}: peak rate {schedule.lr:g}{rates}, warm-up {schedule.warmup_updates} updates; "
             f"{self.precision} on {self.device}\n"
@@ -224,14 +227,30 @@ class Recipe:
         kwargs = {"collate_fn": self.hparams.collate} | kwargs  # training alone: clips may share a window there
         if self.hparams.group_by_length:
             lengths = [row["duration"] for row in dataset.data.values()]
-            sampler = LengthGrouped(lengths, kwargs.get("batch_size", 1), seed=self.hparams.seed)
+            sampler = LengthGrouped(lengths, kwargs.get("batch_size", 1) * processes.count(), seed=self.hparams.seed)
             kwargs = {key: value for key, value in kwargs.items() if key != "shuffle"} | {"sampler": sampler}
             self.train_sampler = sampler
         return self.make_dataloader(dataset, Stage.TRAIN, **kwargs)
 
     def make_dataloader(self, dataset, stage, ckpt_prefix="dataloader-", **kwargs):
-        """SpeechBrain's; processes that read clips leave signals to this one."""
+        """SpeechBrain's; processes that read clips leave signals to this one.
+
+        Of several processes that train together each reads its share: see carryover.processes.Shares.
+        """
         if kwargs.get("num_workers"):
             kwargs.setdefault("worker_init_fn", stopping.left_to_the_trainer)
             stopping.end_readers_at_exit()
+        if processes.count() > 1:
+            kwargs = self._shared(dataset, stage, kwargs)
         return super().make_dataloader(dataset, stage, ckpt_prefix, **kwargs)
+
+    def _shared(self, dataset, stage, kwargs: dict) -> dict:
+        """Arguments of a loader of this process's share; in training a batch is `batch_size` for each process."""
+        training = stage == Stage.TRAIN
+        if training:
+            kwargs = self._train_loader_specifics(dataset, kwargs)  # SpeechBrain's shuffling
+        size = kwargs.pop("batch_size", 1) * (processes.count() if training else 1)
+        kwargs.pop("shuffle", None)
+        whole = BatchSampler(kwargs.pop("sampler", None) or SequentialSampler(dataset), size, drop_last=False)
+        collate = processes.NoneOfNothing(kwargs.pop("collate_fn", PaddedBatch))
+        return kwargs | {"batch_sampler": processes.Shares(whole, cut=training), "collate_fn": collate}

@@ -40,12 +40,12 @@ def _run(argv: list[str], folder: str, environment: dict[str, str], out: str, er
 class Process:
     """A run of `python argv` in `folder`, with the part of subprocess.Popen's interface that tests use."""
 
-    def __init__(self, argv: list[str], folder: Path):
+    def __init__(self, argv: list[str], folder: Path, environment: dict[str, str] | None = None):
         self._files = tempfile.TemporaryDirectory()
         self._out, self._err = (Path(self._files.name) / name for name in ("out", "err"))
         for path in (self._out, self._err):
             path.touch()
-        given = (argv, str(folder), dict(os.environ), str(self._out), str(self._err))
+        given = (argv, str(folder), os.environ | (environment or {}), str(self._out), str(self._err))
         self._process = SERVER.Process(target=_run, args=given)
         self._process.start()
         self.pid, self.args = self._process.pid, argv
