@@ -5,7 +5,7 @@ import importlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from carryover.data import manifest, preparation
+from carryover.data import manifest, parts, preparation
 from carryover.data.home import below, data_roots, with_home
 from carryover.data.table import found_at
 from carryover.data.utterance import Utterance
@@ -15,9 +15,9 @@ SHOWN = 10  # rejected rows that are printed
 
 def require_list(path: Path) -> None:
     """Raise ValueError where a path is no list of recordings, before a model is loaded."""
-    if not path.is_file() or path.suffix.lower() not in (".csv", ".tsv", ".jsonl"):
+    if not path.is_file() or path.suffix.lower() not in (".csv", ".tsv", ".jsonl", ".json"):
         raise ValueError(
-            f"--test {path}: {found_at(path)}; expected a .csv, .tsv or .jsonl file of recordings and texts"
+            f"--test {path}: {found_at(path)}; expected a .csv, .tsv, .jsonl or .json file of recordings and texts"
         )
 
 
@@ -37,8 +37,9 @@ def prepare(path: Path, hparams: dict, folder: Path) -> Path:
     def corpus(_, language: str, splits) -> Iterator[Utterance]:
         rows = [row for row in table.listed(path) if row["split"] in ("", *splits)]
         for row in rows:
-            beside, given = Path(row["file"]), Path(with_home(row["audio"]))
-            row["file"] = str(given if given.exists() and not beside.exists() else beside)
+            (beside, part), given = parts.split(row["file"]), with_home(parts.split(row["audio"])[0])
+            file = given if Path(given).exists() and not Path(beside).exists() else beside
+            row["file"] = parts.named(file, *part) if part else str(Path(file))
             row["split"] = "test"
         for row, utterance in table.of_rows(rows, language):
             yield Utterance(**vars(utterance) | {"language": row.get("language") or language})

@@ -117,10 +117,14 @@ class TranscriptLimits(Limits):
     seconds: float
 
     MEASURED = ("valid", "test")  # splits that keep what a model cannot write: it counts as an error there
+    WORDLESS = False  # whether the model learns that nothing is said
     EMPTY = "transcript is empty after normalisation"
     LONG = "audio is longer than max_seconds"
 
     def metadata(self, utterance):
+        if utterance.wordless:
+            taken = self.WORDLESS and utterance.split not in self.MEASURED
+            return None if taken else "clip without words: this model learns no empty transcript, and no test has any"
         text = self.target_text(utterance.text, utterance.language)
         if not text:
             return f"{self.EMPTY}: {utterance.text!r}"

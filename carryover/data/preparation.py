@@ -214,7 +214,9 @@ def _require_listing(utterances: list[Utterance], settings: dict) -> None:
 def _metadata(utterance: Utterance, *limits: Limits | None) -> str | None:
     if utterance.refused:
         return utterance.refused
-    if not utterance.text.strip():
+    if utterance.wordless:
+        limits = limits[-1:]  # the recipe's; the experiment's are of texts and votes
+    elif not utterance.text.strip():
         return "transcript is empty"
     return next((reason for asked in limits if asked is not None and (reason := asked.metadata(utterance))), None)
 

@@ -38,6 +38,8 @@ class Utterance:
         Frames a second of a landmark file that does not tell its own; audio has none.
     refused : str or None
         Why the corpus itself says that it cannot be used, e.g. a segment without a recording.
+    wordless : bool
+        Nothing is said in it, and its empty transcript is meant.
     """
 
     ID: str
@@ -50,6 +52,7 @@ class Utterance:
     votes: tuple[int, int] | None = None
     fps: float | None = None
     refused: str | None = None
+    wordless: bool = False
 
 
 def listing_digest(utterances: Sequence[Utterance]) -> str:

@@ -32,6 +32,7 @@ class WhisperLimits(TranscriptLimits):
     tokenizer: object
     tokens: int
 
+    WORDLESS = True  # prompt and end are left
     LONG = "audio is longer than the window of"
 
     @classmethod

@@ -47,6 +47,29 @@ def test_noise_in_a_run_and_its_resume(augmented, tmp_path, tiny_whisper, small_
     require_equal(part, tmp_path / "whole")
 
 
+def test_clips_without_words_are_learned_with_an_empty_transcript(tmp_path, tiny_whisper, small_corpus):
+    corpora.clip(tmp_path / "noise" / "a.wav", 5.5, seed=1)
+    corpora.clip(tmp_path / "noise" / "b.flac", 1.0, seed=2)
+    mixed = (
+        "!name:local.mixed.utterances {corpora: [{name: speech, corpus: !name:local.table.utterances }, {name: noise, "
+        f"corpus: !name:local.noise.utterances {{seconds: 2.0}}, data_folder: {tmp_path / 'noise'}}}]}}"
+    )
+    overrides = SHORT | {
+        "corpus": mixed, "data_folder": str(small_corpus), "language": "nl", "model": str(tiny_whisper),
+        "old_language": "null", "generation_length": "12", "batch_size": "2", "output_folder": str(tmp_path / "run"),
+    }  # fmt: skip
+    brain = fit(overrides, "whisper_ft")
+    rows = brain.rows(tmp_path / "run" / "manifests" / "nl" / "train.csv")
+    noise = {ID: row["duration"] for ID, row in rows.items() if not row["text"]}
+    assert noise == {"noise-a-0000": 2.0, "noise-a-0001": 2.0, "noise-a-0002": 1.5, "noise-b-0000": 1.0}
+    assert len(rows) == 28 + 4
+    found = brain.dataset(rows, [brain.recording(), brain.target()])
+    tokens = brain.hparams.tokenizer
+    [silent] = [item for item in found if item["id"] == "noise-b-0000"]
+    assert silent["tokens"].tolist() == tokens.encode("", "nl") and len(silent["tokens"]) == brain.prompt_length + 1
+    assert all(e["loss"] > 0 for e in events(tmp_path / "run") if e["event"] == "train")
+
+
 def test_each_yaml_that_augments_names_noise_and_rooms():
     for path in sorted((ROOT / "hparams").glob("*.yaml")):
         text = path.read_text(encoding="utf-8")

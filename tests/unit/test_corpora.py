@@ -262,3 +262,25 @@ def test_a_json_that_is_none(tmp_path):
         (tmp_path / "manifest.json").write_text(text)
         with pytest.raises(ValueError, match=said):
             list(table.utterances(tmp_path, "nl", ["train"]))
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "json"])
+def test_a_run_is_evaluated_on_segments(ending, tmp_path, monkeypatch):
+    """Also where paths are relative to the working directory, as in a run's own manifests."""
+    from carryover.commands import test_sets as sets
+
+    monkeypatch.chdir(tmp_path)
+    corpora.clip("far/talk.wav", 2.0)
+    (tmp_path / "lists").mkdir()
+    rows = [
+        {"audio": "far/talk.wav", "start": n / 2, "end": n / 2 + 0.5, "text": t} for n, t in enumerate(corpora.TEXTS)
+    ]
+    path = tmp_path / "lists" / f"own.{ending}"
+    path.write_text(json.dumps(rows) if ending == "json" else "".join(json.dumps(row) + "\n" for row in rows))
+    sets.require_list(path)
+    hparams = {"language": "nl", "limits": Limits(), "workers": 1, "metadata_limits": None}
+    made = sets.prepare(path, hparams, tmp_path / "m")
+    found = manifest.load(made)
+    assert [row["audio"] for row in found.values()] == [f"far/talk.wav#t={t}" for t in ("0,0.5", "0.5,1", "1,1.5")]
+    again = sets.prepare(made, hparams, tmp_path / "m2")  # a manifest of ours names parts in its column audio
+    assert manifest.load(again).keys() == found.keys()

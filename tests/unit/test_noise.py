@@ -5,7 +5,11 @@ import pytest
 import soundfile
 import torch
 
+from carryover.data import Limits, MetadataLimits, preparation
+from carryover.data.limits import TranscriptLimits
 from carryover.data.noise import Noise, Rooms
+from carryover.text import Verbatim
+from local import noise as clips
 from tests.unit import corpora
 
 
@@ -65,3 +69,25 @@ def test_what_is_wrong_is_said(folder, tmp_path):
             kind(tmp_path / "none")
     with pytest.raises(ValueError, match="snr_low 20 is above snr_high 15"):
         Noise(folder, snr_low=20)
+
+
+def test_clips_without_words_are_kept_where_a_model_learns_them(folder, tmp_path):
+    class Learns(TranscriptLimits):
+        WORDLESS = True
+
+    def run(limits, **options):
+        where = clips.utterances, folder, tmp_path / "m", "nl", ["train"], limits
+        return preparation.prepare(*where, **options)
+
+    own = {"target_text": Verbatim(), "seconds": 30}
+    assert run(Learns(**own), metadata_limits=MetadataLimits(min_characters=3, min_up_votes=2)) == {
+        "train": 2,
+        "rejected": 0,
+    }
+    assert run(Limits()) == {"train": 2, "rejected": 0}
+    with pytest.raises(ValueError, match="no utterance of split 'train' is usable: {'clip without words': 2}"):
+        run(TranscriptLimits(**own))
+    with pytest.raises(ValueError, match="the corpus lists no utterance"):
+        preparation.prepare(clips.utterances, folder, tmp_path / "v", "nl", ["valid"], Limits())
+    with pytest.raises(ValueError, match="expected recordings of noise"):
+        list(clips.utterances(tmp_path / "none", "nl", ["train"]))

@@ -1,5 +1,6 @@
 """Parts of long recordings, and what ffmpeg reads: the samples are those of the whole file."""
 
+import io
 import os
 import stat
 import sys
@@ -56,6 +57,21 @@ def test_a_part_is_followed_to_its_file(tmp_path):
     os.utime(path, (1, 1))
     assert listing_digest([u]) != before
     assert home.below(u.audio, [tmp_path]) and not home.below(u.audio, [tmp_path / "x"])
+
+
+def test_a_page_gets_the_part_alone(tmp_path):
+    from carryover.runs import clips
+
+    path = corpora.clip(tmp_path / "a.flac", 2.0)
+    name = parts.named(path, 0.5, 1.25)
+    data, kind = clips.content(name)
+    found, rate = soundfile.read(io.BytesIO(data))
+    assert (kind, rate, len(found), len(data)) == ("audio/wav", 16000, 12000, clips.size(name))
+    assert np.array_equal(found, soundfile.read(path)[0][8000:20000])
+    assert (
+        clips.content(str(path)) == (path.read_bytes(), "audio/flac") and clips.size(str(path)) == path.stat().st_size
+    )
+    assert clips.size(f"{corpora.write(tmp_path / 't.wav', 'words')}#t=0,1") is None and clips.file(name) == path
 
 
 def fake_ffmpeg(folder, monkeypatch):

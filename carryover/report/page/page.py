@@ -8,14 +8,12 @@ import base64
 import hashlib
 import json
 import math
-import mimetypes
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
 import jinja2
-import soundfile
 from markupsafe import Markup
 
 from carryover import files
@@ -27,6 +25,7 @@ from carryover.report.summary import Summary
 from carryover.report.tables import scores
 from carryover.report.tables.cells import clock
 from carryover.report.tables.table import NUMERIC, Bold, Table
+from carryover.runs import clips as recordings
 from carryover.runs.privacy import below, clean, with_home
 
 HERE = Path(__file__).parent
@@ -274,7 +273,7 @@ def collect(summaries: Sequence[Summary], clips: bool = False) -> Errors:
         )
     if clips:
         roots = {audio: data_roots(run.folder) for audio, run in clip_run.items()}
-        found.notes += _embed(found, [(Path(with_home(audio)), roots[audio]) for audio, _ in number_of["clips"]])
+        found.notes += _embed(found, [(with_home(audio), roots[audio]) for audio, _ in number_of["clips"]])
     return found
 
 
@@ -303,26 +302,27 @@ def clip_name(audio: str, run: Summary) -> str:
     return PurePath(audio).name if PurePath(audio).is_absolute() else clean(audio)
 
 
-def _embed(found: Errors, sounds: Sequence[tuple[Path, list[Path]]]) -> list[str]:
+def _embed(found: Errors, sounds: Sequence[tuple[str, list[Path]]]) -> list[str]:
     """Take clips into the page in the order of the rows, until they are `CLIP_MB`; says what was left out.
 
     A row of predictions may name any file: only a recording below the run's data folders is taken.
     """
     left, missing, skipped, outside = CLIP_MB * 10**6, 0, 0, 0
     for clip in dict.fromkeys(row[3] for row in found.rows):
-        path, roots = sounds[clip]
-        if not path.is_file():
+        name, roots = sounds[clip]
+        if not recordings.file(name).is_file():
             missing += 1
             continue
-        if not below(path, roots) or not _is_recording(path):
+        size = recordings.size(name) if below(name, roots) else None
+        if size is None:
             outside += 1
             continue
-        if path.stat().st_size > left:
+        if size > left:
             skipped += 1
             continue
-        left -= path.stat().st_size
-        kind = mimetypes.guess_type(path.name)[0] or "audio/wav"
-        found.sounds[clip] = f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
+        left -= size
+        data, kind = recordings.content(name)
+        found.sounds[clip] = f"data:{kind};base64,{base64.b64encode(data).decode()}"
     notes = [
         f"{len(found.sounds)} clips are in this page, of the utterances with the most errors, {CLIP_MB} MB at most."
     ]
@@ -335,10 +335,3 @@ def _embed(found: Errors, sounds: Sequence[tuple[Path, list[Path]]]) -> list[str
             f"{missing} clips were not found from the folder in which the report was made; their paths are shown."
         )
     return notes
-
-
-def _is_recording(path: Path) -> bool:
-    try:
-        return soundfile.info(path).frames > 0
-    except (OSError, soundfile.LibsndfileError):
-        return False
