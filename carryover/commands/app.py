@@ -7,7 +7,7 @@ import typer
 
 from carryover import exits
 from carryover.commands.cache import cache
-from carryover.commands.check import check
+from carryover.commands.check.command import check
 from carryover.commands.compare import compare
 from carryover.commands.curve import curve
 from carryover.commands.data.command import data

@@ -5,8 +5,8 @@ import os
 import pytest
 from typer.testing import CliRunner
 
-from carryover.check import checklist, measured, rules
 from carryover.commands.app import app
+from carryover.commands.check import checklist, measured, rules
 
 from .helpers import ROOT
 

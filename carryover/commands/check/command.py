@@ -18,7 +18,7 @@ def check(
     sys.path.insert(0, str(Path.cwd()))  # recipes/ and local/ belong to the checkout and are never installed
     import transformers
 
-    from carryover.check import checklist
+    from carryover.commands.check import checklist
 
     transformers.logging.set_verbosity_error()
     raise typer.Exit(checklist.check([path, *context.args], measure, typer.echo))

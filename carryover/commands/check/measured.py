@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from carryover.check.facts import Facts
+from carryover.commands.check.facts import Facts
 from carryover.data import manifest
 
 WARM, TIMED = 3, 10  # updates
