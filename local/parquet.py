@@ -29,7 +29,7 @@ def utterances(
     splits: Sequence[str],
     *,
     columns: Mapping[str, str] | None = None,
-    cache: str | Path = "data/parquet",
+    cache: str | Path | None = None,
 ) -> Iterator[Utterance]:
     """The clips of some splits, in the order of files and rows. ID is the clip's name, or file and row without one.
 
@@ -43,8 +43,9 @@ def utterances(
         Of "train", "valid" (their validation or dev) and "test".
     columns : dict, optional
         {"audio", "text", "speaker", "ID": column}, e.g. VoxPopuli's raw_text or normalized_text.
-    cache : path
-        Gets the clips, a folder a file; made again where the file's size or time is another.
+    cache : path, optional
+        Gets the clips, a folder a file; made again where the file's size or time is another. Else the folder
+        `carryover_clips` in `data_folder`.
 
     Raises
     ------
@@ -66,7 +67,7 @@ def utterances(
             stat = path.stat()
             name = f"{path.stem}-{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
             about = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "columns": dict(columns or {})}
-            folder = Path(cache) / split / name
+            folder = Path(cache or home / "carryover_clips") / split / name
             make_once(folder, about, partial(_write, parquet, path, columns or {}))
             for line in (folder / "list.jsonl").read_text(encoding="utf-8").splitlines():
                 row = json.loads(line)

@@ -7,6 +7,7 @@ import typer
 
 from carryover import exits
 from carryover.commands.cache import cache
+from carryover.commands.check.command import check
 from carryover.commands.compare import compare
 from carryover.commands.curve import curve
 from carryover.commands.data.command import data
@@ -22,7 +23,7 @@ from carryover.commands.watch import watch
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
 for command in (evaluate, transcribe, export, curve, compare, watch, report, data, cache):
     app.command()(command)
-for command in (sweep, study, sequence):  # their other arguments are train.py's
+for command in (check, sweep, study, sequence):  # their other arguments are train.py's
     app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(command)
 
 

@@ -70,7 +70,9 @@ def _say_rejected(path: Path, folder: Path) -> None:
 def require_below(path: Path, hparams: dict) -> None:
     """Raise ValueError where a run's manifest names a recording outside of the run's data folders."""
     others = (hparams.get("other_tests") or {}).values()
-    roots = data_roots([hparams.get("data_folder"), hparams.get("old_data_folder"), *others])
+    mixed = getattr(hparams.get("corpus"), "keywords", {}).get("corpora", ())  # of local.mixed
+    mixed = [one.get("data_folder") for one in mixed]
+    roots = data_roots([hparams.get("data_folder"), hparams.get("old_data_folder"), *others, *mixed])
     for ID, row in manifest.load(path).items():
         if not below(row["audio"], roots):
             raise ValueError(

@@ -134,8 +134,8 @@ def _inspect_part(path: str, part: tuple[float, float]) -> Inspected:
     if end - start < SHORTEST:
         raise ValueError(f"segment is no stretch of time: it begins at {start:g} s and ends at {end:g} s")
     try:
-        converted = ffmpeg.program() is not None and ffmpeg.needed(path)
-        with soundfile.SoundFile(io.BytesIO(ffmpeg.wav(path)) if converted else path) as file:
+        source = ffmpeg.source(path)
+        with soundfile.SoundFile(source) as file:
             rate, seconds = file.samplerate, file.frames / file.samplerate
             if end > seconds + SHORTEST:
                 raise ValueError(f"segment ends behind its recording: at {end:g} s of {seconds:.2f} s")
@@ -152,7 +152,7 @@ def _inspect_part(path: str, part: tuple[float, float]) -> Inspected:
         raise ValueError(known or f"audio cannot be read: {error.error_string}") from error
     if left:
         raise ValueError(f"audio is truncated: {left} samples of the segment's end are lacking")
-    return _found(samples, rate, channels, sha.hexdigest(), ", by ffmpeg" if converted else "")
+    return _found(samples, rate, channels, sha.hexdigest(), ", by ffmpeg" if source is not path else "")
 
 
 def seconds(path: str) -> float:

@@ -1,5 +1,6 @@
 """What libsndfile does not read (m4a, mp4, webm, wma, amr), decoded by the program ffmpeg where it is installed."""
 
+import io
 import shutil
 import subprocess
 from functools import lru_cache
@@ -19,6 +20,11 @@ def needed(path: str) -> bool:
     with open(path, "rb") as file:
         first = file.read(16)
     return any(first[place:].startswith(sign) for place, sign in KINDS)
+
+
+def source(path: str, part: tuple[float, float] | None = None) -> str | io.BytesIO:
+    """What soundfile opens for a recording: its path, or what ffmpeg decodes of it (then of the part alone)."""
+    return io.BytesIO(wav(path, part)) if program() and needed(path) else path
 
 
 def wav(path: str, part: tuple[float, float] | None = None) -> bytes:

@@ -8,6 +8,8 @@ import soundfile
 import torch
 import torchaudio
 
+from carryover.data import ffmpeg
+
 SAMPLE_RATE = 16000
 CHUNK = 300.0  # seconds that are in memory at a time
 PAUSE = 0.5  # seconds of silence that part two segments
@@ -60,7 +62,7 @@ def find(path: str, longest: float) -> Iterator[Segment]:
 
 def _chunks(path: str) -> Iterator[tuple[torch.Tensor, bool]]:
     """Samples at 16 kHz of `CHUNK` seconds each, and whether they are the last ones."""
-    with soundfile.SoundFile(path) as file:
+    with soundfile.SoundFile(ffmpeg.source(path)) as file:
         while True:
             wav = torch.from_numpy(file.read(round(CHUNK * file.samplerate), dtype="float32", always_2d=True))
             last = file.tell() >= file.frames

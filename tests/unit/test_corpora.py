@@ -189,6 +189,8 @@ def test_parquet_files_of_the_hub(name, tmp_path):
     assert [u.ID for u in found] == ["clip_0", "clip_1", "clip_2"] and tuple(u.text for u in found) == corpora.TEXTS
     assert [u.speaker for u in found] == ([""] * 3 if name == "fleurs" else ["a", "b", "a"])
     assert [u.votes for u in found] == ([(2, 0), (2, 1), (3, 0)] if name == "common voice" else [None] * 3)
+    below = next(parquet.utterances(root, "nl", ["valid"], columns=columns)).audio
+    assert below.startswith(f"{root}/carryover_clips/valid/")  # so a command finds it below the run's data_folder
     for n, u in enumerate(found):
         with open(u.audio, "rb") as file:
             assert file.read() == (root / "made" / f"{n}.wav").read_bytes()
@@ -284,3 +286,23 @@ def test_a_run_is_evaluated_on_segments(ending, tmp_path, monkeypatch):
     assert [row["audio"] for row in found.values()] == [f"far/talk.wav#t={t}" for t in ("0,0.5", "0.5,1", "1,1.5")]
     again = sets.prepare(made, hparams, tmp_path / "m2")  # a manifest of ours names parts in its column audio
     assert manifest.load(again).keys() == found.keys()
+
+
+def test_clips_of_mixed_corpora_lie_below_the_runs_folders(tmp_path):
+    import functools
+
+    from carryover.commands import test_sets as sets
+    from local import mixed
+
+    given = []
+    for name in ("a", "b"):
+        corpora.clip(tmp_path / name / "1.wav")
+        corpora.write(tmp_path / name / "test.tsv", ("path", "text"), ("1.wav", "ja"))
+        given.append({"name": name, "corpus": table.utterances, "data_folder": str(tmp_path / name)})
+    corpus = functools.partial(mixed.utterances, corpora=given)
+    preparation.prepare(corpus, tmp_path / "a", tmp_path / "m", "nl", ["test"], Limits())
+    sets.require_below(tmp_path / "m" / "test.csv", {"data_folder": str(tmp_path / "a"), "corpus": corpus})
+    with pytest.raises(ValueError, match="'b-1' does not lie below the run's data_folder"):
+        sets.require_below(
+            tmp_path / "m" / "test.csv", {"data_folder": str(tmp_path / "a"), "corpus": table.utterances}
+        )

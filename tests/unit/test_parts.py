@@ -10,7 +10,7 @@ import pytest
 import soundfile
 import torch
 
-from carryover.data import audio, audio_check, ffmpeg, home, parts
+from carryover.data import audio, audio_check, ffmpeg, home, parts, speech_segments
 from carryover.data.utterance import Utterance, listing_digest
 from tests.unit import corpora
 
@@ -113,6 +113,8 @@ def test_with_ffmpeg_an_m4a_is_read(m4a, tmp_path, monkeypatch):
     found = audio_check.inspect(str(m4a))
     assert found.duration == 0.3 and found.form == "16000 Hz x 1, by ffmpeg"
     assert torch.equal(audio.read(str(m4a)), audio.read(str(tmp_path / "a.wav")))
+    chunks = list(speech_segments._chunks(str(m4a)))
+    assert len(chunks) == 1 and torch.equal(chunks[0][0], audio.read(str(tmp_path / "a.wav")))
     m4a.write_bytes(m4a.read_bytes()[:16])
     with pytest.raises(ValueError, match="ffmpeg says moov atom not found"):
         audio_check.inspect(str(m4a))

@@ -1,0 +1,24 @@
+"""`carryover check YAML`"""
+
+import sys
+from pathlib import Path
+
+import typer
+
+
+def check(
+    context: typer.Context,
+    path: str = typer.Argument(metavar="YAML", help="An experiment; more arguments are those of train.py"),
+    measure: bool = typer.Option(False, "--measure", help="Also make 13 updates and a validation: time and memory"),
+) -> None:
+    """Look for mistakes before a long run: settings, data, optimisation, evaluation, checkpoints; status 1 for a FAIL.
+
+    Recordings are not decoded; train.py does that. Nothing of the run's folder is touched.
+    """
+    sys.path.insert(0, str(Path.cwd()))  # recipes/ and local/ belong to the checkout and are never installed
+    import transformers
+
+    from carryover.commands.check import checklist
+
+    transformers.logging.set_verbosity_error()
+    raise typer.Exit(checklist.check([path, *context.args], measure, typer.echo))

@@ -1,0 +1,110 @@
+"""carryover check: planted mistakes are found by their rule, and nothing of a run is left behind."""
+
+import os
+
+import pytest
+from typer.testing import CliRunner
+
+from carryover.commands.app import app
+from carryover.commands.check import checklist, measured, rules
+
+from .helpers import ROOT
+
+CTC, ADAPTATION, WHISPER = (f"hparams/{name}.yaml" for name in ("dutch_pretrain", "german_adaptation", "whisper_ft"))
+SOUND = {"epochs": "5", "max_updates": "35", "batch_size": "4", "warmup": "3", "valid_every": "7", "save_every": "7"}
+
+
+def argv(yaml: str, overrides: dict[str, str]) -> list[str]:
+    return [yaml, "--device=cpu", *(f"--{key}={value}" for key, value in overrides.items())]
+
+
+def found(yaml: str, overrides: dict[str, str]) -> dict[str, str]:
+    """Verdict of each finding."""
+    return {name: one.verdict for name, one in checklist.findings(argv(yaml, overrides), say=lambda line: None)}
+
+
+PLANTED = [  # overrides of a sound run, the rule that finds it, its verdict
+    ({"max_updates": "6"}, "optimisation: epochs", "warn"),
+    ({"max_updates": "1000"}, "optimisation: epochs", "warn"),
+    ({"lr": "1.0e-2", "from_scratch": "False"}, "settings|data and model", "FAIL"),  # no weights are there
+    ({"warmup": "40"}, "optimisation: warmup", "FAIL"),
+    ({"warmup": "0.5"}, "optimisation: warmup", "warn"),
+    ({"batch_size": "2"}, "optimisation: batch", "warn"),
+    ({"batch_size": "20", "grad_accumulation_factor": "2"}, "data: batch larger than set", "FAIL"),
+    ({"weight_decay": "0.5"}, "optimisation: weight decay", "warn"),
+    ({"dropout": "0.6"}, "optimisation: dropout", "warn"),
+    ({"max_grad_norm": "0"}, "optimisation: clipping", "warn"),
+    ({"valid_every": "36"}, "evaluation: validated once", "warn"),
+    ({"early_stopping_patience": "5"}, "evaluation: patience", "warn"),
+    ({"valid_every": "99", "save_every": "99"}, "checkpoints and logs: no checkpoint", "warn"),
+    ({"log_every": "99"}, "checkpoints and logs: nothing logged", "warn"),
+    ({"data_folder": "/nowhere"}, "data and model", "FAIL"),
+    ({"lrr": "1"}, "settings", "FAIL"),
+    ({"language": "null"}, "settings", "FAIL"),
+    ({"max_seconds": "0.6"}, "data: rejected", "warn"),
+]
+
+
+@pytest.mark.parametrize(
+    "change, rule, verdict", PLANTED, ids=lambda value: str(value) if isinstance(value, dict) else ""
+)
+def test_a_planted_mistake_is_found(ctc_run, monkeypatch, change, rule, verdict):
+    monkeypatch.chdir(ROOT)
+    sound = ctc_run | SOUND | {"log_every": "5", "max_grad_norm": "5.0"}
+    was = found(CTC, sound) if change == PLANTED[0][0] else {}
+    assert "FAIL" not in was.values() and not {r for _, r, _ in PLANTED} - {"data and model", "settings"} & was.keys()
+    verdicts = found(CTC, sound | change)
+    assert any(verdicts.get(name) == verdict for name in rule.split("|")), verdicts
+    assert not os.path.exists(ctc_run["output_root"]), "nothing of the run is made"
+
+
+def test_mistakes_of_an_adaptation_and_of_whisper(adaptation_run, whisper_run, tiny_ctc, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    own = {"model": str(tiny_ctc), "from_scratch": "True", "old_splits": "[test]", "test_before": "False"}
+    verdicts = found(ADAPTATION, adaptation_run | SOUND | own)
+    for rule in ("evaluation: old language unseen", "evaluation: untested before", "data: speakers in training"):
+        assert verdicts[rule] == "warn", verdicts
+    assert "data: texts in training" in verdicts or "data: small sets" in verdicts
+    assert found(ADAPTATION, adaptation_run | SOUND) == {"settings": "FAIL"}, "the Dutch model is not there"
+    verdicts = found(WHISPER, whisper_run | SOUND | {"generation_length": "2", "lr": "5.0"})
+    for rule in ("evaluation: hypotheses cut", "optimisation: rate", "optimisation: random parts"):
+        assert verdicts[rule] == "warn", verdicts
+
+
+def test_the_disk_is_asked(ctc_run, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(rules.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000}))
+    assert found(CTC, ctc_run | SOUND)["checkpoints and logs: disk"] == "FAIL"
+
+
+def test_the_command_ends_with_a_status_that_says_so(ctc_run, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    done = CliRunner().invoke(app, ["check", *argv(CTC, ctc_run | SOUND)])
+    assert done.exit_code == 0 and "0 failed" in done.stdout and "28 utterances" in done.stdout, done.output
+    done = CliRunner().invoke(app, ["check", *argv(CTC, ctc_run | {"max_updates": "3"})])
+    assert done.exit_code == 1 and "FAIL  optimisation: warmup: warm-up 3 of 3 updates" in done.stdout, done.output
+
+
+def test_a_trial_is_measured(ctc_run, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    said = []
+    assert checklist.check(argv(CTC, ctc_run | SOUND | {"warmup": "0.1"}), measure=True, say=said.append) == 0
+    (line,) = [line for line in said if "trial" in line]
+    assert line.startswith("pass  trial: 0.") and "peak memory" in line and " in all with validations" in line
+
+
+def test_the_whole_is_all_updates_validations_and_tests():
+    class Facts:
+        updates, values = 100, {"test_before": True}
+        rows = {"de": {"valid": [1] * 10, "test": [1] * 30}, "nl": {"test": [1] * 20}}
+
+        @staticmethod
+        def every(key):
+            return 40
+
+    assert measured.Measured(2.0, 0.5, 0).whole(Facts) == 100 * 2 + 0.5 * (3 * 10 + 2 * 50)
+    assert measured._without(["x.yaml", "--a", "1", "--b=2", "--preset", "c"], {"a", "b"}) == [
+        "x.yaml",
+        "--preset",
+        "c",
+    ]
