@@ -102,11 +102,11 @@ class Turn(Method):
         self.turns.done(self.of)
 
 
-def make_ours(args, model: str, folder: Path, name: str, keep: str):
+def make_ours(args, model: str, folder: Path, name: str, keep: str, train: str = "decoder"):
     """A Brain of hparams/whisper_ft.yaml and its training and validation sets."""
     overrides = {
         "model": model, "language": "nl", "old_language": "null", "output_folder": str(folder / name),
-        "train": "decoder", "keep_states": keep, "batch_size": str(args.batch), "max_updates": str(args.updates),
+        "train": train, "keep_states": keep, "batch_size": str(args.batch), "max_updates": str(args.updates),
         "warmup": "0.1", "lr": "1.0e-5", "stop_signals": "[]", "log_every": "100000", "label_smoothing": "0.0",
         "valid_every": "100000", "save_every": "100000", "ctc": "!new:carryover.losses.ctc.NoCTC",
         "loss_weights": "{nll: 1.0}", "generation_length": "40",
