@@ -3,44 +3,65 @@
 import contextlib
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import typer
 
-from carryover.commands.load import RUN, TRUST, load_run, set_beams
+from carryover.commands.load import TRUST, load_any, set_beams
 
 
 def evaluate(
-    folder: Path = RUN,
-    test: Path = typer.Option(None, help="A list (CSV, TSV, JSONL) of recordings and texts; default: the run's tests"),
-    beams: int = typer.Option(None, help="Beam size; default: the run's test_beams"),
+    folder: Path = typer.Argument(help="Run folder, or the folder of a Whisper model (hub format, or an export)"),
+    test: list[Path] = typer.Option(
+        [],
+        help="A list (CSV, TSV, JSONL) of recordings and texts; may be given several times; default: the run's tests",
+    ),
+    normaliser: str = typer.Option("run", help="Of the rates: run (the run's own), ours, whisper, raw"),
+    language: str = typer.Option(None, help="What is spoken, where a list does not say it; default: the run's"),
+    out: Path = typer.Option(None, help="Folder of the predictions; default: the run's; a model folder needs one"),
+    beams: int = typer.Option(None, help="Beam size; default: the run's test_beams, 1 of a model folder"),
     trust: bool = TRUST,
 ) -> None:
-    """Test the run's best weights again; predictions go to RUN/predictions_*_evaluate.csv."""
-    from carryover.commands import test_sets
+    """Test a run's best weights again, or a model; predictions go to OUT/predictions_*_evaluate*.csv."""
+    from carryover.commands import scored, test_sets
     from carryover.data import manifest
     from carryover.stats import error_rates
 
-    if test is None and not any(folder.glob("manifests/*/test.csv")) and (folder / "save").is_dir():
+    if not test and not any(folder.glob("manifests/*/test.csv")) and (folder / "save").is_dir():
         raise FileNotFoundError(
             f"{folder}: no manifests/*/test.csv; repeat the run's command, which makes them, or give a list: --test"
         )
-    if test is not None:
-        test_sets.require_list(test)
-    brain, hparams, manifests = load_run(folder, trust)
+    test_sets.require_lists(test)
+    scored.require_normaliser(normaliser)
+    brain, hparams, manifests = load_any(folder, trust, language, out, bool(test))
     set_beams(brain, beams)
+    hparams |= {"language": language or hparams["language"]}
     loader = {"batch_size": hparams["eval_batch_size"], "num_workers": hparams["num_workers"]}
+    evaluation, own = brain.evaluation, hparams["normaliser"]
+    evaluation.folder, evaluation.normaliser = out or folder, scored.normaliser(normaliser, own, folder)
+    weights = "evaluate" if normaliser == "run" else f"evaluate_{normaliser}"
     results = []
     with tempfile.TemporaryDirectory() as made, contextlib.redirect_stdout(sys.stderr):
-        sets = [test_sets.prepare(test, hparams, Path(made))] if test else sorted(manifests.glob("*/test.csv"))
-        for path in sets:
+        if test:
+            sets = {path: test_sets.prepare(path, hparams, Path(made) / str(i)) for i, path in enumerate(test)}
+        else:
+            sets = {path: path for path in sorted(manifests.glob("*/test.csv"))}
+        for path, listed in sets.items():
             if not test and not trust:
-                test_sets.require_below(path, hparams)
-            name = f"{(test or path).stem}_{(test or path).absolute().parent.name}"
-            out = folder / f"predictions_{name}_evaluate.csv"
-            if out.is_symlink():
-                raise ValueError(f"{out}: a link; what it leads to would be overwritten. Remove it")
-            found, rows = brain.evaluate(brain.read(path), test_loader_kwargs=loader, name=name, weights="evaluate")
-            results.append(found | {"language": "+".join(sorted({r["language"] for r in rows})), "weights": "best"})
+                test_sets.require_below(listed, hparams)
+            name = test_sets.name_of(path)
+            predictions = evaluation.folder / f"predictions_{name}_{weights}.csv"
+            if predictions.is_symlink():
+                raise ValueError(f"{predictions}: a link; what it leads to would be overwritten. Remove it")
+            dataset, begun = brain.read(listed), time.perf_counter()
+            found, rows = brain.evaluate(dataset, test_loader_kwargs=loader, name=name, weights=weights)
+            seconds = time.perf_counter() - begun
+            results.append(
+                found | {
+                    "set": error_rates.language_of(rows) if not test else name,
+                    "real_time_factor": seconds / sum(float(row["duration"]) for row in rows),
+                }
+            )  # fmt: skip
     left_out = {} if test else manifest.left_out(manifests)  # of a list of one's own it is printed
-    typer.echo(error_rates.before_after(results, hparams["normaliser"].name, left_out))
+    typer.echo(scored.table(results, evaluation.normaliser.name, left_out))

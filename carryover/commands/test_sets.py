@@ -2,7 +2,7 @@
 
 import csv
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from carryover.data import manifest, parts, preparation
@@ -13,8 +13,24 @@ from carryover.data.utterance import Utterance
 SHOWN = 10  # rejected rows that are printed
 
 
-def require_list(path: Path) -> None:
-    """Raise ValueError where a path is no list of recordings, before a model is loaded."""
+def name_of(path: Path) -> str:
+    """What a set's predictions are called: its file's name and its folder's."""
+    return f"{path.stem}_{path.absolute().parent.name}"
+
+
+def require_lists(paths: Sequence[Path]) -> None:
+    """Raise ValueError where a path is no list of recordings, or two have one name, before a model is loaded."""
+    for path in paths:
+        _require_list(path)
+    names = [name_of(path) for path in paths]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(
+            f"--test: two lists are called {', '.join(twice)} (file and folder); their predictions would overwrite "
+            "each other: rename one, or give them to two commands"
+        )
+
+
+def _require_list(path: Path) -> None:
     if not path.is_file() or path.suffix.lower() not in (".csv", ".tsv", ".jsonl", ".json"):
         raise ValueError(
             f"--test {path}: {found_at(path)}; expected a .csv, .tsv, .jsonl or .json file of recordings and texts"

@@ -41,6 +41,32 @@ def test_lists_of_ones_own(tmp_path, whisper_run, monkeypatch):
     written = list(csv.DictReader((folder / f"predictions_mine_{tmp_path.name}_evaluate.csv").open(encoding="utf-8")))
     assert [row["id"] for row in written] == ["good"]
 
+    other = tmp_path / "other.tsv"
+    other.write_text("path\ttext\ngood.wav\teen twee\n")
+    status, said = evaluate(folder, "--test", mine, "--test", other, "--normaliser", "raw", "--out", tmp_path / "out")
+    assert status == 0, said
+    rates = [float(line.split("|")[3].split("[")[0]) for line in said.splitlines() if f"_{tmp_path.name} |" in line]
+    assert len(rates) == 2 and f"| mean of 2 sets | | {sum(rates) / 2:.2f} |" in said
+    assert "normalised by verbatim" in said
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        f"predictions_{name}_{tmp_path.name}_evaluate_raw.csv" for name in ("mine", "other")
+    }
+    one = ("--test", other, "--language", "nl", "--out", tmp_path / "out")
+    status, said = evaluate(folder / "model", *one, "--normaliser", "whisper")
+    assert status == 0 and f"| other_{tmp_path.name} | 2 |" in said, said
+    assert "normalised by whisper (transformers" in said
+    for words, named in (
+        ((folder / "model",), "--language"),
+        ((folder / "model", "--test", other, "--language", "nl"), "--out"),
+        ((folder / "model", "--language", "nl", "--out", tmp_path / "x"), "--test"),
+        ((folder / "model", *one, "--language", "xx"), "'xx' is unknown"),
+        ((folder, "--test", other, "--test", other), "--test: two lists"),
+        ((folder, "--normaliser", "theirs"), "--normaliser theirs"),
+    ):
+        status, said = evaluate(*words)
+        assert status == 2 and named in said, said
+    assert not (tmp_path / "x").exists()
+
     for name, text, word in (
         ("twice.tsv", "id\tpath\ttext\n1\tgood.wav\ta\n1\tlong.wav\tb\n", "ID '1' occurs 2 times"),
         ("none.tsv", "path\ttext\nlong.wav\ta\n", "no utterance of split 'test' is usable"),
