@@ -3,6 +3,7 @@
 import contextlib
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import typer
@@ -12,35 +13,48 @@ from carryover.commands.load import RUN, TRUST, load_run, set_beams
 
 def evaluate(
     folder: Path = RUN,
-    test: Path = typer.Option(None, help="A list (CSV, TSV, JSONL) of recordings and texts; default: the run's tests"),
+    test: list[Path] = typer.Option([], help="A list (CSV, TSV, JSONL) of recordings and texts, perhaps several "
+                                    "times; default: the run's tests"),
     beams: int = typer.Option(None, help="Beam size; default: the run's test_beams"),
+    normaliser: str = typer.Option("run", help="What texts are scored under: run (the run's), whisper (Whisper's own, "
+                                   "for published numbers), verbatim (as they stand)"),
     trust: bool = TRUST,
-) -> None:
-    """Test the run's best weights again; predictions go to RUN/predictions_*_evaluate.csv."""
+) -> None:  # fmt: skip
+    """Test the run's best weights: WER and CER with intervals, kinds of errors, speed, and the mean over several sets.
+
+    Predictions go to RUN/predictions_*_evaluate.csv.
+    """
     from carryover.commands import test_sets
     from carryover.data import manifest
-    from carryover.stats import error_rates
 
-    if test is None and not any(folder.glob("manifests/*/test.csv")) and (folder / "save").is_dir():
+    if not test and not any(folder.glob("manifests/*/test.csv")) and (folder / "save").is_dir():
         raise FileNotFoundError(
             f"{folder}: no manifests/*/test.csv; repeat the run's command, which makes them, or give a list: --test"
         )
-    if test is not None:
-        test_sets.require_list(test)
+    for path in test:
+        test_sets.require_list(path)
+    names = {path: f"{path.stem}_{path.absolute().parent.name}" for path in test}
+    if len(set(names.values())) < len(test):
+        raise ValueError(f"--test: two lists are named alike ({', '.join(map(str, test))}); rename one of them")
+    score_by = test_sets.normaliser(normaliser)
     brain, hparams, manifests = load_run(folder, trust)
+    brain.evaluation.normaliser = score_by or brain.evaluation.normaliser
     set_beams(brain, beams)
     loader = {"batch_size": hparams["eval_batch_size"], "num_workers": hparams["num_workers"]}
     results = []
     with tempfile.TemporaryDirectory() as made, contextlib.redirect_stdout(sys.stderr):
-        sets = [test_sets.prepare(test, hparams, Path(made))] if test else sorted(manifests.glob("*/test.csv"))
-        for path in sets:
+        sets = {names[path]: test_sets.prepare(path, hparams, Path(made) / names[path]) for path in test}
+        sets = sets or {f"test_{path.parent.name}": path for path in sorted(manifests.glob("*/test.csv"))}
+        for name, path in sets.items():
             if not test and not trust:
                 test_sets.require_below(path, hparams)
-            name = f"{(test or path).stem}_{(test or path).absolute().parent.name}"
             out = folder / f"predictions_{name}_evaluate.csv"
             if out.is_symlink():
                 raise ValueError(f"{out}: a link; what it leads to would be overwritten. Remove it")
+            begun = time.perf_counter()
             found, rows = brain.evaluate(brain.read(path), test_loader_kwargs=loader, name=name, weights="evaluate")
-            results.append(found | {"language": "+".join(sorted({r["language"] for r in rows})), "weights": "best"})
+            seconds, audio = time.perf_counter() - begun, sum(float(row["duration"]) for row in rows)
+            language = "+".join(sorted({r["language"] for r in rows}))
+            results.append(found | {"set": name, "language": language, "real_time_factor": seconds / audio})
     left_out = {} if test else manifest.left_out(manifests)  # of a list of one's own it is printed
-    typer.echo(error_rates.before_after(results, hparams["normaliser"].name, left_out))
+    typer.echo(test_sets.table(results, brain.evaluation.normaliser.name, left_out))

@@ -41,6 +41,20 @@ def test_lists_of_ones_own(tmp_path, whisper_run, monkeypatch):
     written = list(csv.DictReader((folder / f"predictions_mine_{tmp_path.name}_evaluate.csv").open(encoding="utf-8")))
     assert [row["id"] for row in written] == ["good"]
 
+    assert f"| mine_{tmp_path.name} | nl | 1 | 1 | " in said and "mean of the sets" not in said
+    second = tmp_path / "second.csv"
+    second.write_text("path,text\ngood.wav,Een!\n")
+    status, said = evaluate(folder, "--test", mine, "--test", second, "--normaliser", "verbatim")
+    assert status == 0 and "| mean of the sets |" in said and "normalised by verbatim" in said, said
+    status, said = evaluate(folder, "--normaliser", "whisper")
+    assert status == 0 and "normalised by whisper (transformers" in said, said
+    assert evaluate(folder, "--normaliser", "own") == (
+        2,
+        "--normaliser: 'own'; expected one of: run, whisper, verbatim",
+    )
+    status, said = evaluate(folder, "--test", mine, "--test", mine)
+    assert status == 2 and "two lists are named alike" in said
+
     for name, text, word in (
         ("twice.tsv", "id\tpath\ttext\n1\tgood.wav\ta\n1\tlong.wav\tb\n", "ID '1' occurs 2 times"),
         ("none.tsv", "path\ttext\nlong.wav\ta\n", "no utterance of split 'test' is usable"),
