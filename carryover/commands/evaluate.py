@@ -12,56 +12,53 @@ from carryover.commands.load import TRUST, load_any, set_beams
 
 
 def evaluate(
-    folder: Path = typer.Argument(help="Run folder, or the folder of a Whisper model (hub format, or an export)"),
-    test: list[Path] = typer.Option(
-        [],
-        help="A list (CSV, TSV, JSONL) of recordings and texts; may be given several times; default: the run's tests",
-    ),
-    normaliser: str = typer.Option("run", help="Of the rates: run (the run's own), ours, whisper, raw"),
+    folder: Path = typer.Argument(help="Run folder, or a Whisper model's folder, e.g. an exported one"),
+    test: list[Path] = typer.Option([], help="A list (CSV, TSV, JSONL) of recordings and texts, perhaps several "
+                                    "times; default: the run's tests"),
+    beams: int = typer.Option(None, help="Beam size; default: the run's test_beams"),
+    normaliser: str = typer.Option("run", help="What texts are scored under: run (the run's), whisper (Whisper's own, "
+                                   "for published numbers), verbatim (as they stand)"),
     language: str = typer.Option(None, help="What is spoken, where a list does not say it; default: the run's"),
-    out: Path = typer.Option(None, help="Folder of the predictions; default: the run's; a model folder needs one"),
-    beams: int = typer.Option(None, help="Beam size; default: the run's test_beams, 1 of a model folder"),
+    out: Path = typer.Option(None, help="Folder of the predictions; default: the run's; a model's folder needs one"),
     trust: bool = TRUST,
-) -> None:
-    """Test a run's best weights again, or a model; predictions go to OUT/predictions_*_evaluate*.csv."""
-    from carryover.commands import scored, test_sets
+) -> None:  # fmt: skip
+    """Test a run's best weights or a model: WER, CER, intervals, kinds of errors, speed, the mean over several sets.
+
+    Predictions go to OUT/predictions_*_evaluate.csv.
+    """
+    from carryover.commands import test_sets
     from carryover.data import manifest
-    from carryover.stats import error_rates
 
     if not test and not any(folder.glob("manifests/*/test.csv")) and (folder / "save").is_dir():
         raise FileNotFoundError(
             f"{folder}: no manifests/*/test.csv; repeat the run's command, which makes them, or give a list: --test"
         )
-    test_sets.require_lists(test)
-    scored.require_normaliser(normaliser)
+    for path in test:
+        test_sets.require_list(path)
+    names = {path: f"{path.stem}_{path.absolute().parent.name}" for path in test}
+    if len(set(names.values())) < len(test):
+        raise ValueError(f"--test: two lists are named alike ({', '.join(map(str, test))}); rename one of them")
+    score_by = test_sets.normaliser(normaliser)
     brain, hparams, manifests = load_any(folder, trust, language, out, bool(test))
-    set_beams(brain, beams)
     hparams |= {"language": language or hparams["language"]}
+    brain.evaluation.folder = out or folder
+    brain.evaluation.normaliser = score_by or brain.evaluation.normaliser
+    set_beams(brain, beams)
     loader = {"batch_size": hparams["eval_batch_size"], "num_workers": hparams["num_workers"]}
-    evaluation, own = brain.evaluation, hparams["normaliser"]
-    evaluation.folder, evaluation.normaliser = out or folder, scored.normaliser(normaliser, own, folder)
-    weights = "evaluate" if normaliser == "run" else f"evaluate_{normaliser}"
     results = []
     with tempfile.TemporaryDirectory() as made, contextlib.redirect_stdout(sys.stderr):
-        if test:
-            sets = {path: test_sets.prepare(path, hparams, Path(made) / str(i)) for i, path in enumerate(test)}
-        else:
-            sets = {path: path for path in sorted(manifests.glob("*/test.csv"))}
-        for path, listed in sets.items():
+        sets = {names[path]: test_sets.prepare(path, hparams, Path(made) / names[path]) for path in test}
+        sets = sets or {f"test_{path.parent.name}": path for path in sorted(manifests.glob("*/test.csv"))}
+        for name, path in sets.items():
             if not test and not trust:
-                test_sets.require_below(listed, hparams)
-            name = test_sets.name_of(path)
-            predictions = evaluation.folder / f"predictions_{name}_{weights}.csv"
+                test_sets.require_below(path, hparams)
+            predictions = brain.evaluation.folder / f"predictions_{name}_evaluate.csv"
             if predictions.is_symlink():
                 raise ValueError(f"{predictions}: a link; what it leads to would be overwritten. Remove it")
-            dataset, begun = brain.read(listed), time.perf_counter()
-            found, rows = brain.evaluate(dataset, test_loader_kwargs=loader, name=name, weights=weights)
-            seconds = time.perf_counter() - begun
-            results.append(
-                found | {
-                    "set": error_rates.language_of(rows) if not test else name,
-                    "real_time_factor": seconds / sum(float(row["duration"]) for row in rows),
-                }
-            )  # fmt: skip
+            begun = time.perf_counter()
+            found, rows = brain.evaluate(brain.read(path), test_loader_kwargs=loader, name=name, weights="evaluate")
+            seconds, audio = time.perf_counter() - begun, sum(float(row["duration"]) for row in rows)
+            language = "+".join(sorted({r["language"] for r in rows}))
+            results.append(found | {"set": name, "language": language, "real_time_factor": seconds / audio})
     left_out = {} if test else manifest.left_out(manifests)  # of a list of one's own it is printed
-    typer.echo(scored.table(results, evaluation.normaliser.name, left_out))
+    typer.echo(test_sets.table(results, brain.evaluation.normaliser.name, left_out))

@@ -54,7 +54,8 @@ def load_any(folder: Path, trusted: bool, language: str | None, out: Path | None
     Raises
     ------
     ValueError
-        For a model folder where one of these is not given, and for another model than a Whisper.
+        For a model folder where one of these is not given, for another model than a Whisper, and for a language
+        that it does not know.
     """
     if (folder / "as_written.yaml").exists() or not (folder / "config.json").is_file():
         return load_run(folder, trusted)
@@ -66,9 +67,11 @@ def load_any(folder: Path, trusted: bool, language: str | None, out: Path | None
 
     from carryover.experiment import Experiment
     from carryover.models.kinds import require_whisper
+    from carryover.models.whisper import Tokenizer
 
     transformers.logging.set_verbosity_error()
     require_whisper(str(folder))
+    Tokenizer(str(folder)).code(language)  # before anything is written
     asked = {"model": folder, "language": language, "data_folder": folder, "output_folder": out}
     asked |= {"train": "none", "keep_states": "null"}  # nothing is learned, and states of one hearing are of no use
     longest = transformers.AutoConfig.from_pretrained(folder).max_target_positions - 4  # a prompt's tokens

@@ -2,35 +2,23 @@
 
 import csv
 import importlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 
 from carryover.data import manifest, parts, preparation
 from carryover.data.home import below, data_roots, with_home
 from carryover.data.table import found_at
 from carryover.data.utterance import Utterance
+from carryover.stats import conditions
+from carryover.text import Verbatim
+from carryover.text.whisper_normaliser import WhisperNormaliser
 
 SHOWN = 10  # rejected rows that are printed
 
 
-def name_of(path: Path) -> str:
-    """What a set's predictions are called: its file's name and its folder's."""
-    return f"{path.stem}_{path.absolute().parent.name}"
-
-
-def require_lists(paths: Sequence[Path]) -> None:
-    """Raise ValueError where a path is no list of recordings, or two have one name, before a model is loaded."""
-    for path in paths:
-        _require_list(path)
-    names = [name_of(path) for path in paths]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(
-            f"--test: two lists are called {', '.join(twice)} (file and folder); their predictions would overwrite "
-            "each other: rename one, or give them to two commands"
-        )
-
-
-def _require_list(path: Path) -> None:
+def require_list(path: Path) -> None:
+    """Raise ValueError where a path is no list of recordings, before a model is loaded."""
     if not path.is_file() or path.suffix.lower() not in (".csv", ".tsv", ".jsonl", ".json"):
         raise ValueError(
             f"--test {path}: {found_at(path)}; expected a .csv, .tsv, .jsonl or .json file of recordings and texts"
@@ -95,3 +83,49 @@ def require_below(path: Path, hparams: dict) -> None:
                 f"{path}: '{row['audio']}' of ID '{ID}' does not lie below the run's data_folder "
                 f"({', '.join(map(str, roots)) or 'none'}); if the list is your own, give --trust"
             )
+
+
+def normaliser(name: str):
+    """What `--normaliser` names; None for the run's own."""
+    made = {"run": lambda: None, "whisper": WhisperNormaliser, "verbatim": Verbatim}
+    if name not in made:
+        raise ValueError(f"--normaliser: '{name}'; expected one of: {', '.join(made)}")
+    return made[name]()
+
+
+def table(results: Sequence[Mapping], normaliser: str, left_out: Mapping[str, str]) -> str:
+    """Markdown of what was found of each set, and of their mean where there are several.
+
+    Parameters
+    ----------
+    results : list of dict
+        What `Evaluation.test` found, with set, language and real_time_factor.
+    normaliser : str
+        Its name.
+    left_out : dict
+        Of `manifest.left_out`.
+    """
+    heads = ["set", "language", "utterances", "words", "WER [95 %]", "CER [95 %]", "substituted", "deleted", "inserted",
+             "real-time factor"]  # fmt: skip
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+
+    def with_interval(rate: float, ends: Sequence[float]) -> str:
+        return f"{rate:.2f} [{ends[0]:.2f}, {ends[1]:.2f}]"
+
+    for r in results:
+        kinds = (f"{100 * r[kind] / r['words']:.2f}" for kind in ("substitutions", "deletions", "insertions"))
+        cells = [
+            r["set"], r["language"], r["utterances"], r["words"], with_interval(r["WER"], r["interval"]),
+            with_interval(r["CER"], r["interval_CER"]), *kinds, f"{r['real_time_factor']:.3f}",
+        ]  # fmt: skip
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    if len(results) > 1:
+        means = [f"{fmean(r[rate] for r in results):.2f}" for rate in ("WER", "CER")]
+        lines.append("| " + " | ".join(["mean of the sets", *[""] * 3, *means, *[""] * 4]) + " |")
+    said = conditions.said({r["set"]: r["interval_over"] for r in results})
+    out = "".join(f"\n\nNot the whole test set of {name}: {what}." for name, what in left_out.items())
+    return (
+        "\n".join(lines) + f"\n\nWER and CER in percent, normalised by {normaliser}; kinds of errors in percent of the "
+        "words. Real-time factor: seconds of this machine for a second of audio, reading and scoring included. "
+        + " ".join(said) + out
+    )  # fmt: skip

@@ -57,6 +57,24 @@ def held(folder: str | Path) -> Iterator[None]:
         lock.release()
 
 
+def claim(path: str | Path, wait: bool = False) -> filelock.BaseFileLock | None:
+    """Take a lock file that is released with this process, however that ends; None where another process has it.
+
+    Parameters
+    ----------
+    wait : bool
+        Until it is free.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(path, thread_local=False)
+    try:
+        lock.acquire(timeout=-1 if wait else 0, poll_interval=0.2)
+    except filelock.Timeout:
+        return None
+    return lock
+
+
 def _holder(folder: Path) -> dict:
     try:
         found = json.loads((folder / HOLDER).read_bytes())

@@ -170,7 +170,7 @@ def before_after(results: list[dict], normaliser: str = "", left_out: Mapping[st
         if r is None:
             return "- | -"
         ends = {"WER": "interval", "CER": "interval_CER"}
-        return " | ".join(with_interval(r[rate], r.get(key)) for rate, key in ends.items())
+        return " | ".join(_with_interval(r[rate], r.get(key)) for rate, key in ends.items())
 
     lines = [
         "| test set | words | WER before [95 %] | CER before [95 %] | WER after [95 %] | CER after [95 %] |",
@@ -189,8 +189,7 @@ def before_after(results: list[dict], normaliser: str = "", left_out: Mapping[st
     return "\n".join(lines) + f"\n\n{note}{out}"
 
 
-def with_interval(rate: float, ends: Sequence | None) -> str:
-    """A rate in percent, with the ends of its interval where there is one."""
+def _with_interval(rate: float, ends: Sequence | None) -> str:
     if ends is None:
         return f"{rate:.2f}"
     low, high = map(float, ends)  # metrics.jsonl writes nan as a string

@@ -41,29 +41,31 @@ def test_lists_of_ones_own(tmp_path, whisper_run, monkeypatch):
     written = list(csv.DictReader((folder / f"predictions_mine_{tmp_path.name}_evaluate.csv").open(encoding="utf-8")))
     assert [row["id"] for row in written] == ["good"]
 
-    other = tmp_path / "other.tsv"
-    other.write_text("path\ttext\ngood.wav\teen twee\n")
-    status, said = evaluate(folder, "--test", mine, "--test", other, "--normaliser", "raw", "--out", tmp_path / "out")
-    assert status == 0, said
-    rates = [float(line.split("|")[3].split("[")[0]) for line in said.splitlines() if f"_{tmp_path.name} |" in line]
-    assert len(rates) == 2 and f"| mean of 2 sets | | {sum(rates) / 2:.2f} |" in said
-    assert "normalised by verbatim" in said
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        f"predictions_{name}_{tmp_path.name}_evaluate_raw.csv" for name in ("mine", "other")
-    }
-    one = ("--test", other, "--language", "nl", "--out", tmp_path / "out")
-    status, said = evaluate(folder / "model", *one, "--normaliser", "whisper")
-    assert status == 0 and f"| other_{tmp_path.name} | 2 |" in said, said
-    assert "normalised by whisper (transformers" in said
+    assert f"| mine_{tmp_path.name} | nl | 1 | 1 | " in said and "mean of the sets" not in said
+    second = tmp_path / "second.csv"
+    second.write_text("path,text\ngood.wav,Een!\n")
+    status, said = evaluate(folder, "--test", mine, "--test", second, "--normaliser", "verbatim")
+    assert status == 0 and "| mean of the sets |" in said and "normalised by verbatim" in said, said
+    status, said = evaluate(folder, "--normaliser", "whisper")
+    assert status == 0 and "normalised by whisper (transformers" in said, said
+    assert evaluate(folder, "--normaliser", "own") == (
+        2,
+        "--normaliser: 'own'; expected one of: run, whisper, verbatim",
+    )
+    status, said = evaluate(folder, "--test", mine, "--test", mine)
+    assert status == 2 and "two lists are named alike" in said
+
+    one = ("--test", second, "--language", "nl", "--out", tmp_path / "out")
+    status, said = evaluate(folder / "model", *one)
+    assert status == 0 and f"| second_{tmp_path.name} | nl | 1 | 1 | " in said, said
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [f"predictions_second_{tmp_path.name}_evaluate.csv"]
     for words, named in (
-        ((folder / "model",), "--language"),
-        ((folder / "model", "--test", other, "--language", "nl"), "--out"),
-        ((folder / "model", "--language", "nl", "--out", tmp_path / "x"), "--test"),
-        ((folder / "model", *one, "--language", "xx"), "'xx' is unknown"),
-        ((folder, "--test", other, "--test", other), "--test: two lists"),
-        ((folder, "--normaliser", "theirs"), "--normaliser theirs"),
+        (("--test", second), "--language"),
+        (("--test", second, "--language", "nl"), "--out"),
+        (("--language", "nl", "--out", tmp_path / "x"), "--test"),
+        (("--test", second, "--language", "xx", "--out", tmp_path / "x"), "'xx' is unknown"),
     ):
-        status, said = evaluate(*words)
+        status, said = evaluate(folder / "model", *words)
         assert status == 2 and named in said, said
     assert not (tmp_path / "x").exists()
 

@@ -1,8 +1,10 @@
 """sweep.py: the grid, its order, resuming, failing, stopping; a script of a few lines plays train.py."""
 
 import csv
+import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -273,10 +275,57 @@ def test_only_what_is_not_done_runs_again(place):
     assert log.count("first line") == 2  # what the first try said is still there
 
 
-def test_one_sweep_a_folder(place):
-    with lock.held(place / "made/x_sweep"), pytest.raises(lock.LockedError, match="x_sweep is in use by process"):
-        go(place, "lr=0.1")
-    assert not ran(place)
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a killed worker's run dies with it on Linux alone")
+def test_two_workers_share_a_sweep_and_one_is_killed_three_times(place):
+    """12 runs: all are made, and none is made twice to its end."""
+    values = "lr=" + ",".join(f"0.{i}" for i in range(1, 7))
+
+    def work():
+        status, _, _ = go(place, values, seeds="1,2", fake=["--sleep", "0.3"], out="o")
+        os._exit(status)
+
+    def start():
+        worker = multiprocessing.get_context("fork").Process(target=work)
+        worker.start()
+        return worker
+
+    def begun():
+        return sum(log.read_text().count("$ ") for log in (place / "o").glob("*/*.log"))
+
+    steady, killed = start(), start()
+    for _ in range(3):
+        until = time.monotonic() + 60
+        while not Path(f"/proc/{killed.pid}/task/{killed.pid}/children").read_text() and time.monotonic() < until:
+            time.sleep(0.01)
+        time.sleep(0.05)
+        killed.kill()  # SIGKILL: its run dies with it
+        killed.join()
+        killed = start()
+    for worker in (steady, killed):
+        worker.join(60)
+        assert worker.exitcode == 0
+    assert (place / "o/table.md").exists()
+    made = [folder for *_, folder in ran(place)]
+    assert sorted(made) == sorted(f"o/lr=0.{i}/{seed}" for i in range(1, 7) for seed in (1, 2))
+    assert begun() > 12, "a run that was killed with its worker was begun again"
+    assert all(len(run.read_text()) > 20 for run in (place / "o").glob("*/*/run.json"))
+
+
+def test_a_run_that_another_worker_makes_is_waited_for(place):
+    taken = lock.claim(place / "made/x_sweep/lr=0.1/1.claim")
+
+    def other_worker():
+        time.sleep(0.5)
+        code = f"exec(open({str(place / 'fake.py')!r}).read())"
+        words = ["hparams/x.yaml", "--lr", "0.1", "--seed", "1", "--output_folder", "made/x_sweep/lr=0.1/1"]
+        subprocess.run([sys.executable, "-S", "-E", "-c", code, *words], check=True)
+        taken.release()
+
+    thread = threading.Thread(target=other_worker)
+    thread.start()
+    status, _, runs = go(place, "lr=0.1,0.2")
+    thread.join()
+    assert status == 0 and sorted(run[-1] for run in runs) == ["made/x_sweep/lr=0.1/1", "made/x_sweep/lr=0.2/1"]
 
 
 @pytest.mark.parametrize("damage", ["run.json", "metrics.jsonl", "predictions_test_de_best.csv"])

@@ -17,7 +17,8 @@ def sweep(
     baseline: str = typer.Option("plain", help="Method that the table compares the others with"),
     report: bool = typer.Option(False, "--report", help="Make a report of the runs, too: OUT/report"),
 ) -> None:
-    """Run a grid and make its table; the same command goes on where it stopped. Other --key value go to all runs."""
+    """Run a grid and make its table; the same command goes on where it stopped, and given on several machines that
+    share OUT it shares the runs among them. Other --key value go to all runs."""
     from carryover.commands.sweep import sweep
 
     raise typer.Exit(sweep.sweep(path, sets, seeds, jobs, out, context.args, baseline=baseline, report=report))

@@ -1,5 +1,6 @@
 """Runs jobs as processes, some at a time, and stops them as Ctrl-C does."""
 
+import math
 import os
 import shlex
 import signal
@@ -16,9 +17,10 @@ from tqdm import tqdm
 
 from carryover.commands.sweep.jobs import Job
 from carryover.config.settings import SettingsError
-from carryover.runs.lock import dies_with_parent
+from carryover.runs import lock
 
 SHOWN_LINES = 5  # of the log of a run that failed
+LOOK = 0.5  # seconds between two looks at what other workers have left
 PATIENCE = 10.0  # seconds that a run has to end after SIGINT
 
 
@@ -40,7 +42,11 @@ def checked(command: Sequence[str] | None, at_once: int) -> Sequence[str]:
 def run_all(
     jobs: Sequence[Job], at_once: int, command: Sequence[str], ended: Callable[[Job], None] = lambda job: None
 ) -> list[Job]:
-    """Run what is not done yet under a progress bar, calling `ended` of each that went well; -> those that failed."""
+    """Run what is not done yet under a progress bar, calling `ended` of each that went well; -> those that failed.
+
+    Other workers may run the same jobs, from this machine or others: each run is claimed by a lock, and one whose
+    worker was killed is taken up again.
+    """
     todo = [job for job in jobs if not job.done]
     with stopped_like_ctrl_c(), tqdm(total=len(jobs), initial=len(jobs) - len(todo), unit="run") as bar:
         execute(todo, at_once, command, bar, ended)
@@ -59,34 +65,47 @@ def execute(jobs: Sequence[Job], at_once: int, command: Sequence[str], bar: tqdm
     """Run all jobs, `at_once` of them together; what went wrong is written into `Job.error`."""
     environment = {"OMP_NUM_THREADS": str(max(1, cores() // at_once))} | os.environ
     make_needed(jobs, command, bar)
-    waiting, running = [job for job in jobs if not job.error], {}
+    waiting, running, looked = [job for job in jobs if not job.error], {}, -math.inf
     bar.update(len(jobs) - len(waiting))
     try:
         while waiting or running:
-            for job in list(waiting):
+            free = time.monotonic() - looked > LOOK  # a network's file system is not asked all the time
+            looked = time.monotonic() if free else looked
+            for job in list(waiting) if free else ():
                 if len(running) == at_once:
                     break
+                if (claim := lock.claim(job.claim)) is None:
+                    continue  # another worker makes it
                 waiting.remove(job)
+                if job.done:  # another worker has made it
+                    claim.release()
+                    bar.update()
+                    continue
                 if Path(job.words[0]).read_text(encoding="utf-8") != job.text:
                     job.error = f"not started: {job.words[0]} has been changed since the sweep began; start it again"
                 if job.error:
+                    claim.release()
                     bar.update()
                     continue
-                running[_start(job, command, environment)] = job
-                bar.set_postfix_str(", ".join(other.name for other in running.values()))
+                running[_start(job, command, environment)] = job, claim
+                bar.set_postfix_str(", ".join(other.name for other, _ in running.values()))
             time.sleep(0.05)
             for process in [p for p in running if p.poll() is not None]:
-                job = running.pop(process)
+                job, claim = running.pop(process)
                 if process.returncode or not job.done:
                     rc = process.returncode
                     why = f"exit status {rc}" if rc else "its run.json does not say that it is finished"
                     job.error = f"{why}; the end of {job.log}:\n{_last_lines(job.log)}"
                 else:
                     ended(job)
+                claim.release()
+                looked = -math.inf
                 bar.update()
-                bar.set_postfix_str(", ".join(other.name for other in running.values()))
+                bar.set_postfix_str(", ".join(other.name for other, _ in running.values()))
     finally:
         _stop(list(running))
+        for _, claim in running.values():
+            claim.release()
 
 
 def make_needed(jobs: Sequence[Job], command: Sequence[str], bar: tqdm) -> None:
@@ -96,11 +115,16 @@ def make_needed(jobs: Sequence[Job], command: Sequence[str], bar: tqdm) -> None:
         waiting = [job for job in jobs if job.waits_for == model]
         first = waiting[0]
         bar.set_postfix_str(f"{model}, which is needed first")
+        claim = lock.claim(Path(model).parent.with_name(f"{Path(model).parent.name}.claim"), wait=True)
+        if Path(model).exists():  # another worker has made it meanwhile
+            claim.release()
+            continue
         process = _start(replace(first, words=[*first.words, "--run_first_only"]), command, environment)
         try:
             process.wait()
         finally:
             _stop([process])
+            claim.release()
         if process.returncode or not Path(model).exists():
             first.error = f"{model} was not made; the end of {first.log}:\n{_last_lines(first.log)}"
             for job in waiting[1:]:
@@ -121,7 +145,7 @@ def _start(job: Job, command: Sequence[str], environment: dict[str, str]) -> sub
         # a session of its own: what a run starts itself (loaders, a needed run) can be stopped with it
         return subprocess.Popen(
             words, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-            preexec_fn=dies_with_parent(),
+            preexec_fn=lock.dies_with_parent(),
         )  # fmt: skip
 
 

@@ -36,6 +36,11 @@ class Job:
         return self.folder.with_name(f"{self.seed}.log")
 
     @property
+    def claim(self) -> Path:
+        """Locked by the worker that makes this run: several share a sweep."""
+        return self.folder.with_name(f"{self.seed}.claim")
+
+    @property
     def done(self) -> bool:
         return run_folder.finished(self.folder)
 

@@ -9,7 +9,6 @@ from carryover.commands.sweep.grid import cell_name, grid, method_name, parse_se
 from carryover.commands.sweep.jobs import Job, default_folder, plan
 from carryover.config.settings import SettingsError
 from carryover.report.tables import forgetting
-from carryover.runs import lock
 
 
 def sweep(
@@ -28,7 +27,7 @@ def sweep(
 
     A run stands in OUT/<cell>/<seed>, what it printed in OUT/<cell>/<seed>.log. One whose run.json says so and whose
     tests are all there is done; the others are started with the same command again, and train.py goes on from its last
-    checkpoint.
+    checkpoint. The same command given several times, on machines that share OUT, shares the runs.
 
     Parameters
     ----------
@@ -70,8 +69,7 @@ def sweep(
     if baseline not in (forgetting.BASELINE, *folders):
         raise SettingsError(f"--baseline {baseline}: no such method here; expected one of {', '.join(folders)}")
     runs = plan(path, cells, parse_seeds(seeds), out, extra)
-    with lock.held(out):
-        return _run(runs, folders, out, jobs, command, say, baseline, report)
+    return _run(runs, folders, out, jobs, command, say, baseline, report)
 
 
 def _run(
