@@ -8,21 +8,23 @@ from pathlib import Path
 
 import typer
 
-from carryover.commands.load import RUN, TRUST, load_run, set_beams
+from carryover.commands.load import TRUST, load_any, set_beams
 
 
 def evaluate(
-    folder: Path = RUN,
+    folder: Path = typer.Argument(help="Run folder, or a Whisper model's folder, e.g. an exported one"),
     test: list[Path] = typer.Option([], help="A list (CSV, TSV, JSONL) of recordings and texts, perhaps several "
                                     "times; default: the run's tests"),
     beams: int = typer.Option(None, help="Beam size; default: the run's test_beams"),
     normaliser: str = typer.Option("run", help="What texts are scored under: run (the run's), whisper (Whisper's own, "
                                    "for published numbers), verbatim (as they stand)"),
+    language: str = typer.Option(None, help="What is spoken, where a list does not say it; default: the run's"),
+    out: Path = typer.Option(None, help="Folder of the predictions; default: the run's; a model's folder needs one"),
     trust: bool = TRUST,
 ) -> None:  # fmt: skip
-    """Test the run's best weights: WER and CER with intervals, kinds of errors, speed, and the mean over several sets.
+    """Test a run's best weights or a model: WER, CER, intervals, kinds of errors, speed, the mean over several sets.
 
-    Predictions go to RUN/predictions_*_evaluate.csv.
+    Predictions go to OUT/predictions_*_evaluate.csv.
     """
     from carryover.commands import test_sets
     from carryover.data import manifest
@@ -37,7 +39,9 @@ def evaluate(
     if len(set(names.values())) < len(test):
         raise ValueError(f"--test: two lists are named alike ({', '.join(map(str, test))}); rename one of them")
     score_by = test_sets.normaliser(normaliser)
-    brain, hparams, manifests = load_run(folder, trust)
+    brain, hparams, manifests = load_any(folder, trust, language, out, bool(test))
+    hparams |= {"language": language or hparams["language"]}
+    brain.evaluation.folder = out or folder
     brain.evaluation.normaliser = score_by or brain.evaluation.normaliser
     set_beams(brain, beams)
     loader = {"batch_size": hparams["eval_batch_size"], "num_workers": hparams["num_workers"]}
@@ -48,9 +52,9 @@ def evaluate(
         for name, path in sets.items():
             if not test and not trust:
                 test_sets.require_below(path, hparams)
-            out = folder / f"predictions_{name}_evaluate.csv"
-            if out.is_symlink():
-                raise ValueError(f"{out}: a link; what it leads to would be overwritten. Remove it")
+            predictions = brain.evaluation.folder / f"predictions_{name}_evaluate.csv"
+            if predictions.is_symlink():
+                raise ValueError(f"{predictions}: a link; what it leads to would be overwritten. Remove it")
             begun = time.perf_counter()
             found, rows = brain.evaluate(brain.read(path), test_loader_kwargs=loader, name=name, weights="evaluate")
             seconds, audio = time.perf_counter() - begun, sum(float(row["duration"]) for row in rows)

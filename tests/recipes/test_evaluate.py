@@ -55,6 +55,20 @@ def test_lists_of_ones_own(tmp_path, whisper_run, monkeypatch):
     status, said = evaluate(folder, "--test", mine, "--test", mine)
     assert status == 2 and "two lists are named alike" in said
 
+    one = ("--test", second, "--language", "nl", "--out", tmp_path / "out")
+    status, said = evaluate(folder / "model", *one)
+    assert status == 0 and f"| second_{tmp_path.name} | nl | 1 | 1 | " in said, said
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [f"predictions_second_{tmp_path.name}_evaluate.csv"]
+    for words, named in (
+        (("--test", second), "--language"),
+        (("--test", second, "--language", "nl"), "--out"),
+        (("--language", "nl", "--out", tmp_path / "x"), "--test"),
+        (("--test", second, "--language", "xx", "--out", tmp_path / "x"), "'xx' is unknown"),
+    ):
+        status, said = evaluate(folder / "model", *words)
+        assert status == 2 and named in said, said
+    assert not (tmp_path / "x").exists()
+
     for name, text, word in (
         ("twice.tsv", "id\tpath\ttext\n1\tgood.wav\ta\n1\tlong.wav\tb\n", "ID '1' occurs 2 times"),
         ("none.tsv", "path\ttext\nlong.wav\ta\n", "no utterance of split 'test' is usable"),
