@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 
 import numpy as np
 import pytest
@@ -32,14 +33,16 @@ def folder(tmp_path_factory):
 
 
 class Killed(Limits):
-    """Kills its process when so many recordings have been looked at."""
+    """Kills its process when so many recordings have been looked at and `kept` are in the journal."""
 
-    def __init__(self, after: int = 10**9):
-        self.after, self.looked = after, 0
+    def __init__(self, after: int = 10**9, kept: int = 0, journal=None):
+        self.after, self.kept, self.journal, self.looked = after, kept, journal, 0
 
     def inspect(self, utterance):
         self.looked += 1
         if self.looked > self.after:
+            while self.journal.read_bytes().count(b"\n") <= self.kept:  # its first line names the settings
+                time.sleep(0.001)
             os.kill(os.getpid(), signal.SIGKILL)
         return super().inspect(utterance)
 
@@ -68,14 +71,16 @@ def test_killed_anywhere_it_goes_on_to_the_same_bytes(folder, tmp_path, capsys):
     run(folder, tmp_path / "whole")
     counts = json.loads((tmp_path / "whole" / ".done").read_text())["counts"]
     assert counts == {"train": N - 60, "test": 20, "rejected": 40}
-    for after in (1, 70, 200, 130):  # of what is still to be looked at
-        assert in_a_process(lambda after=after: run(folder, tmp_path / "killed", Killed(after))) == signal.SIGKILL
-        with open(tmp_path / "killed" / examining.JOURNAL, "a") as file:
+    journal = tmp_path / "killed" / examining.JOURNAL
+    for after, chunks in ((1, 0), (70, 1), (200, 4), (130, 6)):  # looked at; whole chunks of 64 in the journal then
+        kill = Killed(after, 64 * chunks, journal)
+        assert in_a_process(lambda kill=kill: run(folder, tmp_path / "killed", kill, workers=1)) == signal.SIGKILL
+        with open(journal, "a") as file:
             file.write('["train", "u3')  # a line that the kill cut
     last = Killed()
     run(folder, tmp_path / "killed", last)
     assert content(tmp_path / "killed") == content(tmp_path / "whole")
-    assert last.looked < N - 100 and "recordings were examined before a stop" in capsys.readouterr().out
+    assert last.looked == N - 6 * 64 and "recordings were examined before a stop" in capsys.readouterr().out
 
 
 def test_killed_at_each_file_it_writes(folder, tmp_path, monkeypatch):
