@@ -15,8 +15,8 @@ from test_summary import write_manifest
 from carryover.report import find_runs, summary
 from carryover.report.figures.style import Figure
 from carryover.report.page import page
-from carryover.report.tables.cells import clock
-from carryover.report.tables.table import Bold, Table
+from carryover.report.tables.cells import Bold, clock
+from carryover.report.tables.table import Table
 from carryover.runs.flags import Flag
 
 EVIL = "</script><script>alert(1)</script><b>x</b>&amp;\u2028<!--"

@@ -9,8 +9,8 @@ from pathlib import Path
 from carryover import files
 from carryover.report.run_folder import Run
 from carryover.report.tables import forgetting
-from carryover.report.tables.cells import number, points, rate
-from carryover.report.tables.table import Bold, Table
+from carryover.report.tables.cells import Bold, number, points, rate
+from carryover.report.tables.table import Table
 from carryover.stats import bootstrap, conditions
 from carryover.stats.systems import Estimate
 

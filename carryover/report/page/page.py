@@ -23,8 +23,8 @@ from carryover.report.log_reader import to_float
 from carryover.report.settings_reader import data_roots
 from carryover.report.summary import Summary
 from carryover.report.tables import scores
-from carryover.report.tables.cells import clock
-from carryover.report.tables.table import NUMERIC, Bold, Table
+from carryover.report.tables.cells import Bold, clock, lines_of
+from carryover.report.tables.table import Table
 from carryover.runs import clips as recordings
 from carryover.runs.privacy import below, clean, with_home
 
@@ -113,6 +113,7 @@ def write(
         lstrip_blocks=True,
     )  # fmt: skip
     environment.tests["bold"] = lambda value: isinstance(value, Bold)
+    environment.filters["lines"] = lines_of
     html = environment.get_template("page.html").render(
         runs=runs,
         tables=[_table(table) for table in tables],
@@ -222,8 +223,7 @@ def _machine(hardware: Mapping) -> list[str]:
 
 def _table(table: Table) -> tuple[Table, list[list[str]], list[bool]]:
     """A table, its cells as they are read, and which of its columns hold numbers alone."""
-    rows = table.rows
-    return table, rows, [all(NUMERIC.fullmatch(row[i]) for row in rows) for i in range(len(table.columns))]
+    return table, table.rows, table.numeric
 
 
 def _figure(figure: Figure, folder: Path) -> dict:
