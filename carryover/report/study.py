@@ -64,7 +64,7 @@ def tested(folder: Path) -> list[Point]:
 
 
 def write(orders: Sequence[Order], out: Path) -> Path:
-    """Write OUT/study.md with all tables and figures, each also as .csv (tables) and .svg, .png, .csv (figures)."""
+    """Write OUT/study.md with all tables and figures, each also as files: .csv, and .svg, .pdf and .png of figures."""
     parts = ["# What the study found"]
     for order in orders:
         folder = out / order.name
