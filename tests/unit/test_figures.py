@@ -230,6 +230,14 @@ def test_panels_keep_the_baseline():
     assert [list(named) for *_, named in found] == [["plain", *"abcd"], ["plain", *"efg"]]
 
 
+def test_panels_of_one_subject_show_all_lines():
+    """The later panels, whose lines are higher, too."""
+    lines = {f"m{i}": Line.of([(np.arange(3.0), np.full(3, 10.0 * (i + 1)))]) for i in range(9)}
+    figure = draw_lines({"WER": lines}, Styles(lines), "update", "WER (%)")
+    low, high = zip(*(axes.get_ylim() for axes in figure.axes), strict=True)
+    assert len(low) == 2 and set(low) == {0} and min(high) > 90
+
+
 def test_a_method_looks_the_same_in_every_figure():
     """Whatever else is drawn; and what is no method never takes its place."""
     many = Styles(["plain", "ewc", "replay", *map(str, range(20))])

@@ -188,14 +188,15 @@ def draw_lines(
                     axes.fill_between(line.x, line.low, line.high, color=style["color"], alpha=0.2, linewidth=0)
             if log:
                 axes.set_yscale("log", nonpositive="mask")
-                plain_ticks(axes)
-            else:
-                lowest = min(line.low.min() for line in lines[subject].values())
-                axes.set_ylim(bottom=min(0.0, lowest))
             if level is not None:
                 axes.axhline(level, color="0.3", linewidth=0.7, linestyle=(0, (1, 3)))
             axes.set(xlabel=x, ylabel=y, title=title)
             axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.24), ncols=1 if _long(axes) else 2)
+        for subject, axes in first.items():  # when all panels that share the scale are drawn
+            if log:
+                plain_ticks(axes)
+            else:
+                axes.set_ylim(bottom=min(0.0, *(line.low.min() for line in lines[subject].values())))
     return figure
 
 
