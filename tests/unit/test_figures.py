@@ -20,7 +20,7 @@ from carryover.report.figures.style import Line, Styles, canvas, draw_lines, lay
 from carryover.report.grouping import groups
 
 NAMES = [
-    "loss", "WER", "CER", "schedules", "grad_norm", "penalty_ratio", "blank_ratio", "forgetting", "WER_by_duration",
+    "forgetting", "loss", "WER", "CER", "schedules", "grad_norm", "penalty_ratio", "blank_ratio", "WER_by_duration",
     "WER_by_speaker", "confusions",
 ]  # fmt: skip
 
@@ -207,6 +207,7 @@ def test_groups_are_runs_that_differ_in_their_seed(tmp_path):
     }
     assert list(names(("x/ewc/1", "1"), ("y/ewc/1", "1"))) == ["x/ewc", "y/ewc"]
     assert list(names(("tried/once", "7"))) == ["once"]
+    assert list(names(("whisper_ft/1", "1234"), ("results/ctc/2", "5"))) == ["whisper_ft/1", "ctc/2"], "never 1 alone"
 
 
 def test_45_lines_differ_without_colour():

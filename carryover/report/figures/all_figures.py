@@ -44,6 +44,7 @@ def draw(summaries: Sequence[Summary], folder: str | Path, baseline: str = BASEL
     runs = {name: runs[name] for name in names.ordered(runs, baseline)}
     styles = Styles(runs, baseline)
     found = [
+        forgetting_against_gain(runs, styles, folder),
         loss(runs, styles, folder),
         rates(runs, styles, folder, "WER"),
         rates(runs, styles, folder, "CER"),
@@ -61,7 +62,6 @@ def draw(summaries: Sequence[Summary], folder: str | Path, baseline: str = BASEL
             runs, styles, folder, "blank_ratio", "share of blanks",
             "Share of frames in which the blank is the likeliest symbol, in training.", log=False,
         ),
-        forgetting_against_gain(runs, styles, folder),
         *error_figures.draw(runs, styles, folder),
     ]  # fmt: skip
     return [figure for figure in found if figure is not None]

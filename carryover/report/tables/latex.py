@@ -171,7 +171,8 @@ def _block(columns, page, numeric, chosen: Sequence[int], place: float, rows) ->
 
 def _words(head: str) -> list[str]:
     """What a head may be broken into."""
-    return [part for word in head.split() for part in HYPHENS.get(word, (word,))]
+    words = re.split(r"\s+(?![^\[]*\])", head.strip())  # [95 %] stays one
+    return [part for word in words if word for part in HYPHENS.get(word, (word,))]
 
 
 def _head(text: str, room: float, right: bool) -> str:
