@@ -158,6 +158,12 @@ class Tokenizer:
         """Prompt, text, end: the ids that the decoder sees and must write."""
         return self.prompt(language) + self.hf(text, add_special_tokens=False).input_ids + [self.eot]
 
+    def text_ids(self, ids: list[int]) -> list[int]:
+        """Ids between the prompt, where there is one, and the first end token, where there is one."""
+        ids = ids[: ids.index(self.eot)] if self.eot in ids else ids
+        prompted = set(self.prompt(self.languages[0])) | {self.vocabulary[f"<|{code}|>"] for code in self.languages}
+        return ids[next((i for i, token in enumerate(ids) if token not in prompted), len(ids)) :]
+
     def decode(self, ids: list[int]) -> str:
         """Text up to the first end token, without prompt and special tokens."""
         ids = ids[: ids.index(self.eot)] if self.eot in ids else ids
