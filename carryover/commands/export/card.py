@@ -1,5 +1,6 @@
 """The model card of an export (README.md): the hub's metadata, then what the run's files say of the model."""
 
+import re
 from pathlib import Path
 
 from huggingface_hub import EvalResult, ModelCardData
@@ -24,7 +25,12 @@ SHOWN = (
     "loss_weights", "dropout", "augment_prob", "precision", "forgetting", "lambda", "target_text", "test_beams",
     "generation_length", "seed",
 )  # fmt: skip
+HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 TASK = "automatic-speech-recognition"
+CARRYOVER = """@software{carryover,
+  title = {carryover: {SpeechBrain} recipes that carry a speech model over without losing what it knew},
+  author = {{The carryover maintainers}}
+}"""
 
 
 def write(folder: Path, run: Path, brain, asked: Asked, parity: str) -> None:
@@ -78,8 +84,7 @@ def title(run: Summary) -> str:
 
 def base_model(source: str, from_scratch: bool) -> str | None:
     """The hub's name of what was fine-tuned; None for a folder, and where only the shape was taken."""
-    owner, _, name = source.partition("/")
-    hub = owner and name and "/" not in name and owner not in (".", "..", "~") and not Path(source).exists()
+    hub = HUB_NAME.fullmatch(source) and not Path(source).exists()
     return source if hub and not from_scratch else None
 
 
@@ -181,11 +186,8 @@ def limits(run: Summary, tests: list[dict], brain) -> str:
 
 def citation(run: Summary) -> str:
     """BibTeX of what the methods paragraph cites."""
-    found = methods.describe([run]).bibtex()
-    return (
-        "Cite the corpus, the model that was fine-tuned, and what this run used:\n\n"
-        f"```bibtex\n{found.strip() or '% nothing is cited'}\n```"
-    )
+    found = "\n\n".join([CARRYOVER, methods.describe([run]).bibtex().strip()]).strip()
+    return f"Cite the corpus, the model that was fine-tuned, and what this run used:\n\n```bibtex\n{found}\n```"
 
 
 def _corpus(run: Summary, language: str) -> str:

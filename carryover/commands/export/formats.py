@@ -40,7 +40,7 @@ def write(brain, asked: Asked, folder: Path) -> None:
     if asked.to == "hf":
         brain.export(folder)
         return
-    with tempfile.TemporaryDirectory() as made:
+    with tempfile.TemporaryDirectory(prefix=".export", dir=folder.parent) as made:  # a machine's /tmp may be small
         source = Path(made)
         brain.export(source)
         if asked.to == "ctranslate2":

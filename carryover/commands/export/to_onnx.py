@@ -100,21 +100,17 @@ def write_whisper(source: Path, folder: Path) -> None:
         states = encoder(features)
         past = list(decoder(ids, states)[1:])
         layers = config.decoder_layers
-        torch.onnx.export(
-            encoder, (features,), folder / ENCODER, dynamo=True, verbose=False, dynamic_shapes=({0: batch},),
-            input_names=["input_features"], output_names=["last_hidden_state"],
+        _export(
+            encoder, (features,), folder / ENCODER, ({0: batch},), ["input_features"], ["last_hidden_state"]
         )  # fmt: skip
-        torch.onnx.export(
-            decoder, (ids, states), folder / DECODER, dynamo=True, verbose=False,
-            dynamic_shapes=({0: batch, 1: Dim("length")}, {0: batch}),
-            input_names=["input_ids", "encoder_hidden_states"],
-            output_names=["logits", *names_of_past(layers, prefix="present")],
+        _export(
+            decoder, (ids, states), folder / DECODER, ({0: batch, 1: Dim("length")}, {0: batch}),
+            ["input_ids", "encoder_hidden_states"], ["logits", *names_of_past(layers, prefix="present")],
         )  # fmt: skip
         grows = [{0: batch, 2: text} if i % 4 < 2 else {0: batch} for i in range(len(past))]
-        torch.onnx.export(
-            again, (ids[:, :1], past), folder / DECODER_WITH_PAST, dynamo=True, verbose=False,
-            dynamic_shapes=({0: batch}, grows), input_names=["input_ids", *names_of_past(layers)],
-            output_names=["logits", *names_of_past(layers, ("decoder",), "present")],
+        _export(
+            again, (ids[:, :1], past), folder / DECODER_WITH_PAST, ({0: batch}, grows),
+            ["input_ids", *names_of_past(layers)], ["logits", *names_of_past(layers, ("decoder",), "present")],
         )  # fmt: skip
     _copy_beside(source, folder)
 
@@ -138,15 +134,28 @@ def write_ctc(hf: torch.nn.Module, inputs: torch.Tensor, name: str, source: Path
     # the attention over relative positions of w2v-BERT cannot be decomposed by torch.export (torch 2.11: a view of
     # tensors with other strides); the tracer gives the same logits to 3e-7 at other lengths and batches
     traced = hf.config.model_type == "wav2vec2-bert"
-    shapes = {"dynamic_axes": {name: {0: "batch", 1: "length"}, "logits": {0: "batch", 1: "frames"}}}
-    if not traced:
-        shapes = {"dynamic_shapes": ({0: Dim("batch"), 1: Dim("length")},), "verbose": False}
+    model, names = _CTC(hf.eval()).eval(), ([name], ["logits"])
     with torch.no_grad(), _quiet():
-        torch.onnx.export(
-            _CTC(hf.eval()).eval(), (inputs,), folder / CTC, dynamo=not traced, input_names=[name],
-            output_names=["logits"], **shapes,
-        )  # fmt: skip
+        if traced:
+            axes = {name: {0: "batch", 1: "length"}, "logits": {0: "batch", 1: "frames"}}
+            torch.onnx.export(
+                model, (inputs,), folder / CTC, dynamo=False, dynamic_axes=axes, input_names=names[0],
+                output_names=names[1],
+            )  # fmt: skip
+        else:
+            _export(model, (inputs,), folder / CTC, ({0: Dim("batch"), 1: Dim("length")},), *names)
     _copy_beside(source, folder)
+
+
+def _export(model: torch.nn.Module, example: tuple, path: Path, shapes: tuple, inputs: list, outputs: list) -> None:
+    """Write a graph, weights beside it in PATH.data, without the paths of this machine's files."""
+    program = torch.onnx.export(
+        model, example, dynamo=True, verbose=False, dynamic_shapes=shapes, input_names=inputs, output_names=outputs
+    )
+    for graph in (program.model.graph, *program.model.functions.values()):
+        for node in graph:
+            node.metadata_props.clear()  # each node says from which line of which file it comes
+    program.save(path, external_data=True)
 
 
 def _copy_beside(source: Path, folder: Path) -> None:
