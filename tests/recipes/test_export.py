@@ -248,7 +248,6 @@ def test_ctc(ctc_run, tmp_path, kind):
     assert status == 2 and "the model of a CTCBrain can be exported as hf or onnx" in said
 
 
-
 DUTCH = "hparams/dutch_pretrain.yaml"
 
 

@@ -45,7 +45,8 @@ class Decoder:
         self.view = ctranslate2.StorageView.from_array
         self.model = ctranslate2.models.Whisper(str(folder), device="cpu", compute_type="default")
         self.extractor = WhisperFeatureExtractor.from_pretrained(folder)
-        self.prompt, self.longest = prompt, len(prompt) + max_new_tokens
+        # CTranslate2 writes at most half of max_length: the other half is for an earlier text in the prompt
+        self.prompt, self.longest = prompt, max(2 * max_new_tokens, len(prompt) + max_new_tokens)
 
     def __call__(self, wav: np.ndarray) -> list[int]:
         """(S,) at 16 kHz -> ids, without the prompt."""

@@ -10,7 +10,9 @@ def of(brain, asked: Asked) -> str:
         return {"hf": _pipeline, "ctranslate2": _ctranslate2, "onnx": _onnx_whisper}[asked.to](brain)
     if "acoustic" in brain.modules:
         return _pipeline(brain) if asked.to == "hf" else _onnx_ctc()
-    return "It is loaded by carryover's recipe of the same name, with this folder as its YAML's `model` or `start_from`."
+    return (
+        "It is loaded by carryover's recipe of the same name, with this folder as its YAML's `model` or `start_from`."
+    )
 
 
 def _code(*lines: str) -> str:
