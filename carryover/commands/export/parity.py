@@ -119,4 +119,5 @@ def check(brain, decoders: Decoders, path: Path, n: int, name: str, exact: bool 
 
 def _rates(ours: Sequence[dict], theirs: Sequence[dict]) -> str:
     was, now = (error_rates.totals(list(rows)) for rows in (ours, theirs))
-    return f"WER {was['WER']:.2f} % -> {now['WER']:.2f} % ({now['WER'] - was['WER']:+.2f} points over {was['words']} words)"
+    points = f"{now['WER'] - was['WER']:+.2f} points over {was['words']} words"
+    return f"WER {was['WER']:.2f} % -> {now['WER']:.2f} % ({points})"

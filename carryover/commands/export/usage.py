@@ -10,9 +10,7 @@ def of(brain, asked: Asked) -> str:
         return {"hf": _pipeline, "ctranslate2": _ctranslate2, "onnx": _onnx_whisper}[asked.to](brain)
     if "acoustic" in brain.modules:
         return _pipeline(brain) if asked.to == "hf" else _onnx_ctc()
-    return (
-        "It is loaded by carryover's recipe of the same name, with this folder as its YAML's `model` or `start_from`."
-    )
+    return "carryover's recipe of the same name loads it, with this folder as its YAML's `model` or `start_from`."
 
 
 def _code(*lines: str) -> str:
@@ -43,27 +41,29 @@ def _ctranslate2(brain) -> str:
         "from faster_whisper import WhisperModel",
         "",
         'model = WhisperModel("FOLDER", compute_type="default")',
-        f'segments, _ = model.transcribe("clip.wav", language="{h.tokenizer.code(h.language)}", task="{h.tokenizer.task}",',
-        f"                               beam_size={h.test_beams}, temperature=0, without_timestamps=True,",
-        f"                               suppress_tokens={suppressed}, condition_on_previous_text=False)",
+        "segments, _ = model.transcribe(",
+        f'    "clip.wav", language="{h.tokenizer.code(h.language)}", task="{h.tokenizer.task}",',
+        f"    beam_size={h.test_beams}, temperature=0, without_timestamps=True, suppress_tokens={suppressed},",
+        "    condition_on_previous_text=False,",
+        ")",
         'print(" ".join(segment.text.strip() for segment in segments))',
     )
 
 
 def _onnx_whisper(brain) -> str:
-    h = brain.hparams
+    prompt = brain.hparams.tokenizer.prompt(brain.hparams.language)
     return (
-        f"`{to_onnx.ENCODER}` takes input_features of preprocessor_config.json (float32). `{to_onnx.DECODER}` takes its "
-        f"states and the prompt, ids {h.tokenizer.prompt(h.language)}; `{to_onnx.DECODER_WITH_PAST}` takes each further "
-        "token, and `past_key_values.*` as the two decoders gave them (`present.*`; those of the encoder stay the first "
-        "decoder's). Tokens of `suppress_tokens` and, at first, of `begin_suppress_tokens` in generation_config.json are "
-        "left out. `carryover/commands/export/run_onnx.py` is a greedy decoding in 50 lines."
+        f"`{to_onnx.ENCODER}` takes input_features by preprocessor_config.json (float32). `{to_onnx.DECODER}` takes "
+        f"its states and the prompt, ids {prompt}; `{to_onnx.DECODER_WITH_PAST}` takes each further token, and "
+        "`past_key_values.*` as the decoders gave them (`present.*`; those of the encoder stay the first decoder's). "
+        "Tokens of `suppress_tokens` and, at first, of `begin_suppress_tokens` in generation_config.json are left "
+        "out. carryover/commands/export/run_onnx.py is a greedy decoding in 50 lines."
     )
 
 
 def _onnx_ctc() -> str:
     return (
-        f"`{to_onnx.CTC}` takes the features of preprocessor_config.json, whole clips of one length (there is no mask "
-        "for padding), and gives logits; the most probable symbols, equal neighbours merged and blanks dropped, are the "
-        "text."
+        f"`{to_onnx.CTC}` takes the features by preprocessor_config.json, whole clips of one length (there is no mask "
+        "for padding), and gives logits; the most probable symbols, equal neighbours merged and blanks dropped, are "
+        "the text."
     )
