@@ -272,4 +272,4 @@ def test_a_target_that_the_model_cannot_have(recipe, to):
     module, _, name = recipe.partition(".")
     kind = getattr(importlib.import_module(f"recipes.{module}"), name)
     with pytest.raises(ValueError, match=f"the model of a {name} can be exported as hf"):
-        asked.Asked(to, None, 8, "mit", None, False).require_model(kind.__new__(kind))
+        asked.Asked(to, None, 8, "mit", None, False).require_model(kind.__new__(kind), Path())

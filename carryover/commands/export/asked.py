@@ -1,4 +1,4 @@
-"""What `carryover export` is asked for, looked at before a model is loaded: format, extras, folder, run, repository."""
+"""What `carryover export` is asked for, looked at before anything is written: format, extras, folder, repository, run."""
 
 import importlib.util
 from dataclasses import dataclass
@@ -43,14 +43,14 @@ class Asked:
         """Of the format, e.g. "ctranslate2 int8"."""
         return f"{self.to} {self.quantization or 'float32'}" if self.to == "ctranslate2" else self.to
 
-    def require_possible(self, folder: Path, out: Path) -> None:
-        """Raise what speaks against it.
+    def require_possible(self, out: Path) -> None:
+        """Raise what speaks against it, whatever the run is.
 
         Raises
         ------
         ValueError
-            For an unknown format, a word that does not go with it, an output folder that holds something, an
-            unfinished run and a name that no repository of the hub can have.
+            For an unknown format, a word that does not go with it, an output folder that holds something and a name
+            that no repository of the hub can have.
         ModuleNotFoundError
             When an extra is not installed.
         """
@@ -68,17 +68,17 @@ class Asked:
                 raise ValueError(f"--push: {error}") from None
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise ValueError(f"--out {out}: {found_at(out)}; give a folder that is empty or not there")
-        if (folder / "as_written.yaml").exists() and not run_folder.finished(folder):
-            raise ValueError(
-                f"{folder}: this run has not come to its end, or its files are not all there; repeat its command, "
-                "which finishes it (with --train_only a run tests nothing and is not finished)"
-            )
 
-    def require_model(self, brain) -> None:
-        """Raise ValueError where the recipe's model cannot have the format."""
+    def require_model(self, brain, folder: Path) -> None:
+        """Raise ValueError where the recipe's model cannot have the format, and for a run that is not finished."""
         if self.to not in brain.exports:
             raise ValueError(
                 f"--to {self.to}: the model of a {type(brain).__name__} can be exported as {' or '.join(brain.exports)}"
+            )
+        if not run_folder.finished(folder):
+            raise ValueError(
+                f"{folder}: this run has not come to its end, or its files are not all there; repeat its command, "
+                "which finishes it (with --train_only a run tests nothing and is not finished)"
             )
 
     def _require_format(self) -> None:

@@ -31,14 +31,14 @@ def export(
     from carryover.commands.export.asked import Asked
 
     asked = Asked(to, quantization, parity, license, push, dry_run)
-    asked.require_possible(folder, out)
+    asked.require_possible(out)
     from carryover.commands.export import card, formats
     from carryover.commands.export import parity as compare
     from carryover.commands.export import push as hub
     from carryover.runs import checksums
 
     brain, hparams, manifests = load_run(folder, trust)
-    asked.require_model(brain)
+    asked.require_model(brain, folder)
     tests = manifests / hparams["language"] / "test.csv"
     try:
         with files.made_folder(out) as made:
