@@ -1,4 +1,4 @@
-"""What `carryover export` is asked for, looked at before anything is written: format, extras, folder, repository, run."""
+"""What `carryover export` is asked for, looked at before anything is written."""
 
 import importlib.util
 from dataclasses import dataclass
