@@ -7,7 +7,7 @@ import typer
 
 def curve(
     outs: list[Path] = typer.Argument(metavar="SWEEP...", help="Folders of sweeps over preset and lambda"),
-    figure: Path = typer.Option(None, help="Draw FIGURE.png and FIGURE.svg, numbers in FIGURE.csv"),
+    figure: Path = typer.Option(None, help="Draw FIGURE.svg, .pdf and .png, numbers in FIGURE.csv"),
 ) -> None:
     """Print forgetting and WER over lambda, and the lambda that validation chooses; draw them if wished."""
     from carryover.report.figures import curve

@@ -103,7 +103,9 @@ def report(
     baseline = baseline_of(runs, baseline)
     (out / TABLES).mkdir(parents=True, exist_ok=True)
     before = _files_of(out)
-    drawn = all_figures.draw(runs, out / FIGURES)  # first: it tells in a run's problems what it could not read
+    drawn = all_figures.draw(
+        runs, out / FIGURES, baseline
+    )  # first: it tells in a run's problems what it could not read
     made, left_out = all_tables.make(runs, rate, grids, baseline)
     left_out = [*(f"run {said}" for said in unreadable), *left_out]
     for table in made:

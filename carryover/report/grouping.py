@@ -86,8 +86,14 @@ def groups(summaries: Iterable[Summary]) -> dict[str, list[Summary]]:
     for run in summaries:
         folder, _, last = run.name.rpartition("/")
         found.setdefault(folder if folder and last == run.seed else run.name, []).append(run)
-    short = [name.rpartition("/")[2] for name in found]
+    short = [_folder(name) for name in found]
     return dict(zip(short if len(set(short)) == len(short) else found, found.values(), strict=True))
+
+
+def _folder(name: str) -> str:
+    """The last part of a run's path; the last two where that is a number alone, which says nothing."""
+    last = name.rpartition("/")[2]
+    return "/".join(name.split("/")[-2:]) if last.isdigit() else last
 
 
 def method_name(folder: str) -> str:

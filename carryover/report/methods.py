@@ -16,8 +16,8 @@ from carryover.report.citations import BIBTEX
 from carryover.report.grouping import BASELINE, method_names, method_sets, of_test, seeds_of, without_seed
 from carryover.report.phrases import grouped, listed, sample
 from carryover.report.summary import Summary
+from carryover.report.tables.latex import escape
 from carryover.report.tables.learning import GiB, machine
-from carryover.report.tables.table import escape
 from carryover.stats import bootstrap
 from carryover.stats.jackknife import MIN_SEEDS
 from carryover.stats.units import MIN_SPEAKERS

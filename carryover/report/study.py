@@ -16,6 +16,7 @@ from carryover.report.grouping import BASELINE
 from carryover.report.run_folder import Run
 from carryover.report.tables import forgetting
 from carryover.report.tables.cells import number, points, rate
+from carryover.report.tables.main import main
 from carryover.report.tables.table import Table
 from carryover.stats import fronts
 from carryover.stats.fronts import Point
@@ -64,15 +65,17 @@ def tested(folder: Path) -> list[Point]:
 
 
 def write(orders: Sequence[Order], out: Path) -> Path:
-    """Write OUT/study.md with all tables and figures, each also as .csv (tables) and .svg, .png, .csv (figures)."""
+    """Write OUT/study.md with all tables and figures, each also as files: .csv and .tex, or .svg, .pdf and .png."""
     parts = ["# What the study found"]
     for order in orders:
         folder = out / order.name
         _write_trials(order, folder)
-        tables = [chosen_table(order), *filter(None, [fronts_table(order)]), tuning_table(order)]
+        tables = [*chosen_tables(order), *filter(None, [fronts_table(order)]), tuning_table(order)]
         for table in tables:
             files.write(folder / f"{table.name}.csv", table.csv())
-        titles = {"methods": "Methods at their chosen trial", "fronts": "Fronts", "tuning": "What tuning took"}
+            files.write(folder / f"{table.name}.tex", table.latex())
+        titles = {"main": "Methods at their chosen trial", "methods": "The same with all columns"}
+        titles |= {"fronts": "Fronts", "tuning": "What tuning took"}
         parts += [f"## {order.name}"] if order.name else []
         level = "###" if order.name else "##"
         for table in tables:
@@ -105,15 +108,15 @@ def test_points(order: Order) -> dict[str, dict[str, list[Point]]]:
 test_points.__test__ = False  # no test of pytest's
 
 
-def chosen_table(order: Order) -> Table:
-    """The table of methods, each at the trial with the lowest mean validation WER."""
+def chosen_tables(order: Order) -> list[Table]:
+    """The narrow and the wide table of methods, each at the trial with the lowest mean validation WER."""
     first = {name: next(iter(method.chosen.values())) for name, method in order.methods.items()}
-    table = forgetting.table(first).as_table("methods")
+    compared = forgetting.table(first)
     cells = [f"{name}: {next(iter(method.chosen))}" for name, method in order.methods.items()]
-    return Table(
-        table.name, table.columns, table.values, table.caption, [*table.notes, f"Chosen: {'; '.join(cells)}."],
-        csv_columns=table.csv_columns, csv_values=table.csv_values,
-    )  # fmt: skip
+    found = [main(compared, f"{sum(map(len, first.values()))} runs."), compared.as_table("methods")]
+    for table in found:
+        table.notes = [*table.notes, f"Chosen: {'; '.join(cells)}."]
+    return found
 
 
 def fronts_table(order: Order) -> Table | None:

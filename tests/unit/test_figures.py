@@ -2,6 +2,7 @@
 
 import csv
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,12 +15,12 @@ import pytest
 from test_summary import write_manifest
 
 from carryover.report import find_runs, predictions, summary
-from carryover.report.figures import all_figures, error_figures
-from carryover.report.figures.style import Line, Styles, panels
+from carryover.report.figures import all_figures, error_figures, labels
+from carryover.report.figures.style import Line, Styles, canvas, draw_lines, lay_out, panels, write
 from carryover.report.grouping import groups
 
 NAMES = [
-    "loss", "WER", "CER", "schedules", "grad_norm", "penalty_ratio", "blank_ratio", "forgetting", "WER_by_duration",
+    "forgetting", "loss", "WER", "CER", "schedules", "grad_norm", "penalty_ratio", "blank_ratio", "WER_by_duration",
     "WER_by_speaker", "confusions",
 ]  # fmt: skip
 
@@ -44,8 +45,8 @@ def test_all_figures_are_there_with_their_files(drawn):
     _, found, _ = drawn
     assert [f.name for f in found] == NAMES
     for f in found:
-        assert [Path(file).suffix for file in f.files] == [".svg", ".png"]
-        assert matplotlib.image.imread(f.files[1]).std() > 0.01  # something is drawn
+        assert [Path(file).suffix for file in f.files] == [".svg", ".pdf", ".png"]
+        assert matplotlib.image.imread(f.files[2]).std() > 0.01  # something is drawn
         assert f.caption.endswith(".")
 
 
@@ -60,9 +61,9 @@ def test_loss_is_the_mean_over_seeds_with_lowest_and_highest(drawn):
 
 
 def test_rates_of_both_languages_and_the_penalty(drawn):
-    rows = of(drawn[2]["WER"], panel="validation, de, 200 words", experiment="plain")
+    rows = of(drawn[2]["WER"], panel="validation, German, 200 words", experiment="plain")
     assert [(r["update"], float(r["mean"])) for r in rows] == [("50", 40.0), ("100", 20.0)]
-    rows = of(drawn[2]["WER"], panel="validation, nl, 200 words", experiment="ewc")
+    rows = of(drawn[2]["WER"], panel="validation, Dutch, 200 words", experiment="ewc")
     assert [float(r["mean"]) for r in rows] == [25.0, 50.0]
     rows = drawn[2]["penalty_ratio"]
     assert {r["experiment"] for r in rows} == {"ewc"}
@@ -72,14 +73,14 @@ def test_rates_of_both_languages_and_the_penalty(drawn):
 def test_equal_rates_are_one_line(drawn):
     """All three runs have lr = n * 1e-5."""
     rows, caption = drawn[2]["schedules"], drawn[1][NAMES.index("schedules")].caption
-    assert {r["experiment"] for r in rows} == {"ewc"} and "The same rates: plain as ewc" in caption
+    assert {r["experiment"] for r in rows} == {"plain"} and "The same rates: EWC as plain" in caption
     assert [float(r["mean"]) for r in rows] == pytest.approx([n * 1e-5 for n in range(10, 101, 10)])
 
 
 def test_forgetting_by_hand(drawn):
     """Dutch: 1 error in 4 words before, 3 after; German: 3 errors (one of each kind) in 11 words."""
     rows = drawn[2]["forgetting"]
-    assert [(r["experiment"], r["weights"], r["seeds"]) for r in rows] == [("ewc", "best", "1"), ("plain", "best", "2")]
+    assert [(r["experiment"], r["weights"], r["seeds"]) for r in rows] == [("plain", "best", "2"), ("ewc", "best", "1")]
     for r in rows:
         assert float(r["forgetting"]) == 50.0
         assert float(r["WER"]) == pytest.approx(100 * 3 / 11, rel=1e-5)
@@ -111,7 +112,7 @@ def test_the_same_logs_give_the_same_bytes(drawn, tmp_path):
     names = [f"{run.folder}::{run.name}" for run in runs]
     subprocess.run([sys.executable, "-c", code, tmp_path, *names], check=True, env={"PYTHONHASHSEED": "7"})
     files = sorted(p.name for p in tmp_path.iterdir())
-    assert len(files) == 3 * len(NAMES)
+    assert len(files) == 4 * len(NAMES)
     for name in files:
         assert (tmp_path / name).read_bytes() == (Path(found[0].csv).parent / name).read_bytes(), name
     svg = Path(found[0].files[0]).read_text(encoding="utf-8")
@@ -156,14 +157,16 @@ def test_sets_of_one_size_and_normalisers_are_never_averaged(tmp_path):
             yaml.write_text(yaml.read_text().replace("text.Normaliser", "text.Verbatim"))
         made[seed] = summary.summarise(folder)
     runs = find_runs.load([tmp_path])
-    read = {f.name: list(csv.DictReader(open(f.csv))) for f in all_figures.draw(runs, tmp_path / "figures")}
+    drawn = all_figures.draw(runs, tmp_path / "figures")
+    read, captions = {f.name: list(csv.DictReader(open(f.csv))) for f in drawn}, {f.name: f.caption for f in drawn}
     one, other = (made[seed].test_sets["de"][:12] for seed in (1, 3))
-    digest, name = "validation, de, 200 words, ", "carryover.text."
+    title, name = "validation, German, 200 words, corpus", "carryover.text."
     panels = {row["panel"]: (float(row["mean"]), row["seeds"]) for row in of(read["WER"], update="50")}
-    assert {panel: found for panel, found in panels.items() if ", de," in panel} == {
-        f"{digest}{one}, {name}Normaliser": (30, "2"), f"{digest}{other}, {name}Normaliser": (60, "1"),
-        f"{digest}{one}, {name}Verbatim": (80, "1"),
+    assert {panel: found for panel, found in panels.items() if "German" in panel} == {
+        f"{title} 1, {name}Normaliser": (30, "2"), f"{title} 3, {name}Normaliser": (60, "1"),
+        f"{title} 1, {name}Verbatim": (80, "1"),
     }  # fmt: skip
+    assert f"1 has the test set {one}; 2 " in captions["WER"] and f"; 3 has the test set {other}" in captions["WER"]
     assert len({row["panel"] for row in read["loss"]}) == 9 and len(read["forgetting"]) == 3
     assert sorted(row["seeds"] for row in read["forgetting"]) == ["1", "1", "2"]
     assert len({row["sets"] for row in read["forgetting"]}) == 3
@@ -204,6 +207,7 @@ def test_groups_are_runs_that_differ_in_their_seed(tmp_path):
     }
     assert list(names(("x/ewc/1", "1"), ("y/ewc/1", "1"))) == ["x/ewc", "y/ewc"]
     assert list(names(("tried/once", "7"))) == ["once"]
+    assert list(names(("whisper_ft/1", "1234"), ("results/ctc/2", "5"))) == ["whisper_ft/1", "ctc/2"], "never 1 alone"
 
 
 def test_45_lines_differ_without_colour():
@@ -219,6 +223,50 @@ def test_panels_hold_few_lines_each():
     assert [len(named) for *_, named in found] == [5, 4, 4]
     assert [title for _, title, _ in found] == ["loss (1/3)", "loss (2/3)", "loss (3/3)"]
     assert [name for *_, named in found for name in named] == [str(i) for i in range(13)]
+
+
+def test_panels_keep_the_baseline():
+    line = Line.of([(np.arange(3.0), np.arange(3.0))])
+    found = panels({"WER": {name: line for name in (*"abcdefg", "plain")}})
+    assert [list(named) for *_, named in found] == [["plain", *"abcd"], ["plain", *"efg"]]
+
+
+def test_panels_of_one_subject_show_all_lines():
+    """The later panels, whose lines are higher, too."""
+    lines = {f"m{i}": Line.of([(np.arange(3.0), np.full(3, 10.0 * (i + 1)))]) for i in range(9)}
+    figure = draw_lines({"WER": lines}, Styles(lines), "update", "WER (%)")
+    low, high = zip(*(axes.get_ylim() for axes in figure.axes), strict=True)
+    assert len(low) == 2 and set(low) == {0} and min(high) > 90
+
+
+def test_a_method_looks_the_same_in_every_figure():
+    """Whatever else is drawn; and what is no method never takes its place."""
+    many = Styles(["plain", "ewc", "replay", *map(str, range(20))])
+    looks = {name: many.marker(name) for name in many.index}
+    assert Styles(["x", "replay"]).marker("replay") == looks["replay"] != looks["ewc"]
+    assert len({tuple(look.values()) for look in looks.values()}) == 23
+
+
+def test_labels_stand_on_no_other():
+    """Twelve points close together; none of their labels covers another one or a point."""
+    figure, (axes,) = canvas(1)
+    points = [(i % 4, i // 4) for i in range(12)]
+    axes.plot(*zip(*points, strict=True), "o")
+    axes.set(xlim=(-12, 16), ylim=(-12, 14))
+    lay_out(figure)
+    labels.place(axes, points, [f"0.{i}" for i in range(12)], ["black"] * 12)
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert len(boxes) == 12
+    pairs = [(a, b) for i, a in enumerate(boxes) for b in boxes[:i]]
+    assert not any(labels._overlap(a, b) for a, b in pairs)
+
+
+def test_numbers_on_an_axis_below_a_decade_are_plain(tmp_path):
+    line = Line.of([(np.arange(1.0, 4), np.array([2.0, 3.0, 5.0]))])
+    figure = draw_lines({"loss": {"plain": line}}, Styles(["plain"]), "update", "loss", log=True)
+    write(figure, tmp_path / "loss")
+    shown = [label.get_text() for label in figure.axes[0].get_yticklabels(which="both")]
+    assert shown and all(re.fullmatch(r"\d(\.\d)?", text) for text in shown)
 
 
 def test_bins_hold_all_durations():

@@ -447,13 +447,13 @@ def test_curve_from_a_sweep(sweep_folder):
 def test_figure(sweep_folder, tmp_path):
     lines, points, key, _ = curve.find([sweep_folder])
     found = curve.curves(lines, points, key, resamples=50)
-    png, svg, numbers = curve.figure(found, tmp_path / "figures" / "curve.svg")
-    assert (png.name, svg.name) == ("curve.png", "curve.svg") and png.stat().st_size > 5000
+    svg, pdf, png, numbers = curve.figure(found, tmp_path / "figures" / "curve.svg")
+    assert (png.name, svg.name, pdf.name) == ("curve.png", "curve.svg", "curve.pdf") and png.stat().st_size > 5000
     rows = list(csv.DictReader(io.StringIO(numbers.read_text())))
     assert numbers == svg.with_suffix(".csv") and len(rows) == len(found.points)
     assert [(float(r["forgetting"]), float(r["new_WER"])) for r in rows[:2]] == [(60, 20), (40, 30)]
     text = svg.read_text()
-    for label in ("100", "1e3", "1e4", "0.5", "10", "ewc", "l2sp", "plain", "de WER (%)"):
+    for label in ("100", "1e3", "1e4", "0.5", "10", "EWC", "L2-SP", "plain", "German WER (%)"):
         assert f"<!-- {label} -->" in text, label
     result = CliRunner().invoke(app.app, ["curve", str(sweep_folder), "--figure", str(tmp_path / "again")])
     assert "| ewc | **1000** | 1 | 30.00 | 50.00" in result.output, result.output

@@ -88,7 +88,7 @@ def test_statistics_are_those_of_the_tables(tmp_path):
         info = json.loads((folder / "run.json").read_text()) | {"command": f"python train.py hparams/{name}.yaml"}
         (folder / "run.json").write_text(json.dumps(info))
     runs = find_runs.load([tmp_path])
-    [table], _ = scores.methods(runs, "fast")
+    [_, table], _ = scores.methods(runs, "fast")
     assert "Student's t over seeds and test set together" in table.caption
     paragraphs = dict(methods.describe(runs, "fast").paragraphs)
     for text in (paragraphs["fast"], paragraphs["slow"]):

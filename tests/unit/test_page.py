@@ -14,9 +14,9 @@ from test_summary import write_manifest
 
 from carryover.report import find_runs, summary
 from carryover.report.figures.style import Figure
-from carryover.report.page import page
-from carryover.report.tables.cells import clock
-from carryover.report.tables.table import Bold, Table
+from carryover.report.page import errors, page
+from carryover.report.tables.cells import Bold, clock
+from carryover.report.tables.table import Table
 from carryover.runs.flags import Flag
 
 EVIL = "</script><script>alert(1)</script><b>x</b>&amp;\u2028<!--"
@@ -73,7 +73,7 @@ def test_nothing_is_asked_of_a_network(written):
         for key in ("src", "href", "srcset", "action", "poster", "data"):
             value = attributes.get(key) or ""
             inside = value.startswith(("#", "data:"))
-            beside = tag == "a" and re.fullmatch(r"figures/loss\.(svg|png|csv)", value)
+            beside = tag == "a" and re.fullmatch(r"figures/loss\.(svg|pdf|png|csv)", value)
             assert not value or inside or beside, (tag, value)
     style = (page.HERE / "page.css").read_text()
     assert "url(" not in style and "@import" not in style
@@ -165,8 +165,8 @@ def test_the_same_runs_give_the_same_bytes(written, tmp_path):
 
 def test_a_long_test_is_cut_and_the_page_says_so(tmp_path, monkeypatch):
     made_runs.make(tmp_path / "run" / "1", tests={("de", "best"): made_runs.GERMAN})
-    monkeypatch.setattr(page, "PER_RUN", 2)
-    found = page.collect(find_runs.load([tmp_path]))
+    monkeypatch.setattr(errors, "PER_RUN", 2)
+    found = errors.collect(find_runs.load([tmp_path]))
     assert [row[2] for row in found.rows] == ["de0", "de3"]  # 1 error in 3 words, in 1 word; de2 as de0
     assert "holds 2 of 5 tested utterances" in found.notes[0] and "(2 of 5)" in found.notes[0]
 
@@ -179,9 +179,9 @@ def test_clips_are_embedded_only_when_asked_and_up_to_a_limit(tmp_path, monkeypa
     for i in (0, 1, 3):
         soundfile.write(clips / f"{i}.wav", np.full(300_000 if i == 1 else 150_000, i / 10), 16000)  # 16 bit
     runs = find_runs.load(["results"])
-    assert page.collect(runs).sounds == {}
-    monkeypatch.setattr(page, "CLIP_MB", 1)
-    found = page.collect(runs, clips=True)
+    assert errors.collect(runs).sounds == {}
+    monkeypatch.setattr(errors, "CLIP_MB", 1)
+    found = errors.collect(runs, clips=True)
     embedded = {found.clips[i]: base64.b64decode(uri.split(",", 1)[1]) for i, uri in found.sounds.items()}
     assert embedded == {f"de/test/{i}.wav": (clips / f"{i}.wav").read_bytes() for i in (0, 3)}
     assert all(uri.startswith("data:audio/") for uri in found.sounds.values())
@@ -196,7 +196,7 @@ def test_clips_of_one_name_in_two_corpora_are_two(tmp_path):
         event = made_runs.predictions(folder, "de", "best", made_runs.GERMAN[:1], f"data/{corpus}/{{}}/test/{{}}.wav")
         with open(folder / "metrics.jsonl", "a") as file:
             file.write(json.dumps(event) + "\n")
-    found = page.collect(find_runs.load([tmp_path]))
+    found = errors.collect(find_runs.load([tmp_path]))
     assert found.clips == ["de/test/0.wav"] * 2 and {row[3] for row in found.rows} == {0, 1}
 
 
@@ -212,7 +212,7 @@ def test_clips_of_one_name_in_two_corpora_are_two(tmp_path):
 )
 def test_a_clip_is_named_from_its_data_folder(tmp_path, audio, folder, name):
     run = summary.Summary(tmp_path, "run", settings={"data_folder": folder})
-    assert page.clip_name(audio, run) == name
+    assert errors.clip_name(audio, run) == name
 
 
 def test_what_a_run_said_of_itself(tmp_path):
@@ -239,6 +239,6 @@ def test_only_recordings_below_the_data_folder_are_embedded(tmp_path, monkeypatc
     made_runs.make(run := tmp_path / "results" / "run" / "1", tests={("de", "best"): made_runs.GERMAN})
     file = run / "predictions_test_de_best.csv"
     file.write_text(file.read_text().replace("data/mine/de/test/2.wav", str(secret)))
-    found = page.collect(find_runs.load(["results"]), clips=True)
+    found = errors.collect(find_runs.load(["results"]), clips=True)
     assert [found.clips[i] for i in found.sounds] == ["de/test/3.wav"]
     assert "3 clips are not: they are no recordings below the run's data_folder" in " ".join(found.notes)

@@ -8,6 +8,7 @@ import pytest
 
 from carryover.report import find_runs
 from carryover.report.page import page
+from carryover.report.tables.table import Table
 
 EVIL = "<img/src=x/onerror=document.title='broken'>"
 
@@ -89,4 +90,34 @@ def test_filters_by_clicking(browser, index):
             api.expect(tab.locator("#list li").first).to_contain_text("60 s")
             assert tab.title() == "carryover report" and tab.locator("#list img").count() == 0
             assert said == [] and [url for url in asked if not url.startswith("data:")] == [index.as_uri()]
+        chromium.close()
+
+
+def test_columns_sort_and_filters_stand_in_the_address(browser, index, tmp_path):
+    api = pytest.importorskip("playwright.sync_api", reason="clicking needs `pip install playwright`")
+    rows = [["plain", 10.5, "-"], ["EWC", 9.25, "0.003"], ["replay", 100.0, "<0.001"]]
+    table = Table("main", ["method", "WER", "p"], rows, "A caption.", title="German after Dutch")
+    runs = find_runs.load([index.parent])
+    where = page.write(tmp_path / "index.html", runs, [table], [], {}, "Methods.")
+    with api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
+        tab = chromium.new_page()
+        tab.goto(where.as_uri())
+        shown = tab.locator("#summary tbody tr th")
+        for head, orders in {
+            "WER": (["EWC", "plain", "replay"], ["replay", "plain", "EWC"]),
+            "p": (["replay", "EWC", "plain"], ["EWC", "replay", "plain"]),
+        }.items():
+            for order in orders:
+                tab.locator("#summary thead button", has_text=head).click()
+                api.expect(shown).to_have_text(order)
+        tab.select_option("select[name=kind]", "d")
+        tab.select_option("select[name=run]", label="run/2")
+        api.expect(tab.locator("#count")).to_have_text("15 of 15 utterances shown")
+        tab.wait_for_function("location.hash.includes('kind=d')")
+        address = tab.url
+        assert address.endswith("#errors?run=run%2F2&kind=d")
+        other = chromium.new_page()
+        other.goto(address)
+        api.expect(other.locator("#count")).to_have_text("15 of 15 utterances shown")
         chromium.close()

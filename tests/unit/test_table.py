@@ -8,8 +8,10 @@ import subprocess
 
 import pytest
 
-from carryover.report.tables import table
-from carryover.report.tables.table import Bold, Table, escape
+from carryover.report.tables import latex, table
+from carryover.report.tables.cells import Bold, BoldStacked, Stacked
+from carryover.report.tables.latex import escape
+from carryover.report.tables.table import Table
 
 NASTY = r"50 % & a_b #1 $x$ {y} ~ ^ \n ÄÖÜäöüß é ő 'q' \"w\" <z> | † … → λ 漢 --seed [1] *"
 TABLE = Table(
@@ -22,33 +24,33 @@ TABLE = Table(
 )
 
 
-def check(latex: str) -> None:
+def check(text: str) -> None:
     """What LaTeX would fail on: unescaped specials, unequal columns, unbalanced braces and environments."""
-    code = "\n".join(line for line in latex.splitlines() if not line.startswith("%"))
-    code = code.replace("{!}{%\n", "{!}{")  # the one comment sign that ends a line
+    code = "\n".join(line for line in text.splitlines() if not line.startswith("%"))
     plain = re.sub(r"\\[\\{}%&_#$]", "", code)
     depth = 0
     for letter in plain:
         depth += {"{": 1, "}": -1}.get(letter, 0)
-        assert depth >= 0, latex
-    assert depth == 0, latex
-    begun = re.findall(r"\\(begin|end)\{(\w+)\}", code)
+        assert depth >= 0, text
+    assert depth == 0, text
     stack = []
-    for what, name in begun:
+    for what, name in re.findall(r"\\(begin|end)\{([\w*]+)\}", code):
         if what == "begin":
             stack.append(name)
         else:
-            assert stack.pop() == name, latex
+            assert stack.pop() == name, text
     assert not stack
     assert not re.search(r"(?<!\\)%", code), "a comment sign would swallow a line's end"
     outside = re.sub(r"\$[^$]*\$", "", plain)
     assert not re.search(r"[#^~_$]", outside), outside
     assert all(ord(c) < 0x180 for c in code), "no such letter in T1 fonts"
-    columns = re.search(r"\\begin\{(?:tabular|longtable)\}\{(.*)\}", code)[1]
-    n = len(re.findall(r"[lr]|p", re.sub(r">\{[^}]*\}|p\{[^}]*\}", lambda m: "p" if m[0][0] == "p" else "", columns)))
-    rows = [line for line in code.splitlines() if line.endswith(r" \\")]
-    assert rows and {len(re.findall(r"(?<!\\)&", row)) + 1 for row in rows} == {n}
-    assert not any(row.startswith(("[", "*")) for row in rows)
+    blocks = re.findall(r"^\\begin\{(?:tabular)\}\{@\{\}([^\n]*)@\{\}\}$(.*?)^\\end", code, re.M | re.S)
+    assert blocks
+    for columns, body in blocks:
+        n = len(re.sub(r">\{[^}]*\}p\{[^}]*\}", "p", columns))
+        rows = [line for line in body.splitlines() if line.endswith(r" \\")]
+        assert rows and {len(re.findall(r"(?<!\\)&", row)) + 1 for row in rows} == {n}
+        assert not any(row.startswith(("[", "*")) for row in rows)
 
 
 def test_csv_has_full_precision():
@@ -77,7 +79,7 @@ def test_long_tables_show_their_first_rows():
     found = Table("t", ["a"], [[i] for i in range(1000)], "c")
     assert len(found.rows) == table.MOST and found.csv().count("\n") == 1001
     assert found.notes == ["The first 200 of 1000 rows; all are in t.csv."]
-    assert "\\begin{longtable}" in found.latex() and "\\begin{table}" not in found.latex()
+    assert found.latex().count("\\begin{table}") == 5 == found.latex().count("(continued)") + 1
     check(found.latex())
 
 
@@ -95,17 +97,44 @@ def test_escape_by_hand():
     assert escape("äöüß † 漢 --x\n") == r"äöüß \textdagger{} [U+6F22] -{}-x"
 
 
+MANY = [f"column {i} of many" for i in range(30)]
+
+
 def documents():
     wide = Table("w_1", ["run", "command"], [["[a]", "python train.py " * 20], ["*b", NASTY]], f"Caption. {NASTY}")
     long = Table("l", ["run", "x", NASTY], [[f"r/{i}", i / 7, NASTY] for i in range(60)], "Caption", [NASTY])
     letters = Table("u", ["a"], [[chr(c)] for c in range(0x180)], "every letter that may stand as it is")
-    return [TABLE, wide, long, Table("e", ["a"], [], "nothing"), letters]
+    parts = Table("p", MANY, [[f"row {i}", *map(float, range(29))] for i in range(8)], "wider than a page on its side")
+    rates = [["plain", Stacked("12.01", "[10.04, 14.07]")], ["EWC", BoldStacked("9.01", "[8.04, 10.07]")]]
+    narrow = Table("n", ["method", "WER"], rates, "two lines a cell")
+    return [TABLE, wide, long, parts, narrow, Table("e", ["a"], [], "nothing"), letters]
+
+
+def test_a_table_stands_where_it_fits():
+    found = {made.name: made.latex() for made in documents()}
+    assert r"\begin{table}[htbp]" in found["some table"] and r"\begin{table*}" in found["w_1"]
+    assert r"\begin{sidewaystable*}" in found["p"] and r"Table \ref{tab:l} (continued)" in found["l"]
+    blocks = re.findall(r"\\toprule\n(.*?) \\\\\n", found["p"])
+    heads = [re.sub(r"\\shortstack\[.\]\{(.*)\}|\\\\", r"\1 ", head).split(" & ") for head in blocks]
+    assert len(blocks) > 1 and all("column" in head[0] and "0 of" in " ".join(head[0].split()) for head in heads)
+    assert sum(len(head) - 1 for head in heads) == 29, "each column once, the first in all blocks"
+    assert found["l"].count("minipage") == 2, "notes once"
+    assert not any(word in text for text in found.values() for word in ("resizebox", "tiny", "scriptsize"))
+
+
+def test_cells_of_two_lines():
+    made = documents()[4]
+    assert made.rows[0][1] == "12.01 [10.04, 14.07]" and made.numeric == [False, True]
+    assert r"\begin{tabular}[t]{@{}r@{}}\textbf{9.01}\\{}[8.04, 10.07]\end{tabular}" in made.latex()
+    assert made.markdown().splitlines()[3] == "| EWC | **9.01**<br>[8.04, 10.07] |"
+    assert "[8.04, 10.07]" in made.csv()
 
 
 def test_latex_is_sound():
-    for made in documents()[:3]:
+    for made in documents()[:5]:
         check(made.latex())
     bold = TABLE.latex()
+    assert r"\caption{Some table}" in bold and r"\footnotesize Data, 2 runs, seed 1. A note.\end{minipage}" in bold
     assert r"\textbf{best}" in bold and "2.0e-05" in bold and r"\label{tab:some-table}" in bold
     with pytest.raises(AssertionError):  # the check itself can fail
         check(bold.replace(r"\bottomrule", "100 % & _"))
@@ -113,7 +142,7 @@ def test_latex_is_sound():
 
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="no pdflatex here; test_latex_is_sound checks the same")
 def test_latex_compiles(tmp_path):
-    packages = [word for word in table.NEEDS.split() if word.startswith("\\usepackage")]
+    packages = latex.NEEDS.split()
     body = "\n".join(made.latex() for made in documents())
     source = "\n".join([r"\documentclass{article}", *packages, r"\begin{document}", body, r"\end{document}"])
     (tmp_path / "t.tex").write_text(source, encoding="utf-8")
@@ -122,3 +151,5 @@ def test_latex_compiles(tmp_path):
         cwd=tmp_path, capture_output=True, timeout=120,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-2000:]
+    wide = re.findall(rb"Overfull .hbox .(\d+)", done.stdout)
+    assert not [w for w in wide if int(w) > 20], "a table is wider than was estimated"

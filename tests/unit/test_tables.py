@@ -13,7 +13,7 @@ from test_summary import write_manifest
 from test_table import check
 
 from carryover.report import find_runs, grouping, log_reader
-from carryover.report.tables import all_tables, grids, learning, provenance, scores
+from carryover.report.tables import all_tables, cells, grids, learning, provenance, scores
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +51,8 @@ def wer(path):
 
 
 def test_methods_by_languages(runs, results):
-    [table], left_out = scores.methods(runs)
-    assert left_out == [] and table.name == "methods"
+    [main, table], left_out = scores.methods(runs)
+    assert left_out == [] and (main.name, table.name) == ("main", "methods")
     rows = {row["method"]: row for row in read(table)}
     assert set(rows) == {"plain", "ewc", "new_only"}  # replay has not come to its end
     for name, row in rows.items():
@@ -71,6 +71,23 @@ def test_methods_by_languages(runs, results):
     assert shown["plain"].startswith("-50.00") and shown["new_only"] == "-"
     assert "4 runs, seeds 1, 2; data: common_voice (nl), common_voice mine (de)." in table.notes[1]
     check(table.latex())
+
+
+def test_the_main_table_is_narrow(runs):
+    """Baseline first, what has no old language last; the lowest is bold; the same numbers as in the wide one."""
+    main, wide = scores.methods(runs)[0]
+    assert main.columns == ["method", "German WER †", "Dutch WER †", "forgetting"], "one or two seeds: no p"
+    assert [row[0] for row in main.rows] == ["plain", "EWC", "new only"] and main.rows[2][2] == "-"
+    shown = {row[0]: row for row in wide.rows}
+    for name, row in zip(("plain", "ewc", "new_only"), main.rows, strict=True):
+        assert row[1] == shown[name][wide.columns.index("de † WER [95 %]")]
+        assert shown[name][wide.columns.index("forgetting [95 %]")].startswith(row[3])
+    bold = [[isinstance(value, cells.Bold) for value in row] for row in main.rows]
+    assert bold == [[False] * 4, [False, True, True, True], [False] * 4]
+    latex = main.latex()
+    check(latex)
+    assert r"\begin{table}[htbp]" in latex and r"\caption{German after Dutch: WER and forgetting}" in latex
+    assert "**18.18**<br>[" in main.markdown()
 
 
 def test_a_caption_names_few_corpora_each_once(tmp_path):
@@ -326,9 +343,9 @@ def test_mixed_test_sets_and_normalisers_stand_apart(results, tmp_path):
     yaml.write_text(yaml.read_text().replace("text.Normaliser", "text.Verbatim"))
     runs = find_runs.load([root])
     made, _ = scores.methods(runs)
-    assert {row["method"] for t in made for row in read(t)} == {"plain", "ewc", "new_only"}
-    assert [len(read(t)) for t in made] == [1, 1, 1]
-    assert [t.name for t in made] == ["methods_1", "methods_2", "methods_3"]
+    assert {row["method"] for t in made[1::2] for row in read(t)} == {"plain", "ewc", "new_only"}
+    assert [len(read(t)) for t in made] == [1] * 6
+    assert [t.name for t in made] == [f"{name}_{i}" for i in (1, 2, 3) for name in ("main", "methods")]
     table = scores.test_sets(runs)
     assert len(table.rows) == 6 and sum(int(row["runs"]) for row in read(table)) == 8
     assert any(note.startswith("de: 3 test sets or normalisers") for note in table.notes)
@@ -345,7 +362,7 @@ def test_runs_without_usable_predictions_are_named(results, tmp_path):
     path.write_text(path.read_text().replace('"errors": 3, "utterances": 5', '"errors": 4, "utterances": 5'))
     runs = find_runs.load([root])
     scores.before_after(runs)
-    [table], left_out = scores.methods(runs)
+    [_, table], left_out = scores.methods(runs)
     assert {row["method"]: row["seeds"] for row in read(table)} == {"plain": "1", "new_only": "1"}
     assert left_out[0].startswith("preset=ewc/1 is not among the methods: predictions_test_de_best.csv: not there")
     assert left_out[1].startswith("preset=plain/2 is not among the methods") and "metrics.jsonl says 4" in left_out[1]
@@ -364,7 +381,7 @@ def test_a_row_that_is_cut_off_costs_its_run_alone(results, tmp_path, weights):
     path.write_text(f"{head}\n{first}\n{second[: second.index('goede morgen')]}")
     runs = find_runs.load([root])
     made, left_out = all_tables.make(runs)
-    assert {row["method"]: row["seeds"] for row in read(made[0])} == {"plain": "1", "ewc": "1", "new_only": "1"}
+    assert {row["method"]: row["seeds"] for row in read(made[1])} == {"plain": "1", "ewc": "1", "new_only": "1"}
     said = f"predictions_test_nl_{weights}.csv: row 2 cannot be read (TypeError: "
     assert left_out[0].startswith(f"preset=plain/2 is not among the methods: {said}")
     assert "expected all columns" in left_out[0] and "Delete the file and repeat the run's command" in left_out[0]
@@ -377,7 +394,7 @@ def test_seeds_that_differ_in_more_than_the_seed_are_told(tmp_path):
         own = {"lr": lr, "forgetting": methods, "run_first": f"hparams/{seed}.yaml", "train": "all"}
         made_runs.make(tmp_path / "preset=plain" / str(seed), seed=seed, **own)
     runs = find_runs.load([tmp_path])
-    [table], _ = scores.methods(runs)
+    [_, table], _ = scores.methods(runs)
     assert "The runs of mas or plain differ in more than the seed: forgetting, lr." in table.notes
     table = provenance.differences("x", {run.name: [run] for run in runs}, "runs")
     assert [row["key"] for row in read(table)] == ["lr", "forgetting"]

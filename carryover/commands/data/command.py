@@ -9,7 +9,7 @@ def data(
     manifests: list[Path] = typer.Argument(
         metavar="MANIFEST...", help="Manifests, folders of them (results/NAME/1/manifests/nl) or run folders"
     ),
-    figure: Path = typer.Option(None, help="Draw lengths as FIGURE.png and FIGURE.svg, numbers in FIGURE.csv"),
+    figure: Path = typer.Option(None, help="Draw lengths as FIGURE.svg, .pdf and .png, numbers in FIGURE.csv"),
     page: Path = typer.Option(None, help="Write a page (PAGE.html) with clips of each split, to listen to"),
     clips: int = typer.Option(
         20, min=1, help="Clips of each split on the page: longest, shortest, fastest, and a draw"

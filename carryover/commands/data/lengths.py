@@ -59,8 +59,8 @@ def _shown(c: str) -> str:
 
 
 def figure(splits: Mapping[str, Sequence[Mapping]], path: Path) -> list[str]:
-    """Draw a histogram of lengths, a panel a split with the same bins; -> paths of .svg, .png and .csv."""
-    path = path.with_suffix("") if path.suffix in (".png", ".svg", ".csv") else path
+    """Draw a histogram of lengths, a panel a split with the same bins; -> paths of .svg, .pdf, .png and .csv."""
+    path = path.with_suffix("") if path.suffix in (".png", ".svg", ".pdf", ".csv") else path
     path.parent.mkdir(parents=True, exist_ok=True)
     longest = max((row["duration"] for rows in splits.values() for row in rows), default=1.0)
     edges = np.linspace(0, longest, 31)

@@ -10,9 +10,10 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
-from carryover.report.figures import error_figures
-from carryover.report.figures.style import Figure, Line, Styles, canvas, draw_lines, save
-from carryover.report.grouping import method_names
+from carryover.report import names
+from carryover.report.figures import error_figures, labels
+from carryover.report.figures.style import RC, Figure, Line, Styles, canvas, draw_lines, lay_out, save
+from carryover.report.grouping import BASELINE, method_names
 from carryover.report.log_reader import to_float
 from carryover.report.summary import Summary
 from carryover.report.tables.learning import TASK
@@ -20,8 +21,8 @@ from carryover.report.tables.learning import TASK
 BAND = "Mean over seeds; band: lowest to highest seed, drawn where all seeds have been."
 
 
-def draw(summaries: Sequence[Summary], folder: str | Path) -> list[Figure]:
-    """Draw what these runs have to show, each as NAME.svg, NAME.png and NAME.csv.
+def draw(summaries: Sequence[Summary], folder: str | Path, baseline: str = BASELINE) -> list[Figure]:
+    """Draw what these runs have to show, each as NAME.svg, NAME.pdf, NAME.png and NAME.csv.
 
     Parameters
     ----------
@@ -29,6 +30,8 @@ def draw(summaries: Sequence[Summary], folder: str | Path) -> list[Figure]:
         Finished or not; what a run has not logged is missing in its figures.
     folder : path
         Is made where it is not there.
+    baseline : str
+        Method that every panel shows, where it is among them.
 
     Returns
     -------
@@ -38,8 +41,10 @@ def draw(summaries: Sequence[Summary], folder: str | Path) -> list[Figure]:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     runs = method_names(summaries)
-    styles = Styles(runs)
+    runs = {name: runs[name] for name in names.ordered(runs, baseline)}
+    styles = Styles(runs, baseline)
     found = [
+        forgetting_against_gain(runs, styles, folder),
         loss(runs, styles, folder),
         rates(runs, styles, folder, "WER"),
         rates(runs, styles, folder, "CER"),
@@ -57,7 +62,6 @@ def draw(summaries: Sequence[Summary], folder: str | Path) -> list[Figure]:
             runs, styles, folder, "blank_ratio", "share of blanks",
             "Share of frames in which the blank is the likeliest symbol, in training.", log=False,
         ),
-        forgetting_against_gain(runs, styles, folder),
         *error_figures.draw(runs, styles, folder),
     ]  # fmt: skip
     return [figure for figure in found if figure is not None]
@@ -76,8 +80,9 @@ def loss(runs: Mapping[str, Sequence[Summary]], styles: Styles, folder: Path) ->
     for name, found in runs.items():
         for place, curves in _valid(found, "loss", with_terms=True).items():
             _add(lines, place, name, curves)
-    caption = f"Loss over optimizer updates. {BAND} Logarithmic scale."
-    return _lines(runs, _titled(lines), styles, folder, "loss", "loss", caption, log=True)
+    lines, corpora = _titled(lines)
+    caption = f"Loss over optimizer updates. {BAND} Logarithmic scale.{corpora}"
+    return _lines(runs, lines, styles, folder, "loss", "loss", caption, log=True)
 
 
 def rates(runs: Mapping[str, Sequence[Summary]], styles: Styles, folder: Path, rate: str) -> Figure | None:
@@ -86,23 +91,27 @@ def rates(runs: Mapping[str, Sequence[Summary]], styles: Styles, folder: Path, r
     for name, found in runs.items():
         for place, curves in _valid(found, rate).items():
             _add(lines, place, name, curves)
-    caption = f"{rate} in percent on the validation sets, normalised. {BAND}"
-    return _lines(runs, _titled(lines), styles, folder, rate, f"{rate} (%)", caption)
+    lines, corpora = _titled(lines)
+    caption = f"{rate} in percent on the validation sets, normalised. {BAND}{corpora}"
+    return _lines(runs, lines, styles, folder, rate, f"{rate} (%)", caption)
 
 
 def schedules(runs: Mapping[str, Sequence[Summary]], styles: Styles, folder: Path) -> Figure | None:
     """Learning rate over updates; experiments with the same rates are one line."""
-    lines, labels, first = {}, {}, {}
+    lines, same_as, first = {}, {}, {}
     for name, found in runs.items():
         line = Line.of([_of(run, "lr") for run in found])
         if line is None:
             continue
         same = first.setdefault((line.x.tobytes(), line.low.tobytes(), line.high.tobytes()), name)
-        labels.setdefault(same, []).append(name)
+        same_as.setdefault(same, []).append(names.method(name))
         if same == name:
             lines[name] = line
-    said = {name: name if len(alike) == 1 else f"{name} and {len(alike) - 1} alike" for name, alike in labels.items()}
-    alike = "; ".join(f"{', '.join(names[1:])} as {names[0]}" for names in labels.values() if len(names) > 1)
+    said = {
+        name: alike[0] if len(alike) == 1 else f"{alike[0]} and {len(alike) - 1} alike"
+        for name, alike in same_as.items()
+    }
+    alike = "; ".join(f"{', '.join(alike[1:])} as {alike[0]}" for alike in same_as.values() if len(alike) > 1)
     caption = f"Learning rate of the first parameter group. {BAND}" + (f" The same rates: {alike}." if alike else "")
     lines = {"": lines} if lines else {}
     return _lines(runs, lines, styles, folder, "schedules", "learning rate", caption, labels=said)
@@ -126,20 +135,24 @@ def forgetting_against_gain(
                     continue
                 if old.get("words") != before.get("words"):
                     continue  # the test set was changed between the two: no difference can be told
-                title = f"{run.language} ({new.get('words')} words), {run.old_language} ({old.get('words')} words)"
+                title = ", ".join(
+                    f"{names.language(language)} ({event.get('words')} words)"
+                    for language, event in ((run.language, new), (run.old_language, old))
+                )
                 place = (title, _scored(run, run.language, run.old_language))
                 languages[place] = run.language, run.old_language
                 point = (to_float(old["WER"]) - to_float(before["WER"]), to_float(new["WER"]))
                 pairs.setdefault(place, {}).setdefault((experiment, weights), []).append(point)
     if not pairs:
         return None
-    rows = []
-    with matplotlib.rc_context({"font.size": 8}):
+    titled, corpora = _titled(pairs)
+    rows, shares = [], []  # shares: what is written beside the points of each panel
+    with matplotlib.rc_context(RC | {"axes.grid": False}):
         most = max(len({experiment for experiment, _ in points}) for points in pairs.values())
         figure, all_axes = canvas(len(pairs), high=3.0 + 0.14 * most)
-        panels = zip(all_axes, _titled(pairs).items(), languages.values(), strict=True)
+        panels = zip(all_axes, titled.items(), languages.values(), strict=True)
         for axes, (panel, points), (language, old_language) in panels:
-            labelled = set()
+            labelled, places, texts, colours = set(), [], [], []
             for (experiment, weights), seeds in points.items():
                 x, y = np.array(seeds).T
                 average = weights.removeprefix("average_") if weights != "best" else ""
@@ -148,12 +161,13 @@ def forgetting_against_gain(
                 axes.errorbar(x.mean(), y.mean(), *arms, ecolor="0.7", elinewidth=0.8, linestyle="none")
                 axes.plot(
                     x.mean(), y.mean(), linestyle="none", markersize=5, **styles.marker(experiment),
-                    fillstyle="none" if average else "full", label=None if experiment in labelled else experiment,
+                    fillstyle="none" if average else "full",
+                    label=None if experiment in labelled or average else names.method(experiment),
                 )  # fmt: skip
-                if average:
-                    at = (x.mean(), y.mean())
-                    axes.annotate(average, at, xytext=(4, 3), textcoords="offset points", fontsize=6)
-                else:
+                places.append((x.mean(), y.mean()))
+                texts.append(average)
+                colours.append(styles.marker(experiment)["color"])
+                if not average:
                     labelled.add(experiment)
                 rows.append(
                     (panel, experiment, weights, len(seeds), x.mean(), x.min(), x.max(), y.mean(), y.min(), y.max())
@@ -161,15 +175,18 @@ def forgetting_against_gain(
             axes.set_title(panel if len(pairs) > 1 else "", fontsize=7)
             axes.axvline(0, color="0.6", linewidth=0.7, linestyle=(0, (1, 2)))
             columns = 1 if max(map(len, labelled), default=0) > 28 else 2
-            axes.set_xlabel(f"forgetting: {old_language} WER after - before (points)")
-            axes.set_ylabel(f"{language} WER (%)")
+            axes.set_xlabel(f"forgetting: {names.language(old_language)} WER after - before (points)")
+            axes.set_ylabel(f"{names.language(language)} WER (%)")
             axes.margins(0.08)
-            axes.spines[["top", "right"]].set_visible(False)
-            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), frameon=False, fontsize=6.5, ncols=columns)
+            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=columns)
+            shares.append((axes, places, texts, colours))
+        lay_out(figure)
+        for of_panel in shares:
+            labels.place(*of_panel)
     caption = (
         "Test WER of the new language against forgetting of the old one; lower left is better. Mean over seeds; bars: "
         "lowest to highest seed. Open: averages of old and new weights, with the share of the new. Not in it: runs "
-        "without a test before training, and runs of one language."
+        f"without a test before training, and runs of one language.{corpora}"
     )
     columns = (
         "sets", "experiment", "weights", "seeds", "forgetting", "forgetting_low", "forgetting_high", "WER", "WER_low",
@@ -223,14 +240,18 @@ def _scored(run: Summary, *languages: str) -> tuple[str, ...]:
     return (*digests, run.normaliser or "unknown normaliser")
 
 
-def _titled(found: Mapping[tuple[str, tuple[str, ...]], Mapping]) -> dict[str, Mapping]:
-    """By title, with as much of what was scored as it takes to tell panels of one title apart."""
-    titled = {}
+def _titled(found: Mapping[tuple[str, tuple[str, ...]], Mapping]) -> tuple[dict[str, Mapping], str]:
+    """(by title, caption): panels of one title are told apart by numbers of their corpora, which the caption explains,
+    and by their normalisers.
+    """
+    titled, numbers = {}, {}
     for (title, scored), inner in found.items():
         same = [other for name, other in found if name == title]
         told = [part for i, part in enumerate(scored) if len({other[i] for other in same}) > 1]
+        told = [part if part is scored[-1] else f"corpus {numbers.setdefault(part, len(numbers) + 1)}" for part in told]
         titled[", ".join([title, *told])] = inner
-    return titled
+    said = "; ".join(f"{number} has the test set {digest}" for digest, number in numbers.items())
+    return titled, f" Corpora: {said}." if said else ""
 
 
 def _of(run: Summary, key: str, positive: bool = False) -> tuple[np.ndarray, np.ndarray]:
@@ -256,7 +277,7 @@ def _valid(runs: Sequence[Summary], key: str, with_terms: bool = False) -> dict[
                 continue
             size = f"{e['words']} words" if "words" in e else "of unknown size"
             language = e.get("language", "")
-            title = f"validation, {language}, " + (_terms(e) if with_terms else size)
+            title = f"validation, {names.language(language)}, " + (_terms(e) if with_terms else size)
             panels.setdefault((title, _scored(run, language)), {})[e["update"]] = value
         for place, points in panels.items():
             found.setdefault(place, []).append((np.array(list(points), float), np.array(list(points.values()))))

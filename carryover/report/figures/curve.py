@@ -6,17 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import matplotlib
+from matplotlib.figure import Figure
+
 from carryover import files
+from carryover.report import names
+from carryover.report.figures import labels
+from carryover.report.figures.style import RC, Styles, lay_out, write
 from carryover.report.run_folder import Run
 from carryover.report.tables import forgetting
-from carryover.report.tables.cells import number, points, rate
-from carryover.report.tables.table import Bold, Table
+from carryover.report.tables.cells import Bold, number, points, rate
+from carryover.report.tables.table import Table
 from carryover.stats import bootstrap, conditions
 from carryover.stats.systems import Estimate
 
-# Colours of Okabe and Ito, told apart by the colour-blind; the markers alone are enough in black and white.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
-MARKERS = "os^Dv<>PX"  # one more than colours: no two of 72 methods look the same
 COLUMN = 3.4  # inches, the width of a column in a two-column paper
 CELL = re.compile(r"[^=,]+=[^=,]+(,[^=,]+=[^=,]+)*")
 
@@ -179,61 +182,57 @@ def _float(text: str) -> float | None:
         return None
 
 
-def figure(found: Curves, path: str | Path) -> tuple[Path, Path, Path]:
-    """Draw forgetting (x) against the new language's WER (y), both on the test sets, as .png and .svg; numbers as .csv.
+def figure(found: Curves, path: str | Path) -> list[Path]:
+    """Draw forgetting (x) against the new language's WER (y), both on the test sets; the numbers beside it as .csv.
 
     One line a method over its values, points labelled by the value and filled where it was chosen; methods without
     a value are single points. Grey bars: 95 % intervals. Lower left is better.
 
     Returns
     -------
-    (png, svg, csv)
-        Paths written.
+    list of Path
+        The .svg, .pdf, .png and .csv.
     """
-    import matplotlib
-    from matplotlib.figure import Figure
-
     path = Path(path)
-    path = path.with_suffix("") if path.suffix in (".png", ".svg", ".csv") else path
+    path = path.with_suffix("") if path.suffix in (".png", ".svg", ".pdf", ".csv") else path
     drawable = [p for p in found.points if not math.isnan(p.forgetting.value)]
     if not drawable:
         raise ValueError("no point to draw: no run was tested before its training; set test_before: True")
-    methods = list(dict.fromkeys(point.method for point in drawable))
-    with matplotlib.rc_context({"svg.hashsalt": "curve", "font.size": 8, "axes.linewidth": 0.6}):
-        figure = Figure(figsize=(COLUMN, COLUMN), layout="constrained")
-        axes = figure.add_subplot()
-        for i, method in enumerate(methods):
-            line = sorted((p for p in drawable if p.method == method), key=lambda p: p.value or 0)
-            x, y = [p.forgetting.value for p in line], [p.new.value for p in line]
-            style = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)]}
+    methods = names.ordered(dict.fromkeys(point.method for point in drawable))
+    styles, texts, colours = Styles(methods), [], []
+    drawable = sorted(drawable, key=lambda p: (methods.index(p.method), p.value or 0))
+    with matplotlib.rc_context(RC | {"axes.grid": False}):
+        canvas = Figure(figsize=(COLUMN, COLUMN), layout="constrained")
+        axes = canvas.add_subplot()
+        for method in methods:
+            line = [p for p in drawable if p.method == method]
+            style = styles.marker(method)
             bars = {"ecolor": "0.8", "elinewidth": 0.7, "linestyle": "none", "zorder": 1}
             for p in line:
                 axes.errorbar(p.forgetting.value, p.new.value, _arms(p.new), _arms(p.forgetting), **bars)
-            fill = ["full" if p.chosen or p.value is None else "none" for p in line]
-            axes.plot(x, y, color=style["color"], linewidth=1, zorder=2)
-            for p, how in zip(line, fill, strict=True):
-                axes.plot(p.forgetting.value, p.new.value, **style, fillstyle=how, markersize=5, zorder=3)
-                if p.value is not None:
-                    axes.annotate(
-                        short(p.value), (p.forgetting.value, p.new.value), xytext=(4, 4), textcoords="offset points",
-                        color=style["color"], fontsize=6.5, zorder=4,
-                        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.6, "pad": 0.2},
-                    )  # fmt: skip
-            axes.plot([], [], label=method, linewidth=1 if len(line) > 1 else 0, markersize=5, **style)
-        axes.set_xlabel(f"forgetting: {found.old_language} WER after - before (points)")
-        axes.set_ylabel(f"{found.language} WER (%)")
+            axes.plot(*zip(*map(_place, line), strict=True), color=style["color"], linewidth=1, zorder=2)
+            for p in line:
+                fill = "full" if p.chosen or p.value is None else "none"
+                axes.plot(*_place(p), **style, fillstyle=fill, markersize=5, zorder=3)
+                texts.append("" if p.value is None else short(p.value))
+                colours.append(style["color"])
+            axes.plot([], [], label=names.method(method), linewidth=1 if len(line) > 1 else 0, markersize=5, **style)
+        old, new = names.language(found.old_language), names.language(found.language)
+        axes.set_xlabel(f"forgetting: {old} WER after - before (points)")
+        axes.set_ylabel(f"{new} WER (%)")
         axes.margins(0.1)
-        for side in ("top", "right"):
-            axes.spines[side].set_visible(False)
-        figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=7, handletextpad=0.4)
-        png, svg, numbers = (path.with_name(path.name + suffix) for suffix in (".png", ".svg", ".csv"))
-        png.parent.mkdir(parents=True, exist_ok=True)
-        with files.beside(png) as partial:
-            figure.savefig(partial, dpi=300, metadata={"Software": None})
-        with files.beside(svg) as partial:
-            figure.savefig(partial, metadata={"Date": None})
-        files.write(numbers, found.as_table().csv())
-    return png, svg, numbers
+        canvas.legend(loc="outside lower center", ncols=3, fontsize=7, handletextpad=0.4)
+        lay_out(canvas)
+        labels.place(axes, list(map(_place, drawable)), texts, colours)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        drawn = write(canvas, path, dpi=300)
+    numbers = path.with_name(f"{path.name}.csv")
+    files.write(numbers, found.as_table().csv())
+    return [*drawn, numbers]
+
+
+def _place(p: Point) -> tuple[float, float]:
+    return p.forgetting.value, p.new.value
 
 
 def short(value: float) -> str:

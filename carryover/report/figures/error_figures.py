@@ -8,7 +8,7 @@ from zlib import crc32
 
 import numpy as np
 
-from carryover.report import predictions
+from carryover.report import names, predictions
 from carryover.report.figures.style import Figure, Line, Styles, draw_heat, draw_lines, save
 from carryover.report.summary import Summary
 
@@ -66,10 +66,10 @@ def collect(runs: Mapping[str, Sequence[Summary]]) -> list[TestSet]:
                 if key not in found:
                     found[key] = TestSet(name, len(rows), edges([u.duration for u in rows]))
                 found[key].tests[experiment].append(count(rows, found[key].edges, run.seed))
-    names = Counter(s.name for s in found.values())
+    several = Counter(s.name for s in found.values())
     sets = list(found.values())
     for i, s in enumerate(sets):
-        if names[s.name] > 1:
+        if several[s.name] > 1:
             s.name = f"{s.name} no. {sum(t.name.split(' no. ')[0] == s.name for t in sets[: i + 1])}"
     return sets
 
@@ -176,8 +176,8 @@ def confusions(sets: Sequence[TestSet], folder: Path) -> Figure | None:
             if counted[e][0][every[i]]
         ]
         shown = order[:SHOWN]
-        names = [" → ".join(map(_seen, every[i])) for i in shown]
-        blocks += _blocks(_title(s), names, list(counted), values[shown])
+        pairs = [" → ".join(map(_seen, every[i])) for i in shown]
+        blocks += _blocks(_title(s), pairs, list(counted), values[shown])
     if not blocks:
         return None
     caption = (
@@ -191,6 +191,7 @@ def confusions(sets: Sequence[TestSet], folder: Path) -> Figure | None:
 
 def _blocks(title: str, rows: list[str], columns: list[str], values: np.ndarray) -> list[tuple]:
     """Blocks of at most `ACROSS` columns."""
+    columns = [names.method(name) for name in columns]
     parts = range(0, len(columns), ACROSS)
     return [(title, rows, columns[i : i + ACROSS], values[:, i : i + ACROSS]) for i in parts]
 

@@ -7,6 +7,7 @@ from statistics import fmean
 import matplotlib
 import numpy as np
 
+from carryover.report import names
 from carryover.report.figures.style import RC, Figure, Styles, canvas, save
 from carryover.stats.fronts import Point, front
 
@@ -17,7 +18,7 @@ def draw(
     languages: tuple[str, str],
     folder: Path,
 ) -> Figure:
-    """Write fronts.svg, .png and .csv.
+    """Write fronts.svg, .pdf, .png and .csv.
 
     Parameters
     ----------
@@ -41,8 +42,8 @@ def draw(
                 style = styles.marker(name)
                 axes.plot(*np.transpose(of_method), linestyle="none", fillstyle="none", **style)
                 line = front(of_method)
-                axes.plot(*np.transpose(line), linewidth=1, label=name, **style)
-            axes.set(xlabel=f"{new} WER (%)", ylabel=f"{old} WER (%)", title=title)
+                axes.plot(*np.transpose(line), linewidth=1, label=names.method(name), **style)
+            axes.set(xlabel=f"{names.language(new)} WER (%)", ylabel=f"{names.language(old)} WER (%)", title=title)
         right.legend(loc="center left", bbox_to_anchor=(1.02, 0.5))
     for name, of_method in trials.items():
         rows += [(name, "validation", "", *point, point in front(of_method)) for point in of_method]

@@ -1,4 +1,4 @@
-"""How every figure of a report looks and is written: one style an experiment, .svg, .png and the numbers as .csv.
+"""How every figure of a report looks and is written: one style a method, .svg, .pdf, .png and the numbers as .csv.
 
 Colours are those of Okabe and Ito, told apart by the colour-blind; line styles and markers tell the lines apart in
 black and white. The same logs give the same bytes: no date, no version, no random ids.
@@ -12,15 +12,30 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure as Canvas
+from matplotlib.ticker import FormatStrFormatter, MaxNLocator, NullLocator
 
 from carryover import files
-from carryover.report.figures.curve import COLOURS, MARKERS
+from carryover.report import names
+from carryover.report.grouping import BASELINE
 
+# Colours of Okabe and Ito, told apart by the colour-blind; the markers alone are enough in black and white.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
+MARKERS = "os^Dv<>PX"  # one more than colours: no two of 72 methods look the same
+FIXED = (  # methods that look the same in every figure of every report
+    "plain", "ewc", "mas", "l2sp", "lwf", "replay", "replay_ewc", "joint", "new_only", "averaging", "si", "online_ewc",
+    "pseudo_replay", "der", "agem", "replay_averaging", "lwf_averaging",
+)  # fmt: skip
 LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 PER_PANEL = 6  # lines that one pair of axes holds and an eye still follows
 PIXELS = 30_000  # of a .png's longer side: hundreds of experiments make a long figure, and viewers stop at 2^15
 WIDE, HIGH = 3.5, 2.6  # inches of a panel; two fill the width of a page
+METADATA = {  # nothing that differs between two days or machines
+    ".svg": {"Date": None, "Creator": None},
+    ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    ".png": {"Software": None},
+}
 RC = {
+    "pdf.fonttype": 42,  # letters that a reader can search and a publisher accepts
     "svg.hashsalt": "carryover", "svg.fonttype": "path", "font.size": 8, "axes.linewidth": 0.6, "lines.linewidth": 1.2,
     "lines.markersize": 3.5, "legend.frameon": False, "legend.fontsize": 6.5, "axes.titlesize": 8,
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "0.9", "grid.linewidth": 0.5,
@@ -38,7 +53,7 @@ class Figure:
     caption : str
         What is drawn and how it was made.
     files : list of str
-        Paths of the .svg and the .png.
+        Paths of the .svg, the .pdf and the .png.
     csv : str
         Path of the numbers.
     """
@@ -50,10 +65,22 @@ class Figure:
 
 
 class Styles:
-    """Colour, marker and line of each experiment, the same in all figures."""
+    """Colour, marker and line of each experiment, the same in all figures; of the methods of FIXED in all reports.
 
-    def __init__(self, names: Iterable[str]):
-        self.index = {name: i for i, name in enumerate(names)}
+    Parameters
+    ----------
+    experiments : iterable of str
+    baseline : str
+        Of them the one that every panel shows.
+    """
+
+    def __init__(self, experiments: Iterable[str], baseline: str = BASELINE):
+        self.baseline = baseline
+        experiments = list(experiments)
+        self.index = {name: FIXED.index(name) for name in experiments if name in FIXED}
+        taken = set(self.index.values())
+        free = (i for i in range(len(experiments) + len(FIXED)) if i not in taken)
+        self.index |= {name: next(free) for name in experiments if name not in FIXED}
 
     def line(self, name: str, points: int) -> dict:
         """Of a line with so many points; markers stand apart and beside those of other lines."""
@@ -96,14 +123,18 @@ class Line:
         return cls(x, y.mean(0), y.min(0), y.max(0), len(good))
 
 
-def panels(lines: Mapping[str, Mapping[str, Line]]) -> list[tuple[str, str, dict[str, Line]]]:
-    """(subject, title, lines) of each pair of axes: at most `PER_PANEL` lines in one, about as many in each."""
+def panels(lines: Mapping[str, Mapping[str, Line]], baseline: str = BASELINE) -> list[tuple[str, str, dict[str, Line]]]:
+    """(subject, title, lines) of each pair of axes: at most `PER_PANEL` lines in one, about as many in each, and in
+    each the baseline, where the subject has it.
+    """
     found = []
     for subject, named in lines.items():
-        parts = np.array_split(list(named), math.ceil(len(named) / PER_PANEL))
+        kept = [baseline] if baseline in named and len(named) > PER_PANEL else []
+        others = [name for name in named if name not in kept]
+        parts = np.array_split(others, math.ceil(len(others) / (PER_PANEL - len(kept))))
         for i, part in enumerate(parts, 1):
             title = subject if len(parts) == 1 else f"{subject} ({i}/{len(parts)})".strip()
-            found.append((subject, title, {str(n): named[str(n)] for n in part}))
+            found.append((subject, title, {str(n): named[str(n)] for n in [*kept, *part]}))
     return found
 
 
@@ -138,11 +169,11 @@ def draw_lines(
     log : bool
         Logarithmic y; values of 0 and below are not drawn.
     labels : dict, optional
-        What the legend says of an experiment, where it is not its name.
+        What the legend says of an experiment, where it is not the method's proper name.
     level : float, optional
         A value to mark by a thin dotted line.
     """
-    shown = panels(lines)
+    shown = panels(lines, styles.baseline)
     with matplotlib.rc_context(RC):
         figure, all_axes = canvas(len(shown), high=HIGH + 0.13 * math.ceil(max(len(n) for *_, n in shown) / 2))
         first = {}
@@ -152,19 +183,30 @@ def draw_lines(
                 axes.sharey(same)
             for name, line in named.items():
                 style = styles.line(name, len(line.x))
-                axes.plot(line.x, line.mean, **style, label=(labels or {}).get(name, name))
+                axes.plot(line.x, line.mean, **style, label=(labels or {}).get(name, names.method(name)))
                 if line.seeds > 1:
                     axes.fill_between(line.x, line.low, line.high, color=style["color"], alpha=0.2, linewidth=0)
             if log:
                 axes.set_yscale("log", nonpositive="mask")
-            else:
-                lowest = min(line.low.min() for line in lines[subject].values())
-                axes.set_ylim(bottom=min(0.0, lowest))
             if level is not None:
                 axes.axhline(level, color="0.3", linewidth=0.7, linestyle=(0, (1, 3)))
             axes.set(xlabel=x, ylabel=y, title=title)
             axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.24), ncols=1 if _long(axes) else 2)
+        for subject, axes in first.items():  # when all panels that share the scale are drawn
+            if log:
+                plain_ticks(axes)
+            else:
+                axes.set_ylim(bottom=min(0.0, *(line.low.min() for line in lines[subject].values())))
     return figure
+
+
+def plain_ticks(axes) -> None:
+    """Numbers such as 2 and 5 on a logarithmic axis that has less than one power of ten to show."""
+    low, high = axes.get_ylim()
+    if high < 10 * low:
+        axes.yaxis.set_major_locator(MaxNLocator(5))
+        axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
+        axes.yaxis.set_minor_locator(NullLocator())
 
 
 def _long(axes) -> bool:
@@ -209,18 +251,29 @@ def draw_heat(
 def save(
     canvas: Canvas, folder: Path, name: str, caption: str, columns: Sequence[str], rows: Iterable[Sequence]
 ) -> Figure:
-    """Write NAME.svg, NAME.png and NAME.csv into a folder that is there."""
-    svg, png, numbers = (folder / f"{name}{suffix}" for suffix in (".svg", ".png", ".csv"))
-    with matplotlib.rc_context(RC):
-        canvas.draw_without_rendering()
-        canvas.set_layout_engine("none")  # laid out once is laid out for both
-        with files.beside(svg) as partial:
-            canvas.savefig(partial, metadata={"Date": None, "Creator": None})
-        dpi = min(200.0, PIXELS / max(canvas.get_size_inches()))
-        with files.beside(png) as partial:
-            canvas.savefig(partial, dpi=dpi, metadata={"Software": None})
+    """Write NAME.svg, NAME.pdf, NAME.png and NAME.csv into a folder that is there."""
+    drawn = write(canvas, folder / name)
+    numbers = folder / f"{name}.csv"
     files.write_csv(numbers, columns, ([_cell(value) for value in row] for row in rows), lineterminator="\n")
-    return Figure(name, caption, [str(svg), str(png)], str(numbers))
+    return Figure(name, caption, list(map(str, drawn)), str(numbers))
+
+
+def write(canvas: Canvas, path: Path, dpi: float = 200.0) -> list[Path]:
+    """Write a drawing as `path` with .svg, .pdf and .png, the last at so many pixels an inch at most."""
+    drawn = []
+    with matplotlib.rc_context(RC):
+        lay_out(canvas)
+        for suffix, metadata in METADATA.items():
+            drawn.append(path.with_name(path.name + suffix))
+            with files.beside(drawn[-1]) as partial:
+                canvas.savefig(partial, dpi=min(dpi, PIXELS / max(canvas.get_size_inches())), metadata=metadata)
+    return drawn
+
+
+def lay_out(canvas: Canvas) -> None:
+    """Give everything its place; laid out once is laid out for all files."""
+    canvas.draw_without_rendering()
+    canvas.set_layout_engine("none")
 
 
 def _cell(value) -> str:

@@ -1,4 +1,38 @@
 "use strict";
+// Columns that are sorted by a click on their head: numbers by their value, "-" last, texts by their letters.
+(() => {
+  const number = (text) => {
+    const clock = /^(\d+):(\d\d):(\d\d)$/.exec(text);
+    if (clock) return 3600 * clock[1] + 60 * clock[2] + Number(clock[3]);
+    const found = /^[<>]? ?[-+]?[\d.]+(e[-+]?\d+)?/.exec(text.replace("\u2212", "-"));
+    return found ? Number(found[0].replace(/[<> ]/g, "")) : NaN;
+  };
+  const textOf = (row, i) => (row.children[i] ? row.children[i].textContent.trim() : "");
+  for (const table of document.querySelectorAll("table.sortable")) {
+    const heads = [...table.tHead.rows[0].cells];
+    heads.forEach((head, i) => {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.className = "sort";
+      button.append(...head.childNodes);
+      head.append(button);
+      button.addEventListener("click", () => {
+        const down = head.getAttribute("aria-sort") === "ascending";
+        heads.forEach((other) => other.removeAttribute("aria-sort"));
+        head.setAttribute("aria-sort", down ? "descending" : "ascending");
+        const body = table.tBodies[0];
+        const keyed = [...body.rows].map((row) => [textOf(row, i), number(textOf(row, i)), row]);
+        const known = keyed.filter(([text]) => text !== "-" && text !== "");
+        const numeric = known.every(([, value]) => !Number.isNaN(value));
+        known.sort((a, b) => (numeric ? a[1] - b[1] : a[0].localeCompare(b[0], "en", { numeric: true })));
+        if (down) known.reverse();
+        const others = keyed.filter(([text]) => text === "-" || text === "");
+        body.append(...known.concat(others).map(([, , row]) => row));
+      });
+    });
+  }
+})();
+
 // The error browser. Texts of the runs become text nodes and never markup.
 (() => {
   const holder = document.getElementById("data");
@@ -101,6 +135,29 @@
     return list.children[first];
   };
 
+  // Filters stand in the address by name, so a link shows what its sender saw: #errors?set=test_de&kind=d
+  const lists = { run: data.runs, set: data.sets, speaker: data.speakers };
+  const initial = Object.fromEntries(new FormData(form));
+  const toAddress = () => {
+    const parts = new URLSearchParams();
+    for (const [field, value] of new FormData(form)) {
+      if (value !== initial[field]) parts.set(field, lists[field] ? lists[field][Number(value)] : value);
+    }
+    const asked = parts.toString();
+    history.replaceState(null, "", asked ? `#errors?${asked}` : "#errors");
+  };
+  const fromAddress = () => {
+    if (!location.hash.startsWith("#errors?")) return false;
+    const parts = new URLSearchParams(location.hash.slice("#errors?".length));
+    for (const [field, value] of Object.entries(initial)) {
+      const named = parts.has(field) && lists[field] ? String(lists[field].indexOf(parts.get(field))) : parts.get(field);
+      form.elements[field].value = parts.has(field) ? named : value;
+      if (form.elements[field].value === "" && value !== "") form.elements[field].value = value;
+    }
+    document.getElementById("errors").scrollIntoView();
+    return true;
+  };
+
   const filter = () => {
     const want = Object.fromEntries(new FormData(form));
     const text = want.text.trim().toLowerCase();
@@ -119,14 +176,23 @@
   let waiting = 0;
   form.addEventListener("input", () => {
     clearTimeout(waiting);
-    waiting = setTimeout(filter, 120); // not at every letter
+    waiting = setTimeout(() => {
+      filter();
+      toAddress();
+    }, 120); // not at every letter
   });
-  form.addEventListener("reset", () => setTimeout(filter, 0));
+  form.addEventListener("reset", () =>
+    setTimeout(() => {
+      filter();
+      toAddress();
+    }, 0));
+  window.addEventListener("hashchange", () => fromAddress() && filter());
   form.addEventListener("submit", (event) => event.preventDefault());
   more.addEventListener("click", () => {
     const first = show();
     first.tabIndex = -1; // so that a keyboard goes on where the new ones begin
     first.focus({ preventScroll: true });
   });
+  fromAddress();
   filter();
 })();

@@ -10,55 +10,23 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path, PurePath
+from pathlib import Path
 
 import jinja2
 from markupsafe import Markup
 
 from carryover import files
-from carryover.report import predictions
 from carryover.report.figures.style import Figure
 from carryover.report.log_reader import to_float
-from carryover.report.settings_reader import data_roots
+from carryover.report.page import errors
 from carryover.report.summary import Summary
 from carryover.report.tables import scores
-from carryover.report.tables.cells import clock
-from carryover.report.tables.table import NUMERIC, Bold, Table
-from carryover.runs import clips as recordings
-from carryover.runs.privacy import below, clean, with_home
+from carryover.report.tables.cells import Bold, clock, lines_of
+from carryover.report.tables.table import Table
+from carryover.runs.privacy import clean
 
 HERE = Path(__file__).parent
-PER_RUN = 600  # utterances of a run that the error browser holds, those with the most errors,
-ROWS = 12_000  # and of all runs together: some 3 MB
-CLIP_MB = 20  # of audio that clips=True embeds
 SHOWN = ("python", "versions", "commit", "dirty", "hardware", "device")  # of run.json, alike for runs made in one place
-
-
-@dataclass
-class Errors:
-    """What the error browser holds.
-
-    Attributes
-    ----------
-    runs, sets, speakers, clips : list of str
-        Names, numbered by their place. A clip's name is its path relative to the run's data folder.
-    rows : list of list
-        [run, set, id, clip, speaker, seconds, aligned words]; the words are texts where both sides agree, else pairs
-        [reference, hypothesis] with "" where there is none.
-    sounds : dict
-        Data URIs of clips by number.
-    notes : list of str
-        What is left out, in sentences.
-    """
-
-    runs: list[str] = field(default_factory=list)
-    sets: list[str] = field(default_factory=list)
-    speakers: list[str] = field(default_factory=list)
-    clips: list[str] = field(default_factory=list)
-    rows: list[list] = field(default_factory=list)
-    sounds: dict[int, str] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
 
 
 def write(
@@ -87,7 +55,7 @@ def write(
     methods : str
         The methods paragraph, plain text; an empty line parts paragraphs.
     clips : bool
-        Embed the clips of the utterances with the most errors, `CLIP_MB` at most; else their paths are shown.
+        Embed the clips of the utterances with the most errors, `errors.CLIP_MB` at most; else their paths are shown.
 
     Returns
     -------
@@ -102,7 +70,7 @@ def write(
     path = Path(path)
     script = (HERE / "page.js").read_text(encoding="utf-8")
     style = (HERE / "page.css").read_text(encoding="utf-8")
-    errors = collect(summaries, clips)
+    found = errors.collect(summaries, clips)
     tests, marks = _tests(summaries)
     runs = [
         _run(summary, tests[summary.name], len(flags.get(summary.name, ())) + len(summary.messages))
@@ -113,9 +81,12 @@ def write(
         lstrip_blocks=True,
     )  # fmt: skip
     environment.tests["bold"] = lambda value: isinstance(value, Bold)
+    environment.filters["lines"] = lines_of
     html = environment.get_template("page.html").render(
         runs=runs,
-        tables=[_table(table) for table in tables],
+        summary=_summary(summaries, flags),
+        first=[_table(table) for table in tables if _first(table, tables)],
+        tables=[_table(table) for table in tables if not _first(table, tables)],
         figures=[_figure(figure, path.parent) for figure in figures],
         tested=sorted({test for run in runs for test in run["tests"]}),
         marks=marks,
@@ -123,9 +94,9 @@ def write(
         problems=[(s.name, s.problems) for s in summaries if s.problems],
         methods=[part.strip() for part in methods.split("\n\n") if part.strip()],
         places=places(summaries),
-        errors=errors,
-        data=embedded({k: getattr(errors, k) for k in ("runs", "sets", "speakers", "clips", "rows", "sounds")}),
-        clip_mb=CLIP_MB if clips else None,
+        errors=found,
+        data=embedded({k: getattr(found, k) for k in ("runs", "sets", "speakers", "clips", "rows", "sounds")}),
+        clip_mb=errors.CLIP_MB if clips else None,
         script=Markup(script),  # noqa: S704 (ours, not the runs')
         style=Markup(style),  # noqa: S704
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
@@ -146,6 +117,25 @@ def embedded(value) -> Markup:
 def cell(value: float) -> str:
     """A rate to two digits, "-" where it is not known."""
     return "-" if math.isnan(value) else f"{value:.2f}"
+
+
+# ---- what stands first ----
+
+
+def _summary(summaries: Sequence[Summary], flags: Mapping[str, Sequence]) -> list[str]:
+    """How many runs there are, and what of them asks for a look."""
+    unfinished = sum(run.status != "finished" for run in summaries)
+    amiss, flagged = sum(bool(run.problems) for run in summaries), sum(bool(found) for found in flags.values())
+    several = f"{len(summaries)} run{'s' * (len(summaries) != 1)}"
+    parts = (f"{unfinished} not finished", f"{flagged} with flags", f"{amiss} with files that could not be read")
+    told = [part for part, n in zip(parts, (unfinished, flagged, amiss), strict=True) if n]
+    return [f"{several}: {', '.join(told)}." if told else f"{several}, all finished, without flags."]
+
+
+def _first(table: Table, tables: Sequence[Table]) -> bool:
+    """Whether a table belongs to the summary: a main one or, where there is none, before and after."""
+    main = any(other.name.startswith("main") for other in tables)
+    return table.name.startswith("main") if main else table.name == "before_after"
 
 
 # ---- the runs and where they were made ----
@@ -222,8 +212,7 @@ def _machine(hardware: Mapping) -> list[str]:
 
 def _table(table: Table) -> tuple[Table, list[list[str]], list[bool]]:
     """A table, its cells as they are read, and which of its columns hold numbers alone."""
-    rows = table.rows
-    return table, rows, [all(NUMERIC.fullmatch(row[i]) for row in rows) for i in range(len(table.columns))]
+    return table, table.rows, table.numeric
 
 
 def _figure(figure: Figure, folder: Path) -> dict:
@@ -232,106 +221,3 @@ def _figure(figure: Figure, folder: Path) -> dict:
     files = [Path(os.path.relpath(f, folder)).as_posix() for f in (*figure.files, figure.csv)]
     image = base64.b64encode(svg.read_bytes()).decode()
     return {"name": figure.name, "caption": figure.caption, "files": files, "image": image}
-
-
-# ---- the error browser ----
-
-
-def collect(summaries: Sequence[Summary], clips: bool = False) -> Errors:
-    """Utterances of all tests with the best weights, those with the most errors first."""
-    found = Errors()
-    number_of = {kind: {} for kind in ("sets", "speakers", "clips")}
-    cut, tested, clip_run = [], 0, {}
-
-    def place(kind: str, name: str | tuple) -> int:
-        return number_of[kind].setdefault(name, len(number_of[kind]))
-
-    per_run = min(PER_RUN, max(20, ROWS // max(1, len(summaries))))
-    for run in summaries:
-        tests = predictions.tests(run)
-        found.runs.append(run.name)
-        for name, rows in tests.items():
-            tested += len(rows)
-            kept = sorted(rows, key=lambda u: (-u.errors, -u.errors / max(1, u.words), u.id))[: per_run // len(tests)]
-            if len(kept) < len(rows):
-                cut.append((len(kept), len(rows)))
-            for u in kept:
-                clip_run.setdefault(u.audio, run)
-                clip = place("clips", (u.audio, clip_name(u.audio, run)))  # two corpora may name a clip alike
-                pairs = [a if a == b else [a, b] for a, b in predictions.words(u.reference, u.hypothesis)]
-                place_of = (place("sets", name), u.id, clip, place("speakers", u.speaker))
-                found.rows.append([len(found.runs) - 1, *place_of, round(u.duration, 2), pairs])
-    found.sets, found.speakers = list(number_of["sets"]), list(number_of["speakers"])
-    found.clips = [name for _, name in number_of["clips"]]
-    found.rows.sort(key=lambda row: (-_count(row), row[2], row[0]))
-    if cut:
-        shares = sorted(set(cut))
-        of = f"{shares[0][0]} of {shares[0][1]}" if len(shares) == 1 else f"{min(shares)[0]} to {max(shares)[0]}"
-        found.notes.append(
-            f"To stay quick this page holds {len(found.rows)} of {tested} tested utterances: of each run and test set "
-            f"those with the most word errors ({of}). All of them are in the runs' predictions_*.csv."
-        )
-    if clips:
-        roots = {audio: data_roots(run.folder) for audio, run in clip_run.items()}
-        found.notes += _embed(found, [(with_home(audio), roots[audio]) for audio, _ in number_of["clips"]])
-    return found
-
-
-def _count(row: list) -> int:
-    """Errors of a row."""
-    return sum(isinstance(pair, list) for pair in row[-1])
-
-
-def clip_name(audio: str, run: Summary) -> str:
-    """Path of a clip relative to the run's data folder; of one that lies elsewhere its last part, for no path of a
-    person's machine goes into a page that is handed on.
-
-    Example
-    -------
-    With data_folder: data/synthetic the clip data/synthetic/de/test/1.wav is de/test/1.wav.
-    """
-    for key in ("data_folder", "old_data_folder"):
-        folder = str(run.settings.get(key) or "")
-        # an absolute data folder was shortened to …/de when the settings were read: its last part has to do
-        name = PurePath(folder).name
-        parts = PurePath(audio).parts
-        if folder and PurePath(audio).is_relative_to(folder):
-            return PurePath(audio).relative_to(folder).as_posix()
-        if folder.startswith("…") and name in parts[:-1]:
-            return PurePath(*parts[parts.index(name) + 1 :]).as_posix()
-    return PurePath(audio).name if PurePath(audio).is_absolute() else clean(audio)
-
-
-def _embed(found: Errors, sounds: Sequence[tuple[str, list[Path]]]) -> list[str]:
-    """Take clips into the page in the order of the rows, until they are `CLIP_MB`; says what was left out.
-
-    A row of predictions may name any file: only a recording below the run's data folders is taken.
-    """
-    left, missing, skipped, outside = CLIP_MB * 10**6, 0, 0, 0
-    for clip in dict.fromkeys(row[3] for row in found.rows):
-        name, roots = sounds[clip]
-        if not recordings.file(name).is_file():
-            missing += 1
-            continue
-        size = recordings.size(name) if below(name, roots) else None
-        if size is None:
-            outside += 1
-            continue
-        if size > left:
-            skipped += 1
-            continue
-        left -= size
-        data, kind = recordings.content(name)
-        found.sounds[clip] = f"data:{kind};base64,{base64.b64encode(data).decode()}"
-    notes = [
-        f"{len(found.sounds)} clips are in this page, of the utterances with the most errors, {CLIP_MB} MB at most."
-    ]
-    if skipped:
-        notes.append(f"{skipped} clips are not: they would not have fitted; their paths are shown.")
-    if outside:
-        notes.append(f"{outside} clips are not: they are no recordings below the run's data_folder.")
-    if missing:
-        notes.append(
-            f"{missing} clips were not found from the folder in which the report was made; their paths are shown."
-        )
-    return notes

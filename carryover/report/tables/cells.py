@@ -1,9 +1,37 @@
-"""How the cells of a table show a number, a rate with its interval, a difference, a time."""
+"""How the cells of a table show a number, a rate with its interval, a difference, a time; bold cells, stacked ones."""
 
 import math
 
 from carryover.stats.significance import Spread
 from carryover.stats.systems import Estimate
+
+
+class Bold(str):
+    """A cell to be seen first."""
+
+
+class Stacked(str):
+    """A cell of two lines, such as a rate with its interval beneath; as a string, both in one line.
+
+    Attributes
+    ----------
+    lines : tuple of str
+        The upper one and the one beneath.
+    """
+
+    def __new__(cls, upper: str, beneath: str):
+        made = super().__new__(cls, f"{upper} {beneath}")
+        made.lines = (upper, beneath)
+        return made
+
+
+class BoldStacked(Bold, Stacked):
+    """A cell of two lines, the upper one to be seen first."""
+
+
+def lines_of(cell: str) -> tuple[str, ...]:
+    """The lines of a cell, one for most."""
+    return cell.lines if isinstance(cell, Stacked) else (cell,)
 
 
 def number(value: float, form: str = ".2f", unit: str = "") -> str:

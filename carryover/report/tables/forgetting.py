@@ -63,6 +63,11 @@ class Row:
     relative_memory: float = math.nan
 
     @property
+    def knew_old(self) -> bool:
+        """Whether the old language was there to be forgotten."""
+        return not math.isnan(self.old_before.value)
+
+    @property
     def valid(self) -> float:
         """Mean of the two languages' validation WER: what shares and lambdas are chosen by."""
         return (self.valid_new + self.valid_old) / 2
@@ -126,8 +131,10 @@ class Table:
         heads, cells = [heads[i] for i in kept], [[row[i] for i in kept] for row in cells]
         flat = [row.flat() for row in self.rows]
         return report_table.Table(
-            name, heads, cells, self.caption, csv_columns=list(flat[0]), csv_values=[list(row.values()) for row in flat]
-        )
+            name, heads, cells, self.caption,
+            csv_columns=list(flat[0]), csv_values=[list(row.values()) for row in flat],
+            title="Methods against forgetting, in full",
+        )  # fmt: skip
 
     def markdown(self) -> str:
         """Rows that are shown, with the caption."""

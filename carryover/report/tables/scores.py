@@ -13,6 +13,7 @@ from carryover.report.log_reader import to_float
 from carryover.report.run_folder import Run
 from carryover.report.summary import Summary
 from carryover.report.tables import cells, forgetting
+from carryover.report.tables.main import main
 from carryover.report.tables.table import Table
 from carryover.runs.privacy import clean
 from carryover.stats import conditions
@@ -32,7 +33,8 @@ def said(error: Exception, runs: Sequence[Summary]) -> str:
 
 
 def methods(runs: Sequence[Summary], baseline: str = BASELINE) -> tuple[list[Table], list[str]]:
-    """Methods by languages with forgetting, backward and forward transfer; one table for each set of comparable runs.
+    """Methods by languages with forgetting, backward and forward transfer; for each set of comparable runs two tables:
+    a narrow one to publish, `main`, and the one with all columns, `methods`.
 
     Parameters
     ----------
@@ -62,8 +64,8 @@ def methods(runs: Sequence[Summary], baseline: str = BASELINE) -> tuple[list[Tab
         except ValueError as error:
             left_out.append(f"methods, {language} after {old or 'nothing'}: {said(error, kept)}")
             continue
-        name = "methods" if len(sets) == 1 else f"methods_{i}"
-        table = compared.as_table(name)
+        number = "" if len(sets) == 1 else f"_{i}"
+        table = compared.as_table(f"methods{number}")
         forgets = "forgetting [95 %]" in table.columns
         if forgets:
             at = list(table.columns).index("forgetting [95 %]") + 1
@@ -82,7 +84,7 @@ def methods(runs: Sequence[Summary], baseline: str = BASELINE) -> tuple[list[Tab
             + about(kept),
             *mixed_settings(method_names(kept)),
         ]
-        tables.append(table)
+        tables += [main(compared, about(kept), f"main{number}"), table]
     return tables, left_out
 
 
