@@ -47,6 +47,8 @@ setup(
         "energy": ["nvidia-ml-py"],  # joules of NVIDIA GPUs in metrics.jsonl
         "vad": ["silero-vad"],  # finds speech in recordings of any length (carryover transcribe --vad)
         "lm": ["kenlm", "pygtrie"],  # beam search with an n-gram model; kenlm is built from source
+        "ctranslate2": ["ctranslate2"],  # carryover export --to ctranslate2
+        "onnx": ["onnx", "onnxruntime", "onnxscript"],  # carryover export --to onnx
         "parquet": ["pyarrow"],  # the hub's versions of corpora (local/parquet.py)
         "pose": ["pose-format"],  # landmarks in .pose files
         "mediapipe": ["mediapipe<0.10.30"],  # landmarks of videos; later wheels have no holistic model

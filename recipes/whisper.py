@@ -23,6 +23,7 @@ class WhisperBrain(RecipeBrain):
     generation_length, valid_beams, test_beams.
     """
 
+    exports = ("hf", "ctranslate2", "onnx")
     reads = (
         *RecipeBrain.reads, "augment_prob", "augmentation", "from_scratch", "generation_length", "label_smoothing",
         "log_mel", "model", "task", "test_beams", "tokenizer", "train", "valid_beams",
@@ -98,6 +99,13 @@ class WhisperBrain(RecipeBrain):
         features, frames, _ = self.features(batch, Stage.TEST)
         output = Output(None, frames, features, self.encoder(features).last_hidden_state, frames)
         return self.transcribe(output, batch, Stage.TEST)
+
+    def tokens(self, batch):
+        features, _, _ = self.features(batch, Stage.TEST)
+        model, tokenizer = self.modules.whisper, self.hparams.tokenizer
+        states = self.encoder(features).last_hidden_state
+        ids = whisper.generate(model, tokenizer, states, batch.language, self.hparams.generation_length)
+        return [tokenizer.text_ids(row) for row in ids]
 
     def features(self, batch, stage):
         """-> log-mel (B, n_mels, F) of the whole window, encoder positions that hold sound (B,), augmented."""
@@ -195,7 +203,8 @@ class WhisperBrain(RecipeBrain):
         # else a pipeline that is told nothing guesses the language of each clip
         model.generation_config.language = f"<|{tokenizer.code(self.hparams.language)}|>"
         model.generation_config.task = tokenizer.task
-        model.generation_config.max_length = model.config.max_target_positions
+        # as in the test: a loop that is cut there is cut in a pipeline, too
+        model.generation_config.max_length = tokenizer.prompt_length + self.hparams.generation_length
         # transformers' pipeline decodes with 5 beams unless told otherwise: 3.0 % WER there, 5.7 % in the test
         model.generation_config.num_beams = self.hparams.test_beams
         model.save_pretrained(folder)

@@ -12,7 +12,7 @@ from carryover.commands.compare import compare
 from carryover.commands.curve import curve
 from carryover.commands.data.command import data
 from carryover.commands.evaluate import evaluate
-from carryover.commands.export import export
+from carryover.commands.export.command import export
 from carryover.commands.report import report
 from carryover.commands.sequence.command import sequence
 from carryover.commands.study.command import study

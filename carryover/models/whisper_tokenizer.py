@@ -141,6 +141,12 @@ class Tokenizer:
         is_last = tokens.gather(1, last[:, None]).squeeze(1) == self.vocabulary["<|notimestamps|>"]
         return last + is_last.int()
 
+    def text_ids(self, ids: list[int]) -> list[int]:
+        """Ids between the prompt, where there is one, and the first end token, where there is one."""
+        ids = ids[: ids.index(self.eot)] if self.eot in ids else ids
+        prompted = set(self.prompt(self.languages[0])) | {self.vocabulary[f"<|{code}|>"] for code in self.languages}
+        return ids[next((i for i, token in enumerate(ids) if token not in prompted), len(ids)) :]
+
     def decode(self, ids: list[int]) -> str:
         """Text up to the first end token, without prompt and special tokens."""
         ids = ids[: ids.index(self.eot)] if self.eot in ids else ids
