@@ -5,8 +5,9 @@ import os
 import pytest
 from typer.testing import CliRunner
 
+from carryover.checks import rules
 from carryover.commands.app import app
-from carryover.commands.check import checklist, measured, rules
+from carryover.commands.check import checklist, measured
 
 from .helpers import ROOT
 

@@ -5,9 +5,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from carryover.checks import rules
+from carryover.checks.rules import FAIL, PASS, WARN, Found
 from carryover.commands.check import facts as gathered
-from carryover.commands.check import measured, rules
-from carryover.commands.check.rules import FAIL, PASS, WARN, Found
+from carryover.commands.check import measured
 from carryover.config import run_first
 from carryover.experiment import Experiment
 from carryover.report.tables.cells import clock

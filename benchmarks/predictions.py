@@ -1,0 +1,103 @@
+"""What `carryover check --measure` predicts, beside the run itself: peak memory and time.
+
+    python -m benchmarks.predictions                     # four embedded YAMLs, shortened as CASES says
+    python -m benchmarks.predictions whisper_ft sign     # some of them
+    python -m benchmarks.predictions real --whisper FOLDER --speech FOLDER   # a pretrained Whisper on real recordings
+
+Each case is checked and then run to its end by train.py, each with an empty cache of frozen states. Predicted and
+measured are the seconds from the first test to the last (the making of the corpus is left out), the seconds an update,
+and the peak memory of the process (of the card, on one).
+"""
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from statistics import fmean
+
+ROOT = Path(__file__).resolve().parents[1]
+SHORT = ["--max_updates", "100", "--valid_every", "50", "--save_every", "50"]
+CASES = {
+    "whisper_ft": ["hparams/whisper_ft.yaml", *SHORT],
+    "ctc": ["hparams/dutch_pretrain.yaml", *SHORT],
+    "speech_llm": ["hparams/speech_llm_multitask.yaml", *SHORT, "--sample", "{train: 400, valid: 100, test: 100}"],
+    "sign": ["hparams/sign_teacher.yaml", "--epochs", "2"],
+    "real": ["hparams/whisper_real.yaml", "--corpus", "!name:local.table.utterances", "--language", "nl"]
+    + ["--batch_size", "4", "--grad_accumulation_factor", "1", "--max_updates", "24", "--valid_every", "12"]
+    + ["--save_every", "12", "--warmup", "4", "--sample", "{train: 200, valid: 48, test: 48}"],
+}  # fmt: skip
+EMBEDDED = [name for name in CASES if name != "real"]
+
+
+def predicted(words: list[str], folder: Path) -> tuple[float, float, float]:
+    """Seconds in all, seconds an update, GiB."""
+    import transformers
+
+    from carryover.commands.check import facts as gathered
+    from carryover.commands.check import measured
+    from carryover.experiment import Experiment
+
+    transformers.logging.set_verbosity_error()
+    experiment, _ = Experiment.parse(words)
+    experiment.check()
+    facts = gathered.gather(experiment, folder / "facts")
+    found = measured.measure(facts, words, folder / "trial")
+    return found.whole(facts), found.seconds_per_update, found.peak_memory_bytes / 2**30
+
+
+def ran(words: list[str], folder: Path) -> tuple[float, float, float]:
+    """The same of the run."""
+    own = ["--output_folder", str(folder), "--log_every", "1", "--noprogressbar"]
+    done = subprocess.run([sys.executable, "train.py", *words, *own], capture_output=True, text=True, cwd=ROOT)
+    if done.returncode:
+        raise RuntimeError(done.stderr[-2000:])
+    events = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    pairs = [(a, b) for a, b in zip(events, events[1:], strict=False) if a["event"] == b["event"] == "train"]
+    pace = fmean(b["time"] - a["time"] for a, b in pairs[3:])
+    memory = float(re.search(r"peak memory ([\d.]+) GiB", done.stdout)[1])
+    return events[-1]["time"], pace, memory
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(CASES)}; default: the embedded ones")
+    parser.add_argument("--data", help="folder in which the embedded corpora are made; default: the YAMLs'")
+    parser.add_argument("--whisper", help="a pretrained Whisper's folder, for the case real")
+    parser.add_argument("--speech", help="folder with a manifest.tsv of recordings, for the case real")
+    parser.add_argument("--device", default="cpu")
+    given = parser.parse_args(argv)
+    if unknown := set(given.cases) - CASES.keys():
+        parser.error(f"{', '.join(sorted(unknown))}: expected {', '.join(CASES)}")
+    if "real" in given.cases and not (given.whisper and given.speech):
+        parser.error("real: give --whisper FOLDER and --speech FOLDER, too")
+    os.chdir(ROOT)
+    print("| case | what | predicted | measured | error, % |\n|---|---|--:|--:|--:|", flush=True)
+    for name in given.cases or EMBEDDED:
+        words = [*CASES[name], "--device", given.device]
+        if name == "real":
+            words += ["--model", given.whisper, "--data_folder", given.speech]
+        elif given.data:
+            corpora = (
+                ("data_folder", "old_data_folder") if "old_data_folder: data" in Path(words[0]).read_text() else ()
+            )
+            folder = f"{given.data}/signs" if name == "sign" else f"{given.data}/synthetic"
+            words += [word for key in corpora or ("data_folder",) for word in (f"--{key}", folder)]
+        found = []
+        for what in (predicted, ran):
+            with tempfile.TemporaryDirectory() as folder:
+                os.environ["CARRYOVER_CACHE"] = f"{folder}/cache"
+                found.append(what(words, Path(folder) / "run"))
+        for what, form, *values in zip(
+            ("seconds in all", "seconds an update", "peak memory, GiB"), (".1f", ".3f", ".2f"), *found, strict=True
+        ):
+            error = 100 * (values[0] / values[1] - 1)
+            print(f"| {name} | {what} | {values[0]:{form}} | {values[1]:{form}} | {error:+.1f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

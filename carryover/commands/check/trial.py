@@ -1,0 +1,118 @@
+"""A short run with stopwatches: `python -m carryover.commands.check.trial OUT.json YAML [--key value ...]`.
+
+It is the experiment itself on a few utterances of each set, from preparation to test, in a process of its own, so that
+its peak memory is that of the run. The longest utterances are among them: they decide how much memory is needed.
+"""
+
+import math
+import random
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from carryover import exits, files, processes
+from carryover.data import manifest
+from carryover.experiment import Experiment
+from carryover.training import kept_states, stopping
+from carryover.training.evaluation import Stage
+from carryover.training.run_log import peak_memory_bytes
+
+SCORED = 32  # utterances of a validation or test set, or the multiple of eval_batch_size above it
+
+
+def chosen(rows: list[dict], n: int, longest: int) -> list[dict]:
+    """n rows in the set's order: its `longest`, and others drawn at random, always the same."""
+    if n >= len(rows):
+        return rows
+    by_length = sorted(range(len(rows)), key=lambda i: -float(rows[i]["duration"]))
+    kept = by_length[:longest] + random.Random(1).sample(by_length[longest:], max(0, n - longest))
+    return [rows[i] for i in sorted(kept[:n])]
+
+
+class Trial(Experiment):
+    """The experiment on few utterances; `seen` says what took how long, in seconds."""
+
+    def prepare(self, manifests):
+        sets, values = super().prepare(manifests), self.values
+        longest = values["batch_size"] if values["group_by_length"] else 1  # of one batch
+        each = values["eval_batch_size"]
+        train = values["max_updates"] * values["batch_size"] * values["grad_accumulation_factor"]
+
+        def shortened(path: Path, split: str) -> Path:
+            rows = [row["row"] for row in manifest.load(path).values()]
+            if split == "train":
+                more = 0 if self.learns_all else values["batch_size"]  # less than an epoch, as the run
+                rows = chosen(rows, max(train, longest) + more, longest)
+            else:
+                rows = chosen(rows, math.ceil(SCORED / each) * each, 1)
+            out = manifests.parent / "shortened" / path.parent.name / path.name
+            columns = [key for key in rows[0] if key != "id"]
+            files.write_csv(out, columns, [[row[key] for key in columns] for row in rows])
+            return out
+
+        new, old, others = sets
+        new = {split: shortened(path, split) for split, path in new.items()}
+        # an importance is estimated on as many utterances as in the run
+        old = {split: path if split == "train" else shortened(path, split) for split, path in old.items()}
+        return new, old, {name: shortened(path, "test") for name, path in others.items()}
+
+    def train_and_test(self, brain, *sets):
+        self.seen = {"updates": [], "scores": [], "saves": [], "fill": 0.0, "begin": 0.0, "clips": 0}
+        seen, since = self.seen, {}
+
+        def timed(owner, name: str, note) -> None:
+            was = getattr(owner, name)
+
+            def measured(*args, **kwargs):
+                begun = time.perf_counter()
+                try:
+                    return was(*args, **kwargs)
+                finally:
+                    note(time.perf_counter() - begun, args)
+
+            setattr(owner, name, measured)
+
+        def scored(seconds: float, args: tuple) -> None:
+            data = list(args[0].dataset.data.values())
+            test = args[1] == Stage.TEST
+            where = "test" if test else "valid" if brain.progress.validating else "end"
+            seen["scores"].append({"where": where, "language": data[0]["language"], "n": len(data), "seconds": seconds})
+
+        def filled(seconds: float, args: tuple) -> None:
+            seen["fill"], seen["clips"], since["fill"] = seconds, len(args[1]), time.perf_counter()
+
+        def updated(seconds: float, args: tuple) -> None:
+            frames = sum(max(row["duration"] for row in batch.row) * len(batch.row) for batch in args[0])
+            seen["updates"].append([seconds + brain.progress.window["data_wait_seconds"], frames])
+
+        timed(brain.evaluation, "score", scored)
+        timed(kept_states, "fill", filled)
+        timed(brain, "_fit_group", updated)
+        timed(brain, "_save_checkpoint", lambda seconds, _: seen["saves"].append(seconds))
+        timed(brain, "begin", lambda seconds, _: seen.update(begin=time.perf_counter() - since["fill"]))
+        results = super().train_and_test(brain, *sets)
+        seen["peak_memory_bytes"] = peak_memory_bytes(brain.device_type)
+        return results
+
+
+def main(argv: list[str]) -> int:
+    """Run it and write what was seen."""
+    out, learns_all, *words = argv
+    trial, flags = Trial.parse(words)
+    trial.learns_all = learns_all == "all"
+    if "deterministic" in flags:
+        torch.use_deterministic_algorithms(True)
+    trial.check()
+    with stopping.at_once(trial.values["stop_signals"]), processes.joined(trial.run_options.get("device")):
+        trial.run(["train.py", *words])
+    files.write_json(Path(out), trial.seen)
+    return 0
+
+
+if __name__ == "__main__":
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    sys.exit(exits.run(lambda: main(sys.argv[1:])))
