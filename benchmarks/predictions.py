@@ -4,20 +4,23 @@
     python -m benchmarks.predictions whisper_ft sign     # some of them
     python -m benchmarks.predictions real --whisper FOLDER --speech FOLDER   # a pretrained Whisper on real recordings
 
-Each case is checked and then run to its end by train.py, each with an empty cache of frozen states. Predicted and
-measured are the seconds from the first test to the last (the making of the corpus is left out), the seconds an update,
-and the peak memory of the process (of the card, on one).
+Each case is checked and then run to its end, each with an empty cache of frozen states. Predicted and measured are the
+seconds from the first test to the last (the making of the corpus is left out), the seconds an update, and the peak
+memory of the process (of the card, on one). Where other programs load the machine, `--clock processor` compares the process's
+own time instead.
 """
 
 import argparse
+import contextlib
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from statistics import fmean
+
+from carryover.commands.check import measured
 
 ROOT = Path(__file__).resolve().parents[1]
 SHORT = ["--max_updates", "100", "--valid_every", "50", "--save_every", "50"]
@@ -33,33 +36,33 @@ CASES = {
 EMBEDDED = [name for name in CASES if name != "real"]
 
 
-def predicted(words: list[str], folder: Path) -> tuple[float, float, float]:
+def predicted(words: list[str], folder: Path, clock: str) -> tuple[float, float, float]:
     """Seconds in all, seconds an update, GiB."""
     import transformers
 
     from carryover.commands.check import facts as gathered
-    from carryover.commands.check import measured
     from carryover.experiment import Experiment
 
     transformers.logging.set_verbosity_error()
     experiment, _ = Experiment.parse(words)
     experiment.check()
-    facts = gathered.gather(experiment, folder / "facts")
-    found = measured.measure(facts, words, folder / "trial")
+    with contextlib.redirect_stdout(sys.stderr):
+        facts = gathered.gather(experiment, folder / "facts")
+    found = measured.measure(facts, words, folder / "trial", clock)
     return found.whole(facts), found.seconds_per_update, found.peak_memory_bytes / 2**30
 
 
-def ran(words: list[str], folder: Path) -> tuple[float, float, float]:
+def ran(words: list[str], folder: Path, clock: str) -> tuple[float, float, float]:
     """The same of the run."""
-    own = ["--output_folder", str(folder), "--log_every", "1", "--noprogressbar"]
-    done = subprocess.run([sys.executable, "train.py", *words, *own], capture_output=True, text=True, cwd=ROOT)
+    out, own = folder / "seen.json", ["--output_folder", str(folder / "run"), "--noprogressbar"]
+    folder.mkdir()
+    command = [sys.executable, "-m", measured.TRIAL, str(out), "whole", clock, *words, *own]
+    done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(done.stderr[-2000:])
-    events = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    pairs = [(a, b) for a, b in zip(events, events[1:], strict=False) if a["event"] == b["event"] == "train"]
-    pace = fmean(b["time"] - a["time"] for a, b in pairs[3:])
-    memory = float(re.search(r"peak memory ([\d.]+) GiB", done.stdout)[1])
-    return events[-1]["time"], pace, memory
+    seen = json.loads(out.read_text(encoding="utf-8"))
+    pace = fmean(seconds for seconds, _ in seen["updates"][measured.WARM :])
+    return seen["total"], pace, seen["peak_memory_bytes"] / 2**30
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -69,6 +72,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--data", help="folder in which the embedded corpora are made; default: the YAMLs'")
     parser.add_argument("--whisper", help="a pretrained Whisper's folder, for the case real")
     parser.add_argument("--speech", help="folder with a manifest.tsv of recordings, for the case real")
+    parser.add_argument("--clock", default="wall", choices=["wall", "processor"], help="processor: one's own time")
     parser.add_argument("--device", default="cpu")
     given = parser.parse_args(argv)
     if unknown := set(given.cases) - CASES.keys():
@@ -91,7 +95,7 @@ def main(argv: list[str] | None = None) -> None:
         for what in (predicted, ran):
             with tempfile.TemporaryDirectory() as folder:
                 os.environ["CARRYOVER_CACHE"] = f"{folder}/cache"
-                found.append(what(words, Path(folder) / "run"))
+                found.append(what(words, Path(folder) / "made", given.clock))
         for what, form, *values in zip(
             ("seconds in all", "seconds an update", "peak memory, GiB"), (".1f", ".3f", ".2f"), *found, strict=True
         ):

@@ -33,6 +33,8 @@ class Measured:
     begin : float
         Seconds of what the methods against forgetting do before the first update.
     peak_memory_bytes : int
+    total : float
+        Seconds of that short run from its first test to its last.
     """
 
     updates: Sequence[tuple[float, float]]
@@ -42,6 +44,7 @@ class Measured:
     clips: int
     begin: float
     peak_memory_bytes: int
+    total: float = 0.0
 
     @property
     def seconds_per_update(self) -> float:
@@ -75,9 +78,9 @@ class Measured:
         return seconds + saves * (fmean(self.saves) if self.saves else 0)
 
 
-def measure(facts: Facts, argv: list[str], folder: Path) -> Measured:
+def measure(facts: Facts, argv: list[str], folder: Path, clock: str = "wall") -> Measured:
     """Run `WARM` + `TIMED` updates, two validations and the tests on few utterances (trial.py), in a process of its
-    own, in a folder to throw away.
+    own, in a folder to throw away; timed by the clock, or by the process's own ("processor").
 
     Raises
     ------
@@ -94,7 +97,8 @@ def measure(facts: Facts, argv: list[str], folder: Path) -> Measured:
     learns_all = "all" if facts.updates * facts.batch >= len(facts.train) else "some"
     folder.mkdir(parents=True, exist_ok=True)
     out = folder / "seen.json"
-    command = [sys.executable, "-m", TRIAL, str(out), learns_all, *_without(argv, own), *rest, "--noprogressbar"]
+    words = [*_without(argv, own), *rest, "--noprogressbar"]
+    command = [sys.executable, "-m", TRIAL, str(out), learns_all, clock, *words]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise ValueError(

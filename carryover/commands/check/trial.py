@@ -1,7 +1,11 @@
-"""A short run with stopwatches: `python -m carryover.commands.check.trial OUT.json YAML [--key value ...]`.
+"""A short run with stopwatches: `python -m carryover.commands.check.trial OUT.json HOW CLOCK YAML [--key value ...]`.
 
 It is the experiment itself on a few utterances of each set, from preparation to test, in a process of its own, so that
 its peak memory is that of the run. The longest utterances are among them: they decide how much memory is needed.
+
+HOW is "all" (frozen states of the training set are computed before the first update), "some" (the run ends within an
+epoch, so they are not) or "whole" (nothing is shortened: what benchmarks/predictions.py compares with). CLOCK is "wall"
+or "processor", the process's own time, for a machine that others load.
 """
 
 import math
@@ -20,6 +24,7 @@ from carryover.training.evaluation import Stage
 from carryover.training.run_log import peak_memory_bytes
 
 SCORED = 32  # utterances of a validation or test set, or the multiple of eval_batch_size above it
+CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
 
 
 def chosen(rows: list[dict], n: int, longest: int) -> list[dict]:
@@ -31,11 +36,59 @@ def chosen(rows: list[dict], n: int, longest: int) -> list[dict]:
     return [rows[i] for i in sorted(kept[:n])]
 
 
-class Trial(Experiment):
-    """The experiment on few utterances; `seen` says what took how long, in seconds."""
+class Timed(Experiment):
+    """The experiment; `seen` says what took how long, in seconds of `clock`: see carryover.commands.check.measured."""
+
+    clock = staticmethod(time.perf_counter)
+
+    def train_and_test(self, brain, *sets):
+        self.seen = {"updates": [], "scores": [], "saves": [], "fill": 0.0, "begin": 0.0, "clips": 0}
+        seen, clock, since = self.seen, self.clock, {}
+
+        def timed(owner, name: str, note) -> None:
+            was = getattr(owner, name)
+
+            def measured(*args, **kwargs):
+                begun = clock()
+                try:
+                    return was(*args, **kwargs)
+                finally:
+                    note(clock() - begun, args)
+
+            setattr(owner, name, measured)
+
+        def scored(seconds: float, args: tuple) -> None:
+            data = list(args[0].dataset.data.values())
+            where = "test" if args[1] == Stage.TEST else "valid" if brain.progress.validating else "end"
+            seen["scores"].append({"where": where, "language": data[0]["language"], "n": len(data), "seconds": seconds})
+
+        def filled(seconds: float, args: tuple) -> None:
+            seen["fill"], seen["clips"], since["fill"] = seconds, len(args[1]), clock()
+
+        def updated(seconds: float, args: tuple) -> None:
+            frames = sum(max(row["duration"] for row in batch.row) * len(batch.row) for batch in args[0])
+            seen["updates"].append([clock() - since.get("group", clock() - seconds), frames])  # reading is in it
+
+        timed(brain.evaluation, "score", scored)
+        timed(kept_states, "fill", filled)
+        timed(brain, "begin", lambda *_: seen.update(begin=clock() - since["fill"]))
+        timed(brain, "_fit_group", updated)
+        timed(brain, "_after_group", lambda *_: since.update(group=clock()))
+        timed(brain, "_save_checkpoint", lambda seconds, _: seen["saves"].append(seconds))
+        begun = clock()
+        results = super().train_and_test(brain, *sets)
+        seen["total"], seen["peak_memory_bytes"] = clock() - begun, peak_memory_bytes(brain.device_type)
+        return results
+
+
+class Trial(Timed):
+    """On few utterances; `learns_all`: the run makes an epoch or more."""
+
+    learns_all = True
 
     def prepare(self, manifests):
-        sets, values = super().prepare(manifests), self.values
+        new, old, others = super().prepare(manifests)
+        values = self.values
         longest = values["batch_size"] if values["group_by_length"] else 1  # of one batch
         each = values["eval_batch_size"]
         train = values["max_updates"] * values["batch_size"] * values["grad_accumulation_factor"]
@@ -52,62 +105,23 @@ class Trial(Experiment):
             files.write_csv(out, columns, [[row[key] for key in columns] for row in rows])
             return out
 
-        new, old, others = sets
         new = {split: shortened(path, split) for split, path in new.items()}
         # an importance is estimated on as many utterances as in the run
         old = {split: path if split == "train" else shortened(path, split) for split, path in old.items()}
         return new, old, {name: shortened(path, "test") for name, path in others.items()}
 
-    def train_and_test(self, brain, *sets):
-        self.seen = {"updates": [], "scores": [], "saves": [], "fill": 0.0, "begin": 0.0, "clips": 0}
-        seen, since = self.seen, {}
-
-        def timed(owner, name: str, note) -> None:
-            was = getattr(owner, name)
-
-            def measured(*args, **kwargs):
-                begun = time.perf_counter()
-                try:
-                    return was(*args, **kwargs)
-                finally:
-                    note(time.perf_counter() - begun, args)
-
-            setattr(owner, name, measured)
-
-        def scored(seconds: float, args: tuple) -> None:
-            data = list(args[0].dataset.data.values())
-            test = args[1] == Stage.TEST
-            where = "test" if test else "valid" if brain.progress.validating else "end"
-            seen["scores"].append({"where": where, "language": data[0]["language"], "n": len(data), "seconds": seconds})
-
-        def filled(seconds: float, args: tuple) -> None:
-            seen["fill"], seen["clips"], since["fill"] = seconds, len(args[1]), time.perf_counter()
-
-        def updated(seconds: float, args: tuple) -> None:
-            frames = sum(max(row["duration"] for row in batch.row) * len(batch.row) for batch in args[0])
-            seen["updates"].append([seconds + brain.progress.window["data_wait_seconds"], frames])
-
-        timed(brain.evaluation, "score", scored)
-        timed(kept_states, "fill", filled)
-        timed(brain, "_fit_group", updated)
-        timed(brain, "_save_checkpoint", lambda seconds, _: seen["saves"].append(seconds))
-        timed(brain, "begin", lambda seconds, _: seen.update(begin=time.perf_counter() - since["fill"]))
-        results = super().train_and_test(brain, *sets)
-        seen["peak_memory_bytes"] = peak_memory_bytes(brain.device_type)
-        return results
-
 
 def main(argv: list[str]) -> int:
     """Run it and write what was seen."""
-    out, learns_all, *words = argv
-    trial, flags = Trial.parse(words)
-    trial.learns_all = learns_all == "all"
+    out, how, clock, *words = argv
+    run, flags = (Timed if how == "whole" else Trial).parse(words)
+    run.learns_all, run.clock = how == "all", CLOCKS[clock]
     if "deterministic" in flags:
         torch.use_deterministic_algorithms(True)
-    trial.check()
-    with stopping.at_once(trial.values["stop_signals"]), processes.joined(trial.run_options.get("device")):
-        trial.run(["train.py", *words])
-    files.write_json(Path(out), trial.seen)
+    run.check()
+    with stopping.at_once(run.values["stop_signals"]), processes.joined(run.run_options.get("device")):
+        run.run(["train.py", *words])
+    files.write_json(Path(out), run.seen)
     return 0
 
 
