@@ -45,7 +45,8 @@ def optimizer_share(opt_class: partial | type, device: str | torch.device = "cpu
 
 
 def said(found: dict[str, int]) -> str:
-    """Parts and their sum in GiB."""
-    gib = {name: size / 2**30 for name, size in found.items()}
-    each = " + ".join(f"{name} {size:.2f}" for name, size in gib.items())
-    return f"{each} = {sum(gib.values()):.2f} GiB, and the activations of a batch on top"
+    """Parts and their sum, in GiB or, below one, in MiB."""
+    total = sum(found.values())
+    unit, size = ("GiB", 2**30) if total >= 2**30 else ("MiB", 2**20)
+    each = " + ".join(f"{name} {part / size:.1f}" for name, part in found.items())
+    return f"{each} = {total / size:.1f} {unit}, and the activations of a batch on top"

@@ -1,4 +1,4 @@
-"""carryover demo: two runs hear an uploaded clip, differences are marked, and no other machine is asked for anything."""
+"""carryover demo: two runs hear an uploaded clip, differences are marked, and no other machine is asked anything."""
 
 import shutil
 import socket

@@ -33,6 +33,9 @@ def test_parts_of_a_model_by_hand():
     brain = SimpleNamespace(modules=modules, opt_class=torch.optim.AdamW, device="cpu", methods=methods)
     found = memory.parts(brain)
     assert found == {"weights": 6024, "gradients": 4000, "optimizer": 8000, "forgetting": (8 + 4 + 4) * 1000}
+    mib = {"weights": 3 * 2**20, "gradients": 2**19}
+    assert memory.said(mib) == "weights 3.0 + gradients 0.5 = 3.5 MiB, and the activations of a batch on top"
+    assert "= 2.0 GiB" in memory.said({"weights": 2**31})
     brain.methods = [L2SP(lambda_=0.0)]
     assert "forgetting" not in memory.parts(brain)
     brain.opt_class = None
