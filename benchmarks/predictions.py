@@ -6,8 +6,8 @@
 
 Each case is checked and then run to its end, each with an empty cache of frozen states. Predicted and measured are the
 seconds from the first test to the last (the making of the corpus is left out), the seconds an update, and the peak
-memory of the process (of the card, on one). Where other programs load the machine, `--clock processor` compares the process's
-own time instead.
+memory of the process (of the card, on one). Where other programs load the machine, `--clock processor` compares the
+process's own time instead.
 """
 
 import argparse
@@ -30,8 +30,9 @@ CASES = {
     "speech_llm": ["hparams/speech_llm_multitask.yaml", *SHORT, "--sample", "{train: 400, valid: 100, test: 100}"],
     "sign": ["hparams/sign_teacher.yaml", "--epochs", "2"],
     "real": ["hparams/whisper_real.yaml", "--corpus", "!name:local.table.utterances", "--language", "nl"]
-    + ["--batch_size", "4", "--grad_accumulation_factor", "1", "--max_updates", "24", "--valid_every", "12"]
-    + ["--save_every", "12", "--warmup", "4", "--sample", "{train: 200, valid: 48, test: 48}"],
+    + ["--batch_size", "2", "--grad_accumulation_factor", "1", "--max_updates", "16", "--valid_every", "8"]
+    + ["--save_every", "8", "--warmup", "4", "--sample", "{train: 100, valid: 40, test: 40}"]
+    + ["--test_before", "False"],
 }  # fmt: skip
 EMBEDDED = [name for name in CASES if name != "real"]
 
