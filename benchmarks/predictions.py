@@ -50,7 +50,7 @@ def predicted(words: list[str], folder: Path, clock: str) -> tuple[float, float,
     with contextlib.redirect_stdout(sys.stderr):
         facts = gathered.gather(experiment, folder / "facts")
     found = measured.measure(facts, words, folder / "trial", clock)
-    return found.whole(facts), found.seconds_per_update, found.peak_memory_bytes / 2**30
+    return found.whole(facts), found.seconds_per_update, found.peak(facts) / 2**30
 
 
 def ran(words: list[str], folder: Path, clock: str) -> tuple[float, float, float]:

@@ -123,6 +123,27 @@ def test_the_whole_is_all_that_was_timed_scaled_to_its_size():
     ]
 
 
+def test_kept_states_of_the_whole_sets_are_in_the_peak():
+    class Facts:
+        brain, language, train = type("Brain", (), {"device_type": "cpu"}), "de", [1] * 2000
+        rows = {"de": {"valid": [1] * 100, "test": [1] * 400}}
+        values = {"test_before": True}
+
+    scores = [
+        {"where": where, "language": "de", "n": 32, "seconds": 1.0} for where in ("test", "valid", "valid", "test")
+    ]
+    found = measured.Measured(
+        updates=[], scores=scores, saves=[], fill=0.0, clips=100, begin=0.0, peak_memory_bytes=10**9,
+        states={"a": (64, 64 * 50_000), "b": (10, 10 * 50_000)},
+    )  # fmt: skip
+    more = 100_000 * (100 - 32 + 400 - 32) + 2 * (100_000 * 400 - 100_000 * 32)
+    assert found.peak(Facts) == 10**9 + more
+    Facts.values = {"test_before": False}  # then test states are written, and not read again
+    assert found.peak(Facts) == 10**9 + more - 100_000 * (400 - 32)
+    Facts.brain.device_type = "cuda"
+    assert found.peak(Facts) == 10**9
+
+
 def test_the_longest_are_on_trial():
     rows = [{"id": str(n), "duration": float(n % 37)} for n in range(100)]
     for longest in (1, 8):

@@ -65,7 +65,7 @@ def findings(argv: list[str], measure: bool = False, say: Callable[[str], None] 
                 return found
             said = (
                 f"{short.seconds_per_update:.2f} s an update, {clock(short.whole(facts))} in all with validations and "
-                f"tests, peak memory {short.peak_memory_bytes / 2**30:.2f} GiB"
+                f"tests, peak memory {short.peak(facts) / 2**30:.2f} GiB"
             )
             tell("trial", Found(PASS, said, ""))
     return found

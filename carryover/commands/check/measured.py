@@ -5,11 +5,12 @@ import math
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
 
 from carryover.checks.facts import Facts
+from carryover.models.state_store import SHARD
 
 WARM, TIMED = 3, 10  # updates
 TRIAL = "carryover.commands.check.trial"
@@ -33,6 +34,8 @@ class Measured:
     begin : float
         Seconds of what the methods against forgetting do before the first update.
     peak_memory_bytes : int
+    states : dict
+        Of frozen parts that were kept: {store: (their number, bytes)}.
     total : float
         Seconds of that short run from its first test to its last.
     """
@@ -44,6 +47,7 @@ class Measured:
     clips: int
     begin: float
     peak_memory_bytes: int
+    states: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     total: float = 0.0
 
     @property
@@ -76,6 +80,29 @@ class Measured:
             seconds += first + (validations - 1) * (fmean(later) if later else first)
         saves = max(validations, math.ceil(facts.updates / facts.every("save_every")))
         return seconds + saves * (fmean(self.saves) if self.saves else 0)
+
+    def peak(self, facts: Facts) -> float:
+        """Bytes at the peak of the run: those of the trial and, on a CPU, what more kept states take.
+
+        States are mapped from their files when they are read again, and a file of them is in memory twice while it is
+        written; a card has neither.
+        """
+        if not self.states or facts.brain.device_type != "cpu":
+            return self.peak_memory_bytes
+        each = sum(size / number for number, size in self.states.values())  # bytes of an utterance
+        sizes: dict[tuple[str, str], tuple[int, int]] = {}  # of a set: here, in the run
+        for score in self.scores:
+            split = "test" if score["where"] == "test" else "valid"
+            sizes[score["language"], split] = score["n"], len(facts.rows[score["language"]][split])
+        if self.fill:
+            sizes[facts.language, "train"] = self.clips, len(facts.train)
+        again = {key for key in sizes if key[1] != "test" or facts.values["test_before"]}
+
+        def taken(at: int) -> float:
+            written = min(SHARD, each * max(n[at] for n in sizes.values()))
+            return each * sum(sizes[key][at] for key in again) + 2 * written
+
+        return self.peak_memory_bytes + taken(1) - taken(0)
 
 
 def measure(facts: Facts, argv: list[str], folder: Path, clock: str = "wall") -> Measured:

@@ -19,11 +19,13 @@ import torch
 from carryover import exits, files, processes
 from carryover.data import manifest
 from carryover.experiment import Experiment
+from carryover.models.state_store import Store
 from carryover.training import kept_states, stopping
 from carryover.training.evaluation import Stage
 from carryover.training.run_log import peak_memory_bytes
 
 SCORED = 32  # utterances of a validation or test set, or the multiple of eval_batch_size above it
+PROBES, PROBE_SECONDS = 12, 20  # of the longest batch, until one has been slowed down most; and when that is enough
 CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
 
 
@@ -42,7 +44,7 @@ class Timed(Experiment):
     clock = staticmethod(time.perf_counter)
 
     def train_and_test(self, brain, *sets):
-        self.seen = {"updates": [], "scores": [], "saves": [], "fill": 0.0, "begin": 0.0, "clips": 0}
+        self.seen = {"updates": [], "scores": [], "saves": [], "fill": 0.0, "begin": 0.0, "clips": 0, "states": {}}
         seen, clock, since = self.seen, self.clock, {}
 
         def timed(owner, name: str, note) -> None:
@@ -69,6 +71,12 @@ class Timed(Experiment):
             frames = sum(max(row["duration"] for row in batch.row) * len(batch.row) for batch in args[0])
             seen["updates"].append([clock() - since.get("group", clock() - seconds), frames])  # reading is in it
 
+        def kept(_, args: tuple) -> None:
+            store, _, tensor = args
+            number, size = seen["states"].get(store.key, (0, 0))
+            seen["states"][store.key] = number + 1, size + tensor.nbytes
+
+        timed(Store, "put", kept)
         timed(brain.evaluation, "score", scored)
         timed(kept_states, "fill", filled)
         timed(brain, "begin", lambda *_: seen.update(begin=clock() - since["fill"]))
@@ -77,14 +85,37 @@ class Timed(Experiment):
         timed(brain, "_save_checkpoint", lambda seconds, _: seen["saves"].append(seconds))
         begun = clock()
         results = super().train_and_test(brain, *sets)
-        seen["total"], seen["peak_memory_bytes"] = clock() - begun, peak_memory_bytes(brain.device_type)
+        seen["total"] = clock() - begun
+        self.finish(brain, Path(sets[1]["train"]))
+        seen["peak_memory_bytes"] = peak_memory_bytes(brain.device_type)
         return results
+
+    def finish(self, brain, train: Path) -> None:
+        """What is done after the run, before its memory is looked at."""
 
 
 class Trial(Timed):
     """On few utterances; `learns_all`: the run makes an epoch or more."""
 
     learns_all = True
+
+    def finish(self, brain, train):
+        """Gradients of the longest batch again: an augmentation that slows speech down makes it longer by chance."""
+        if not self.values.get("augment_prob"):
+            return
+        dataset, size = brain.read(train), self.values["batch_size"]
+        lengths = [row["duration"] for row in dataset.data.values()]
+        longest = sorted(range(len(lengths)), key=lambda i: -lengths[i])[
+            : size if self.values["group_by_length"] else 1
+        ]
+        others = [i for i in range(len(lengths)) if i not in longest][: size - len(longest)]
+        brain.train_mode()
+        begun = time.perf_counter()
+        for _ in range(PROBES):
+            brain.fit_batch(brain.hparams.collate([dataset[i] for i in longest + others]).to(brain.device))
+            brain.optimisation.zero_grad()
+            if time.perf_counter() - begun > PROBE_SECONDS:
+                break
 
     def prepare(self, manifests):
         new, old, others = super().prepare(manifests)
