@@ -13,7 +13,7 @@ def check(
     path: str = typer.Argument(
         metavar="YAML", autocompletion=yamls, help="An experiment; more arguments are those of train.py"
     ),
-    measure: bool = typer.Option(False, "--measure", help="Also make 13 updates and score a few clips: time and memory"),
+    measure: bool = typer.Option(False, "--measure", help="Also try 13 updates and score some clips: time, memory"),
 ) -> None:
     """Look for mistakes before a long run: settings, data, optimisation, evaluation, checkpoints; status 1 for a FAIL.
 
