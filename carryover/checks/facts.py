@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from carryover import processes
 from carryover.data import manifest
 
 
@@ -46,12 +47,12 @@ class Facts:
 
     @property
     def batch(self) -> int:
-        """Utterances of an update."""
-        return self.values["batch_size"] * self.values["grad_accumulation_factor"]
+        """Utterances of an update, of all processes."""
+        return self.values["batch_size"] * processes.count() * self.values["grad_accumulation_factor"]
 
     @property
     def updates_per_epoch(self) -> int:
-        batches = math.ceil(len(self.train) / self.values["batch_size"])
+        batches = math.ceil(len(self.train) / (self.values["batch_size"] * processes.count()))
         return math.ceil(batches / self.values["grad_accumulation_factor"])
 
     @property
