@@ -101,6 +101,7 @@ def test_in_a_browser(page, runs, port, small_corpus):
         api.expect(
             tab.get_by_text(clip.name).or_(tab.locator("#component-0 audio, .waveform-container")).first
         ).to_be_visible()
+        assert tab.get_by_role("button", name="share").count() == 0, "a recording is not to be sent anywhere"
         tab.get_by_role("button", name="Transcribe").click()
         for n, text in enumerate(said, start=1):
             for word in set(text.split()):

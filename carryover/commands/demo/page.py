@@ -98,7 +98,10 @@ def transcripts(runs: Sequence[Heard], path: str | None) -> list[list[MARKED]]:
 def made(runs: Sequence[Heard]) -> gradio.Blocks:
     """The page."""
     with gradio.Blocks(title="carryover demo", analytics_enabled=False) as blocks:
-        recording = gradio.Audio(sources=["upload", "microphone"], type="filepath", label="Recording")
+        # gradio's own button "share" would send the recording to a public place
+        recording = gradio.Audio(
+            sources=["upload", "microphone"], type="filepath", label="Recording", buttons=["download"]
+        )
         button = gradio.Button("Transcribe", variant="primary")
         with gradio.Row():
             out = [
