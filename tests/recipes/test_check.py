@@ -126,6 +126,7 @@ def test_the_whole_is_all_that_was_timed_scaled_to_its_size():
 def test_kept_states_of_the_whole_sets_are_in_the_peak():
     class Facts:
         brain, language, train = type("Brain", (), {"device_type": "cpu"}), "de", [1] * 2000
+        updates, batch = 100, 4  # less than an epoch: states of training are not read again
         rows = {"de": {"valid": [1] * 100, "test": [1] * 400}}
         values = {"test_before": True}
 
@@ -133,13 +134,16 @@ def test_kept_states_of_the_whole_sets_are_in_the_peak():
         {"where": where, "language": "de", "n": 32, "seconds": 1.0} for where in ("test", "valid", "valid", "test")
     ]
     found = measured.Measured(
-        updates=[], scores=scores, saves=[], fill=0.0, clips=100, begin=0.0, peak_memory_bytes=10**9,
-        states={"a": (64, 64 * 50_000), "b": (10, 10 * 50_000)},
+        updates=[], scores=scores, saves=[], fill=1e-4, clips=100, begin=0.0, peak_memory_bytes=10**9,
+        states={"a": (164, 164 * 50_000), "b": (10, 10 * 50_000)},
     )  # fmt: skip
     more = 100_000 * (100 - 32 + 400 - 32) + 2 * (100_000 * 400 - 100_000 * 32)
     assert found.peak(Facts) == 10**9 + more
     Facts.values = {"test_before": False}  # then test states are written, and not read again
     assert found.peak(Facts) == 10**9 + more - 100_000 * (400 - 32)
+    Facts.updates, Facts.values = 500, {"test_before": True}
+    most = 2 * (64_000_000 - 100_000 * 100)  # of a file of states, in memory twice
+    assert found.peak(Facts) == 10**9 + 100_000 * (100 - 32 + 400 - 32 + 2000 - 100) + most
     Facts.brain.device_type = "cuda"
     assert found.peak(Facts) == 10**9
 

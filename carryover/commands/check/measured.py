@@ -85,7 +85,7 @@ class Measured:
         """Bytes at the peak of the run: those of the trial and, on a CPU, what more kept states take.
 
         States are mapped from their files when they are read again, and a file of them is in memory twice while it is
-        written; a card has neither.
+        written; a card has neither. Those of training are read again by a run of an epoch or more.
         """
         if not self.states or facts.brain.device_type != "cpu":
             return self.peak_memory_bytes
@@ -94,7 +94,8 @@ class Measured:
         for score in self.scores:
             split = "test" if score["where"] == "test" else "valid"
             sizes[score["language"], split] = score["n"], len(facts.rows[score["language"]][split])
-        if self.fill:
+        kept = max(number for number, _ in self.states.values())
+        if facts.updates * facts.batch >= len(facts.train) and kept > sum(n for n, _ in sizes.values()):
             sizes[facts.language, "train"] = self.clips, len(facts.train)
         again = {key for key in sizes if key[1] != "test" or facts.values["test_before"]}
 
