@@ -125,6 +125,7 @@ def test_a_table_stands_where_it_fits():
 def test_cells_of_two_lines():
     made = documents()[4]
     assert made.rows[0][1] == "12.01 [10.04, 14.07]" and made.numeric == [False, True]
+    assert "addlinespace" in made.latex() and "addlinespace" not in TABLE.latex()
     assert r"\begin{tabular}[t]{@{}r@{}}\textbf{9.01}\\{}[8.04, 10.07]\end{tabular}" in made.latex()
     assert made.markdown().splitlines()[3] == "| EWC | **9.01**<br>[8.04, 10.07] |"
     assert "[8.04, 10.07]" in made.csv()

@@ -166,6 +166,8 @@ def _block(columns, page, numeric, chosen: Sequence[int], place: float, rows) ->
         " & ".join(_cell(cell, not i, bool(widths[i]), numeric[i]) for i, cell in enumerate(row)) + r" \\"
         for row in page
     ]
+    if any(len(lines_of(cell)) > 1 for row in page for cell in row):
+        body = [line for row in body for line in ("\\addlinespace[2pt]", row)][1:]
     return f"@{{}}{''.join(kinds)}@{{}}", head + r" \\", body
 
 
