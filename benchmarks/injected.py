@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from killed_at import CHANGES, WRITES
+from benchmarks.killed_at import CHANGES, WRITES
 
 AT = 4  # the update during or after which most faults come
 NO_SPACE = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -10,7 +10,7 @@ WORDS = "een twee drie vier vijf zes zeven acht negen tien zet de lamp aan in ke
 
 
 def corpus(folder: Path) -> Path:
-    """Write manifest.tsv and 40 clips of coloured noise, one spectrum a word, with their words; Dutch; -> the folder."""
+    """Write manifest.tsv and 40 clips of coloured noise, one spectrum a word, with their Dutch words; -> the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     chance = np.random.default_rng(5)
     rows = []
