@@ -7,12 +7,14 @@ file that is written under its final name goes through here; tests/unit/test_fil
 import csv
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 PARTIAL = ".partial"  # ending of a file or folder that is being written
+NUMBER = re.compile(r"\(os error (\d+)\)")  # in what safetensors says
 
 
 @contextmanager
@@ -27,7 +29,8 @@ def beside(path: str | Path) -> Iterator[Path]:
     # the ending stays: savefig and np.savez look at it
     partial = path.with_name(f".{path.stem}.{os.getpid()}{PARTIAL}{path.suffix}")
     try:
-        yield partial
+        with system_errors(path):
+            yield partial
         _flush_tree(partial)
         _take_place(partial, path)
         flush(path.parent)
@@ -80,6 +83,30 @@ def made_folder(folder: str | Path) -> Iterator[Path]:
 def copy(source: str | Path, path: str | Path) -> None:
     """Copy a file."""
     write(path, Path(source).read_bytes())
+
+
+@contextmanager
+def system_errors(path: str | Path) -> Iterator[None]:
+    """Raise as OSError, naming `path`, what libraries make of a full or read-only disk.
+
+    safetensors raises an error of its own with the system's number in its text, torch.save a RuntimeError about a
+    position in the file; where it writes into a file of Python's, the system's error is the context of that.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+    except Exception as error:
+        cause = error
+        while cause is not None and not (isinstance(cause, OSError) and cause.errno is not None):
+            cause = cause.__cause__ or cause.__context__
+        number = NUMBER.search(str(error))
+        number = int(number[1]) if number else getattr(cause, "errno", None)
+        if number is None or not (type(error).__name__ == "SafetensorError" or "inline_container" in str(error)):
+            raise
+        raise OSError(number, os.strerror(number), str(path)) from error
 
 
 def flush(path: str | Path) -> None:

@@ -157,14 +157,27 @@ def test_a_run_that_ends_within_an_epoch_ends_with_its_readers(small_run, tmp_pa
     assert done.returncode == 0, done.stderr[-2000:]
 
 
-def test_a_second_signal_stops_at_once():
-    with stopping.after_the_update(["SIGUSR2"]) as request:
-        os.kill(os.getpid(), signal.SIGUSR2)
+def test_a_second_signal_stops_at_once_and_a_copy_of_the_first_does_not(monkeypatch):
+    with stopping.after_the_update(["SIGUSR2", "SIGUSR1"]) as request:
+        for number in (signal.SIGUSR2, signal.SIGUSR2, signal.SIGUSR1):  # torchrun passes on another one
+            os.kill(os.getpid(), number)
         assert request.number == signal.SIGUSR2
+        monkeypatch.setattr(stopping, "COPIES", 0.0)
         with pytest.raises(stopping.Stopped):
             os.kill(os.getpid(), signal.SIGUSR2)
             time.sleep(1)
     assert signal.getsignal(signal.SIGUSR2) == signal.SIG_DFL
+
+
+def test_while_a_checkpoint_is_written_it_takes_one_signal_more(monkeypatch):
+    monkeypatch.setattr(stopping, "COPIES", 0.0)
+    with stopping.after_the_update(["SIGUSR2"]) as request, request.while_saving():
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGUSR2)
+        with pytest.raises(stopping.Stopped):
+            os.kill(os.getpid(), signal.SIGUSR2)
+            time.sleep(1)
+    assert not request.saving
 
 
 def test_nohup_is_left_alone():
