@@ -82,8 +82,8 @@ FAULTS = [
     Fault("clip vanished before", says=f"{CLIP}.*cannot be opened", ends=WITHOUT, new=True,
           change=runs.clip_taken_away),
     Fault("garbage clip", says=f"{CLIP}.*cannot be read", ends=WITHOUT, change=runs.garbage_clip, new=True),
-    Fault("NaN in a clip", says=f"{CLIP}.*no number", ends=WITHOUT, change=runs.samples_of(np.nan), new=True),
-    Fault("infinite sample in a clip", says=f"{CLIP}.*no number", ends=WITHOUT, new=True,
+    Fault("NaN in a clip", says=f"{CLIP}.*not a number", ends=WITHOUT, change=runs.samples_of(np.nan), new=True),
+    Fault("infinite sample in a clip", says=f"{CLIP}.*infinite samples", ends=WITHOUT, new=True,
           change=runs.samples_of(np.inf)),
     Fault("non-finite loss, once", "infinite_loss", 0, "Update 5 skipped: loss", ends=SKIPPED),
     Fault("non-finite loss from then on", "infinite_losses", 1, "updates were not finite", "cause removed"),
@@ -91,7 +91,7 @@ FAULTS = [
           ends="must not: augmentation draws for each half"),
     Fault("out of memory in the optimizer's step", "out_of_memory_in_step", 1, "out of memory", "memory made free"),
     Fault("dead data worker", "dead_worker", 1, "process that reads clips", overrides=(("num_workers", "2"),)),
-    Fault("clock set back by a day", "clock_set_back", 0, "total time 00:"),
+    Fault("clock set back by a day", "clock_set_back", 0, '"event": "end".*"time": [0-9.]+'),
     Fault("list changed", status=2, says="1 gone from the list: 03", undone="list brought back",
           change=runs.line_taken_out),
     Fault("audio changed, same size", status=2, says="1 with another recording: 03", undone="clip brought back",
@@ -140,8 +140,12 @@ def meet(place: Place, fault: Fault) -> Row:
     undo = undo or runs.rewritten(place.data / CLIP, (place.data / CLIP).read_bytes())
     overrides = dict(fault.overrides)
     done = place.start(fault.inject, overrides).completed(timeout=300)
-    rejected = [path.read_text().splitlines() for path in place.run.glob("manifests/*/rejected.csv")]
-    line = said(done, fault.says, *sum(rejected, []))
+    texts = [
+        path.read_text()
+        for path in [*place.run.glob("manifests/*/rejected.csv"), place.run / "metrics.jsonl"]
+        if path.exists()
+    ]
+    line = said(done, fault.says, *"".join(texts).splitlines())
     undo()
     if done.returncode:
         again = place.start("nothing", overrides if fault.inject != "nothing" else {}).completed(timeout=300)

@@ -69,6 +69,7 @@ class MetricsLog:
                 f"{self.path} has {self.size()} bytes, but {size} were there at the checkpoint: lines are lost, and "
                 "what reads this log will not see them"
             )
+            self._cut_half_line()
         if self.size() <= size:
             return 0
         with open(self.path, "r+b") as file:
@@ -76,6 +77,12 @@ class MetricsLog:
             dropped = file.read().count(b"\n")
             file.truncate(size)
         return dropped
+
+    def _cut_half_line(self) -> None:
+        """Take off what stands behind the last line end: the next event would be glued to it, and neither be read."""
+        if self.path.exists():
+            with open(self.path, "r+b") as file:
+                file.truncate(file.read().rfind(b"\n") + 1)
 
     def events(self) -> list[dict]:
         """All whole events of the file, in order."""

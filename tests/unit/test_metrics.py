@@ -87,6 +87,16 @@ def test_truncate_drops_and_counts_what_came_after_a_checkpoint(log):
     assert [event["event"] for event in log.events()] == ["train"] * 3 + ["resume"]
 
 
+def test_a_log_cut_within_a_line_goes_on_with_whole_lines(log):
+    log.write(**made("train", update=1))
+    log.write(**made("train", update=2))
+    size = log.size()
+    log.path.write_bytes(log.path.read_bytes()[:-5])
+    assert log.truncate(size) == 0
+    log.write(**made("train", update=3))
+    assert [event["update"] for event in log.events()] == [1, 3]
+
+
 def test_truncate_without_a_file(log):
     assert log.truncate(0) == 0
 
