@@ -99,12 +99,8 @@ def system_errors(path: str | Path) -> Iterator[None]:
             raise
         raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
     except Exception as error:
-        cause = error
-        while cause is not None and not (isinstance(cause, OSError) and cause.errno is not None):
-            cause = cause.__cause__ or cause.__context__
-        number = NUMBER.search(str(error))
-        number = int(number[1]) if number else getattr(cause, "errno", None)
-        if number is None or not (type(error).__name__ == "SafetensorError" or "inline_container" in str(error)):
+        number = _number(error)
+        if number is None:
             raise
         raise OSError(number, os.strerror(number), str(path)) from error
 
@@ -146,3 +142,14 @@ def _take_place(partial: Path, path: Path) -> None:
         flush(path)
     else:
         os.replace(partial, path)
+
+
+def _number(error: Exception) -> int | None:
+    """The system's number of what safetensors or torch.save raised; None for any other error."""
+    if type(error).__name__ == "SafetensorError":
+        found = NUMBER.search(str(error))
+        return int(found[1]) if found else None
+    cause = error if "inline_container" in str(error) else None  # torch's own writer
+    while cause is not None and getattr(cause, "errno", None) is None:
+        cause = cause.__cause__ or cause.__context__
+    return cause.errno if cause is not None else None
