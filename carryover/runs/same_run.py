@@ -37,9 +37,10 @@ def require_same_data(folder: Path, was: Mapping, data: Mapping[str, Mapping]) -
 def require_checkpoints(folder: Path, events: Sequence[Mapping]) -> None:
     """Raise ValueError where the log of a run without checkpoints (`events`) says that there were some.
 
-    The log's last line does not count: it is written before the checkpoint, and the process may have ended between.
+    One at the log's end does not count, flags aside: the process may have ended between this line and the checkpoint.
     """
-    saved = [e["update"] for e in events[:-1] if e["event"] == "checkpoint"]
+    told = [e for e in events if e["event"] != "flag"]
+    saved = [e["update"] for e in told[:-1] if e["event"] == "checkpoint"]
     if saved:
         raise ValueError(
             f"{folder / 'save'} holds no checkpoint, but {folder / 'metrics.jsonl'} tells of {len(saved)}, the last "

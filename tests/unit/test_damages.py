@@ -103,7 +103,8 @@ def test_all_deleted_is_an_error(tmp_path):
 def test_a_log_that_tells_of_checkpoints_is_an_error_without_them(tmp_path):
     saved, trained = {"event": "checkpoint", "update": 4}, {"event": "train", "update": 5}
     same_run.require_checkpoints(tmp_path, [])
-    same_run.require_checkpoints(tmp_path, [trained, saved])  # it was killed before that one was whole
+    for killed_before_it_was_whole in ([trained, saved], [trained, saved, {"event": "flag", "update": 4}]):
+        same_run.require_checkpoints(tmp_path, killed_before_it_was_whole)
     with pytest.raises(ValueError, match="tells of 1, the last at update 4; bring the folder back"):
         same_run.require_checkpoints(tmp_path, [saved, trained])
 
