@@ -138,7 +138,10 @@ def end_readers_at_exit() -> None:
 
 
 def _end_readers() -> None:
-    for process in multiprocessing.active_children():
+    readers = multiprocessing.active_children()
+    if readers and hasattr(signal, "SIGCHLD"):
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler takes their end for a fault, and raises
+    for process in readers:
         process.kill()
 
 
