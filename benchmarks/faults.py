@@ -12,6 +12,7 @@ import json
 import re
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import time
@@ -169,7 +170,9 @@ def row(place: Place, fault: Fault, line: str, status: int, went_on: bool) -> Ro
     right = status == fault.status and bool(line) and "Traceback" not in line and went_on
     right = right and (ends == fault.ends if wanted else ends.startswith("other"))
     then = "goes on by itself" if status == 0 else ", ".join(filter(None, [fault.undone, "same command"]))
-    shown = line.removeprefix("error: ").replace(f"{place.folder}/", "")
+    shown = (
+        line.removeprefix("error: ").replace(f"{place.folder}/", "").replace(f" on {socket.gethostname()}", " on HOST")
+    )
     return Row(fault.name, shown, status, then, ends if wanted or not right else fault.ends, sha, right)
 
 
