@@ -17,7 +17,8 @@ from carryover.training.stopping import Stopped
 
 INPUT, FAILED, STOPPED = 2, 1, 130  # statuses: asked for what cannot be; the machine could not; Ctrl-C (128 + signal)
 DEBUG = "CARRYOVER_DEBUG"
-FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up", errno.EIO: "the disk has failed"}
+FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up", errno.EIO: "the disk has failed",
+        errno.EFBIG: "a file would grow larger than the system or its quota permits"}  # fmt: skip
 DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 AGAIN = "then give the same command again: it goes on from the last checkpoint"
 DEVICE = ("Invalid device string", "Found no NVIDIA driver", "not compiled with CUDA", "Expected one of cpu, cuda",
@@ -55,6 +56,13 @@ def words(error: BaseException) -> tuple[int, str] | None:
         )
     if isinstance(error, RuntimeError) and (type(error).__name__.startswith("Dist") or "gloo" in str(error)):
         return FAILED, f"another process of this run has ended ({said}); its message stands elsewhere, {AGAIN}"
+    if isinstance(error, RuntimeError) and "DataLoader worker" in str(error):
+        return FAILED, (
+            f"a process that reads clips has ended ({said}); the system may have killed it for want of memory: lower "
+            f"num_workers, {AGAIN}"
+        )
+    if isinstance(error, FloatingPointError):
+        return FAILED, f"{said}; the same command goes on from the last checkpoint"
     if isinstance(error, RuntimeError) and any(part in str(error) for part in DEVICE):
         return INPUT, f"--device: {said}; give --device cpu, or one that this machine has"
     if isinstance(error, (YAMLError, yaml.YAMLError)):
