@@ -23,8 +23,14 @@ def beside(path: str | Path) -> Iterator[Path]:
 
     A folder takes the place of nothing or of an older folder, whose files of other names stay. After an error nothing
     has changed.
+
+    Raises
+    ------
+    ValueError
+        For a device or a pipe: the name would be taken from it, for root even that of /dev/null.
     """
     path = Path(path)
+    _require_replaceable(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # the ending stays: savefig and np.savez look at it
     partial = path.with_name(f".{path.stem}.{os.getpid()}{PARTIAL}{path.suffix}")
@@ -126,6 +132,12 @@ def remove_partial(folder: str | Path) -> None:
 def remove_folder(folder: str | Path) -> None:
     """Remove a folder and what is in it; what another process removes meanwhile is no error."""
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _require_replaceable(path: Path) -> None:
+    special = path.exists() and not (path.is_file() or path.is_dir())
+    if special or path.absolute().parent.resolve() == Path("/dev"):
+        raise ValueError(f"{path}: a device or a pipe, which a file would replace; give the name of a file")
 
 
 def _flush_tree(path: Path) -> None:
