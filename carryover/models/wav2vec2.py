@@ -6,6 +6,7 @@ from transformers.utils import cached_file
 
 from carryover.models.frozen import Frozen, Kept, settings_of
 from carryover.models.kinds import require_ctc
+from carryover.models.lora import LoRA, NoLoRA
 from carryover.models.pretrained import PRETRAINING, load_whole
 from carryover.models.trained import Parts, set_trained
 from carryover.models.whisper_check import require_bands
@@ -32,11 +33,14 @@ class CTCModel(torch.nn.Module):
     kept : Kept, optional
         Where the states of frozen convolutions are kept, or with `train: head` those of all that is below the head;
         not those of a model that hears its padding, which are others in every batch.
+    base_head : torch.nn.Linear, optional
+        Of a model with adapters: the head that the base came with, as it was.
     """
 
-    def __init__(self, hf, new_units: list[int], masked: bool = True, kept: Kept | None = None):
+    def __init__(self, hf, new_units: list[int], masked: bool = True, kept: Kept | None = None, base_head=None):
         super().__init__()
         self.hf, self.new_units, self.masked = hf, new_units, masked
+        self.base_head = None if base_head is None else base_head.requires_grad_(False)
         kept = kept or Kept()
         self.below_head = Frozen(self, self.states, lambda: self.frozen("lm_head", "dropout"), self.settings, kept)
         self.stem = Frozen(self, self.stem_states, self.frozen_stem, self.settings, kept)
@@ -119,6 +123,7 @@ def load(
     mask_time_length: int = 10,
     mask_feature_prob: float = 0.0,
     mask_feature_length: int = 10,
+    lora: LoRA | NoLoRA | None = None,
     kept: Kept | None = None,
 ) -> CTCModel:
     """A CTC model from a hub name or a folder; its head's rows are carried over by symbol, new symbols get new rows.
@@ -140,6 +145,8 @@ def load(
         Probabilities; they replace the source's own. `dropout` is that of hidden states, activations, projections.
     mask_time_prob, mask_time_length, mask_feature_prob, mask_feature_length : float, int
         SpecAugment inside the model: share of frames (channels) that are masked, and the length of a mask.
+    lora : LoRA or NoLoRA, optional
+        Adapters in the encoder: they are trained, with the head, and the rest is frozen.
     kept : Kept, optional
         Where the states of frozen parts are kept.
 
@@ -149,7 +156,7 @@ def load(
         When `source` is neither a folder with a model nor a name that the hub answers.
     ValueError
         When the model has units that the tokenizer lacks, or has at other places, or that nothing names; for a `train`
-        that this model cannot satisfy.
+        that this model cannot satisfy; for adapters without the head where symbols are new.
     """
     require_ctc(source)
     config = AutoConfig.from_pretrained(source)
@@ -176,7 +183,7 @@ def load(
     config.ctc_zero_infinity = False
     if from_scratch:
         config.vocab_size, config.pad_token_id = size, tokenizer.blank
-        model, carried = (kind(config) if whisper else kind.from_config(config)), 0
+        model, carried, base_head = (kind(config) if whisper else kind.from_config(config)), 0, None
         print(f"{source}: random weights, {size} symbols")
     else:
         # a vector that a model has where frames are masked; without its family's name in a model without a head
@@ -192,18 +199,37 @@ def load(
             )
         if carried:
             require_symbols(source, tokenizer, carried)
+        base_head = model.lm_head if carried else None
         grow_head(model, size, carried)
         model.config.vocab_size, model.config.pad_token_id = size, tokenizer.blank
         print(report(source, tokenizer, carried, info))
     if whisper:
         model.encoder.embed_positions.requires_grad_(False)  # sinusoids: fixed in every Whisper
+    adapted = adapt(model, lora or NoLoRA(), size - carried if not from_scratch else 0)
     found = parts(model)
     set_trained(found, train)
     if found.named["stem"] and not any(p.requires_grad for p in found.named["stem"][0].parameters()):
         model.freeze_feature_encoder()  # else it would still compute the gradient of what it hears
     for stem in found.named["stem"] if not whisper else []:
         stem.__class__ = type(f"Kept{type(stem).__name__}", (Stem, type(stem)), {})  # names of its weights stay
-    return CTCModel(model, [] if from_scratch else list(range(carried, size)), masked, kept)
+    new_units = [] if from_scratch else list(range(carried, size))
+    return CTCModel(model, new_units, masked, kept, base_head if adapted else None)
+
+
+def adapt(model, lora: LoRA | NoLoRA, new: int) -> bool:
+    """Put adapters into a model of `AutoModelForCTC`; -> whether its head is trained with them.
+
+    Parameters
+    ----------
+    new : int
+        How many of its symbols the head has no trained rows for.
+    """
+    if not len(lora.add(model)):
+        return False
+    if not lora.head and new:
+        raise ValueError(f"lora: head: False, but {new} symbols are new; leave the key head out, or keep the alphabet")
+    model.lm_head.requires_grad_(lora.head)
+    return lora.head
 
 
 class Stem:
