@@ -123,11 +123,11 @@ def read(path: Path) -> Stored:
         tensors = load_file(folder / ADAPTERS)
     except (ValueError, KeyError, TypeError, SafetensorError) as error:
         raise ValueError(
-            f"adapter: {folder} cannot be read ({type(error).__name__}: {error}); bring back a whole copy, or export it "
-            "again from its run"
+            f"adapter: {folder} cannot be read ({type(error).__name__}: {error}); bring back a whole copy, or export "
+            "it again from its run"
         ) from None
     if kind != "LORA" or not isinstance(targets, list):
-        raise ValueError(f"adapter: {folder} holds adapters of kind {kind} on {targets}; expected LORA on a list of layers")
+        raise ValueError(f"adapter: {folder} holds {kind} on {targets}; expected LORA on a list of layers")
     state = {name.removeprefix(INSIDE): tensor for name, tensor in tensors.items()}
     if broken := [name for name, tensor in state.items() if not bool(torch.isfinite(tensor).all())]:
         raise ValueError(f"adapter: {folder}: values of {broken[0]} are not finite; bring back a whole copy")
@@ -164,8 +164,8 @@ class Bank:
         here = base_digest(self.model, stored.head_name)
         if stored.base != here:
             raise ValueError(
-                f"adapter: {stored.folder} belongs to another base: it was trained on weights {stored.base[:12]}, these "
-                f"are {here[:12]}; give the model that it was trained on, or a run that started from it"
+                f"adapter: {stored.folder} belongs to another base: it was trained on weights {stored.base[:12]}, "
+                f"these are {here[:12]}; give the model that it was trained on, or a run that started from it"
             )
         stored.lora.add(self.model, self._key(len(self.stored)))
         stored.lora.set(self.model, stored.state, stored.folder, self._key(len(self.stored)))

@@ -79,9 +79,7 @@ class LoRA:
             raise ValueError(f"lora: targets {targets!r}; expected a list of names, [{targets}]")
         self.peft, self.head = peft, head
         targets = None if targets is None else list(targets)
-        self.config = peft.LoraConfig(
-            r=rank, lora_alpha=alpha, target_modules=targets, lora_dropout=0.0, use_dora=dora
-        )
+        self.config = peft.LoraConfig(r=rank, lora_alpha=alpha, target_modules=targets, lora_dropout=0.0, use_dora=dora)
 
     def add(self, model, name: str = DEFAULT):
         """Put adapters of a name into the model; -> their A and B, by the layer's name."""
@@ -165,7 +163,7 @@ def default_targets(model: torch.nn.Module) -> tuple[str, ...]:
     for names in USUAL:
         if last.issuperset(names):
             return names
-    raise ValueError(f"lora: targets have to be named for {type(model).__name__}; its linear layers are {_linear(model)}")
+    raise ValueError(f"lora: give targets for {type(model).__name__}; its linear layers are {_linear(model)}")
 
 
 def require_targets(model: torch.nn.Module, targets) -> None:

@@ -2,8 +2,8 @@
 
 import torch
 from transformers import AutoConfig, AutoModelForCTC
-from transformers.utils import cached_file
 
+from carryover.models.ctc_head import grow_head, old_symbols, report, require_symbols
 from carryover.models.frozen import Frozen, Kept, settings_of
 from carryover.models.kinds import require_ctc
 from carryover.models.lora import LoRA, NoLoRA
@@ -33,12 +33,23 @@ class CTCModel(torch.nn.Module):
     kept : Kept, optional
         Where the states of frozen convolutions are kept, or with `train: head` those of all that is below the head;
         not those of a model that hears its padding, which are others in every batch.
+    head_adapted : bool
+        Whether it has adapters, and its head belongs to them.
     base_head : torch.nn.Linear, optional
-        Of a model with adapters: the head that the base came with, as it was.
+        Then the head that the base came with, as it was; None where it came without.
     """
 
-    def __init__(self, hf, new_units: list[int], masked: bool = True, kept: Kept | None = None, base_head=None):
+    def __init__(
+        self,
+        hf,
+        new_units: list[int],
+        masked: bool = True,
+        kept: Kept | None = None,
+        head_adapted: bool = False,
+        base_head: torch.nn.Linear | None = None,
+    ):
         super().__init__()
+        self.head_adapted = head_adapted
         self.hf, self.new_units, self.masked = hf, new_units, masked
         self.base_head = None if base_head is None else base_head.requires_grad_(False)
         kept = kept or Kept()
@@ -213,7 +224,7 @@ def load(
     for stem in found.named["stem"] if not whisper else []:
         stem.__class__ = type(f"Kept{type(stem).__name__}", (Stem, type(stem)), {})  # names of its weights stay
     new_units = [] if from_scratch else list(range(carried, size))
-    return CTCModel(model, new_units, masked, kept, base_head if adapted else None)
+    return CTCModel(model, new_units, masked, kept, adapted, base_head if adapted else None)
 
 
 def adapt(model, lora: LoRA | NoLoRA, new: int) -> bool:
@@ -258,69 +269,6 @@ def parts(model) -> Parts:
     rest = {n: m for n, m in base.named_children() if n not in ("feature_extractor", "feature_projection", "encoder")}
     encoder = [base.feature_projection, *single, *before, *layers, *after, *rest.values()]
     return Parts({"stem": stem, "encoder": encoder, "head": [model.lm_head]}, layers)
-
-
-def require_symbols(source: str, tokenizer, carried: int) -> None:
-    """Raise ValueError where the `carried` rows of a checkpoint's head are not of the tokenizer's first symbols."""
-    old = old_symbols(source)
-    if old is None:
-        raise ValueError(
-            f"{source}: its head has {carried} units, and neither vocab.json nor {Pieces.FILE} says what they stand "
-            "for; put there the one that the model was trained with"
-        )
-    differ = [f"{i}: {a!r}, {b!r}" for i, (a, b) in enumerate(zip(old.symbols, tokenizer.symbols)) if a != b]  # noqa: B905
-    if differ or len(old.symbols) != carried:
-        raise ValueError(
-            f"{source}: the {carried} units of its head are not the tokenizer's first; they differ in "
-            f"{'; '.join(differ[:3]) or 'number'} (unit: there, here). Let models.wav2vec2.tokenizer read them"
-        )
-
-
-def grow_head(model, size: int, carried: int) -> None:
-    """Replace the head by one of `size` rows, the first `carried` of which are the old ones.
-
-    New rows are drawn as transformers draws them; their bias is the old rows' mean, so that a new symbol is at first
-    neither favoured nor impossible.
-    """
-    old = model.lm_head
-    new = torch.nn.Linear(old.in_features, size)
-    with torch.no_grad():
-        new.weight.normal_(0.0, model.config.initializer_range)
-        new.bias.zero_()
-        if carried:
-            new.weight[:carried], new.bias[:carried] = old.weight[:carried], old.bias[:carried]
-            new.bias[carried:] = old.bias[:carried].mean()
-    model.lm_head = new
-
-
-def report(source: str, tokenizer, carried: int, info: dict) -> str:
-    """What was loaded, what is new, what was left, in words."""
-    new = tokenizer.symbols[carried:]
-    missing = [key for key in info["missing_keys"] if not key.startswith("lm_head")]
-    lines = [
-        f"{source}: {carried} of {len(tokenizer.symbols)} rows of the head carried over by symbol"
-        + (f", new: {' '.join(new) if len(new) < 40 else f'all {len(new)}'}" if new else ", none new")
-    ]
-    if missing:
-        lines.append(f"  not in the checkpoint, random: {', '.join(sorted(missing)[:6])} ({len(missing)} tensors)")
-    if info["unexpected_keys"]:
-        left = sorted(info["unexpected_keys"])
-        lines.append(f"  left in the checkpoint, not used: {', '.join(left[:6])} ({len(left)} tensors)")
-    return "\n".join(lines)
-
-
-def old_symbols(source: str) -> Characters | Pieces | None:
-    """What the units of a checkpoint's head stand for; None where it does not say, as one pre-trained on audio only."""
-    config = AutoConfig.from_pretrained(source)
-    if config.model_type == "whisper" and WhisperForCTC.__name__ not in (config.architectures or []):
-        return None  # its vocabulary is the decoder's
-    # _raise...: has no public counterpart that tells a missing file from a hub that does not answer
-    pieces, vocabulary = (
-        cached_file(source, name, _raise_exceptions_for_missing_entries=False) for name in (Pieces.FILE, "vocab.json")
-    )
-    if pieces:
-        return Pieces(pieces)
-    return Characters.from_folder(source, config.vocab_size) if vocabulary else None
 
 
 def tokenizer(source: str, alphabet: str, from_scratch: bool = False) -> Characters | Pieces:
