@@ -12,8 +12,8 @@ from carryover.data.table import found_at
 OPTION = typer.Option(
     [],
     "--adapter",
-    help="Adapters to use: FOLDER (an adapter's, an export's or a run's), LANGUAGE=FOLDER once for each language, or none "
-    "(the base alone); default: the run's own",
+    help="Adapters to use: FOLDER (an adapter's, an export's or a run's), LANGUAGE=FOLDER once for each language, or "
+    "none (the base alone); default: the run's own",
 )
 NONE = "none"
 EVERY = ""  # the language of adapters that are used whatever is spoken
