@@ -151,6 +151,10 @@ class Bank:
     def __init__(self, model: torch.nn.Module):
         self.model = model
         self.stored: dict[str, Stored] = {}
+        # torch sums a product of three axes in another order where the weight asks for a gradient, also under no_grad:
+        # the base answers to the bit only if its weights ask as before, or as transformers loads them
+        adapted = of_model(model) is not None
+        self.asking = [p for n, p in model.named_parameters() if not is_lora(n) and (adapted or p.requires_grad)]
 
     def add(self, name: str, path: Path) -> Stored:
         """Read the adapters of a folder and put them into the model, under a name.
@@ -182,6 +186,8 @@ class Bank:
                 layer.enable_adapters(key is not None)
                 if key is not None:
                     layer.set_adapter([key], inference_mode=True)
+        for p in self.asking:
+            p.requires_grad_(key is None)  # with adapters they are as they were in training
 
     @staticmethod
     def _key(number: int) -> str:

@@ -7,6 +7,7 @@ import shutil
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from test_trained import FAMILIES, WHISPER
 from transformers import WhisperConfig
 
 from carryover.models import adapters, lora, wav2vec2
@@ -14,8 +15,6 @@ from carryover.models.lora import LoRA, merged
 from carryover.models.trained import set_trained
 from carryover.models.whisper_ctc import WhisperForCTC
 from carryover.training import describe
-
-from .test_trained import FAMILIES, WHISPER
 
 peft = pytest.importorskip("peft", reason="peft is an extra: pip install -e '.[lora]'")
 
@@ -165,8 +164,11 @@ def test_a_cut_file(tmp_path):
 
 
 def test_where_adapters_stand_unless_said():
-    for family, expected in (("whisper", "q_proj v_proj"), ("hubert", "q_proj v_proj"), ("w2v-bert", "linear_q linear_v"),
-                             ("wavlm", "intermediate_dense output_dense")):  # fmt: skip
+    wanted = {
+        "whisper": "q_proj v_proj", "hubert": "q_proj v_proj", "w2v-bert": "linear_q linear_v",
+        "wavlm": "intermediate_dense output_dense",
+    }  # fmt: skip
+    for family, expected in wanted.items():
         model, says, _ = make(family)
         made = LoRA(rank=2)
         added = made.add(model)
