@@ -96,7 +96,7 @@ def errors(run: Path) -> dict[tuple[str, str], float]:
 def base_alone(run: Path, args) -> float:
     """WER of the old language by the run's base, its adapters switched off."""
     subprocess.run(
-        [sys.executable, "-m", "carryover.commands.app", "evaluate", str(run), "--adapter", "none", "--trust"],
+        [sys.executable, "-m", "carryover.commands.app", "evaluate", str(run), "--adapter", "none"],
         check=True, stdout=subprocess.DEVNULL, env=environment(args),
     )  # fmt: skip
     import csv
