@@ -36,6 +36,7 @@ def words(kind: str, method: str, args) -> list[str]:
     found = [YAMLS[kind], "--output_folder", str(args.out / kind / method), "--lr", RATES[kind][method], *data]
     found += ["--max_updates", str(args.updates), "--valid_every", half, "--save_every", half, "--noprogressbar"]
     found += ["--early_stopping_patience", "0", "--test_before", "True", "--device", "cpu"]
+    found += ["--sample", args.sample] if args.sample else []
     found += ["--train", "lora", "--lora", lora] if method == "lora" else ["--train", "all"]
     return found + (["--model", str(args.dutch)] if kind == "ctc" else [])
 
@@ -112,7 +113,14 @@ def environment(args) -> dict[str, str]:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dutch", type=Path, required=True, help="model/ of a run of hparams/dutch_pretrain.yaml")
+    parser.add_argument("--models", nargs="+", choices=YAMLS, default=list(YAMLS))
+    parser.add_argument("--sample", help="the key of that name: fewer clips, for a shorter run")
+    parser.add_argument(
+        "--dutch",
+        type=Path,
+        default=Path("results/dutch_pretrain/1234/model"),
+        help="model/ of a run of hparams/dutch_pretrain.yaml",
+    )
     parser.add_argument("--data", type=Path, default=Path("data/synthetic"))
     parser.add_argument("--out", type=Path, default=Path("results/adapters"))
     parser.add_argument("--updates", type=int, default=200)
@@ -126,7 +134,7 @@ def main():
         return
     from carryover.runs import run_folder
 
-    pairs = [(kind, method) for kind in YAMLS for method in ("full", "lora")]
+    pairs = [(kind, method) for kind in args.models for method in ("full", "lora")]
     for kind, method in pairs:
         if not run_folder.finished(args.out / kind / method):
             command = [sys.executable, "train.py", *words(kind, method, args)]
