@@ -45,8 +45,11 @@ setup(
         "docs": ["mkdocs-material>=9.5,<10"],  # `mkdocs build`: the manual as a site
         "numbers": ["num2words"],  # figures as words, in targets and scoring
         "energy": ["nvidia-ml-py"],  # joules of NVIDIA GPUs in metrics.jsonl
+        "demo": ["gradio>=6,<7"],  # carryover demo: a page to speak to
         "vad": ["silero-vad"],  # finds speech in recordings of any length (carryover transcribe --vad)
         "lm": ["kenlm", "pygtrie"],  # beam search with an n-gram model; kenlm is built from source
+        "ctranslate2": ["ctranslate2"],  # carryover export --to ctranslate2
+        "onnx": ["onnx", "onnxruntime", "onnxscript"],  # carryover export --to onnx
         "parquet": ["pyarrow"],  # the hub's versions of corpora (local/parquet.py)
         "pose": ["pose-format"],  # landmarks in .pose files
         "mediapipe": ["mediapipe<0.10.30"],  # landmarks of videos; later wheels have no holistic model

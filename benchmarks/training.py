@@ -9,6 +9,8 @@
     hf_trainer    transformers' Seq2SeqTrainer, model.freeze_encoder(), log-mel features made beforehand (not timed)
     speechbrain   SpeechBrain's Whisper wrapper, freeze_encoder=True, as in its CommonVoice recipe
 
+Everything trained, several clips a window: packing.py.
+
 Same weights, clips, batches and order, AdamW, float32, no augmentation. Each is its library's own loop in a thread of
 its own; they take turns, one update each, so that a busy machine slows all alike. The first two updates of each are
 left out. With one thread, time is the processor time of the thread, which others on the machine do not add to; wall
@@ -102,7 +104,7 @@ class Turn(Method):
         self.turns.done(self.of)
 
 
-def make_ours(args, model: str, folder: Path, name: str, keep: str, train: str = "decoder"):
+def make_ours(args, model: str, folder: Path, name: str, keep: str, train: str = "decoder", **more: str):
     """A Brain of hparams/whisper_ft.yaml and its training and validation sets."""
     overrides = {
         "model": model, "language": "nl", "old_language": "null", "output_folder": str(folder / name),
@@ -111,6 +113,7 @@ def make_ours(args, model: str, folder: Path, name: str, keep: str, train: str =
         "valid_every": "100000", "save_every": "100000", "ctc": "!new:carryover.losses.ctc.NoCTC",
         "loss_weights": "{nll: 1.0}", "generation_length": "40",
     }  # fmt: skip
+    overrides |= more
     if args.data:
         overrides |= {"corpus": "!name:local.table.utterances", "data_folder": args.data}
     else:
@@ -132,7 +135,7 @@ def make_ours(args, model: str, folder: Path, name: str, keep: str, train: str =
 def run_ours(brain, sets, args, turns, name):
     brain.methods = [Turn(turns, name)]
     brain.fit(
-        range(1, 2), sets[0], train_loader_kwargs={"batch_size": args.batch, "shuffle": False},
+        range(1, 2), sets[0], train_loader_kwargs={"batch_size": brain.hparams.batch_size, "shuffle": False},
         valid_loader_kwargs={"batch_size": args.batch},
     )  # fmt: skip
     return brain.methods[0].making
@@ -144,7 +147,8 @@ def run_ours(brain, sets, args, turns, name):
 def run_hf_trainer(model_folder, rows, args, turns, name):
     """As in transformers' examples for speech: features made beforehand, a collator that pads labels."""
     model = WhisperForConditionalGeneration.from_pretrained(model_folder)
-    model.freeze_encoder()
+    if args.train == "decoder":
+        model.freeze_encoder()
     extractor = WhisperFeatureExtractor.from_pretrained(model_folder)
     data = [
         {"input_features": torch.tensor(extractor(wav.numpy(), sampling_rate=16000).input_features[0]), "labels": ids}
@@ -199,7 +203,11 @@ def run_speechbrain(model_folder, rows, args, turns, name):
                 raise Finished
 
     whisper = Whisper(
-        model_folder, str(Path(model_folder) / "unused"), freeze=False, freeze_encoder=True, language="nl"
+        model_folder,
+        str(Path(model_folder) / "unused"),
+        freeze=False,
+        freeze_encoder=args.train == "decoder",
+        language="nl",
     )
     examples = [
         {"id": str(i), "wav": wav, "tokens_bos": torch.tensor(ids[:-1]), "tokens_eos": torch.tensor(ids[1:])}
@@ -367,7 +375,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", help="write what was found here, too")
     args = parser.parse_args()
-    args.peer = list(PEERS) if args.peer is None else args.peer
+    args.peer, args.train = list(PEERS) if args.peer is None else args.peer, "decoder"
     torch.set_num_threads(args.threads)
     with tempfile.TemporaryDirectory() as folder:
         found = measure(args, Path(folder))

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from carryover import files, forgetting, needed_run, processes
+from carryover.checks import short
 from carryover.config import overfit, presets, profiles, reference, settings
 from carryover.data import manifest, preparation
 from carryover.forgetting import carried, mixing
@@ -249,7 +250,7 @@ class Experiment:
             for split in ("test", "valid")
         )
         tests |= {name: brain.read(path) for name, path in others.items()}
-        results = []
+        train, results = brain.read(new["train"]), []
 
         def test(weights: str) -> None:
             for language, dataset in tests.items():
@@ -260,11 +261,13 @@ class Experiment:
 
         fresh, needed = brain.checkpointer.last() is None, {s for method in self.methods for s in method.reads}
         if fresh:
+            same_run.require_checkpoints(folder, log.metrics.events())
             log.metrics.truncate(0)  # a run that ended before its first checkpoint begins anew
             if not hparams["overfit"]:  # which tests what it has learned, and is meant to
                 train_rows, test_rows = (manifest.load(new[split]).values() for split in ("train", "test"))
                 log.flag(overlap(train_rows, test_rows, f"test_{language}"))
                 log.flag(incomplete(manifest.left_out(folder / "manifests")))
+                processes.first_does(short.say, self, brain, folder / "manifests", train, valid, tests)
         before = hparams["test_before"] and not train_only
         if before and fresh:
             test("before")
@@ -277,7 +280,7 @@ class Experiment:
                 )
         brain.fit(
             range(1, hparams["epochs"] + 1),
-            brain.read(new["train"]),
+            train,
             valid[language],
             train_loader_kwargs=loader | {"batch_size": hparams["batch_size"], "shuffle": True},
             valid_loader_kwargs=loader,

@@ -107,6 +107,8 @@ def commands() -> str:
         *(f"| `{option}` | {means} |" for option, means in OPTIONS.items()),
         "",
         "Exit status: 0 when the run is done (with `--overfit`: when the gate is passed), else 1.",
+        "",
+        "`carryover --install-completion` installs completion by Tab for your shell; `--show-completion` prints it.",
     ]
     for name, command in sorted(typer.main.get_command(app).commands.items()):
         arguments = [p for p in command.params if p.param_type_name == "argument"]

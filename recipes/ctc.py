@@ -32,6 +32,7 @@ class CTCBrain(CTCRecipeBrain):
     Read from `hparams` besides CTCRecipeBrain's: features, augmentation.
     """
 
+    exports = ("hf", "onnx")
     reads = (
         *CTCRecipeBrain.reads, "augment_prob", "augmentation", "features", "from_scratch", "limits",
         "mask_feature_prob", "mask_time_prob", "model", "old_language", "train",

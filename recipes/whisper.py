@@ -23,6 +23,7 @@ class WhisperBrain(RecipeBrain):
     generation_length, valid_beams, test_beams.
     """
 
+    exports = ("hf", "ctranslate2", "onnx")
     reads = (
         *RecipeBrain.reads, "augment_prob", "augmentation", "from_scratch", "generation_length", "label_smoothing",
         "log_mel", "model", "task", "test_beams", "tokenizer", "train", "valid_beams",
@@ -41,17 +42,17 @@ class WhisperBrain(RecipeBrain):
             )
 
     def forward(self, inputs):
-        """Features (B, n_mels, F), frames (B,), tokens (B, U + prompt), counts (B,) -> Output of text and end."""
+        """Features (B, n_mels, F), frames (B,), tokens (B, prompt + U), counts (B,) -> Output of text and end."""
         features, frames, tokens, counts = inputs
         states = self.encoder(features).last_hidden_state  # (B, P, D)
-        log_probs = self.decode(states, tokens, self.prompt_length)
+        log_probs = self.decode(states, tokens, self.hparams.tokenizer.prompt_lengths(tokens))
         return Output(log_probs, counts, inputs, states, frames)
 
     def compute_forward(self, batch, stage):
         """-> Output with log-probabilities (B, U, V) of each token of text and end."""
         features, frames, augmented = self.features(batch, stage)
         tokens, lengths = with_lengths(*batch.tokens)
-        output = self.forward((features, frames, tokens, lengths - self.prompt_length))
+        output = self.forward((features, frames, tokens, lengths - self.hparams.tokenizer.prompt_lengths(tokens)))
         output.augmented = augmented
         return output
 
@@ -59,26 +60,23 @@ class WhisperBrain(RecipeBrain):
     def encoder(self):
         return self.modules.whisper.model.encoder
 
-    @property
-    def prompt_length(self) -> int:
-        """Tokens of the prompt, the same for every language."""
-        return self.hparams.tokenizer.prompt_length
-
-    def decode(self, states, tokens, first: int):
-        """-> log-probabilities (B, U, V) of the tokens from position `first` on; tokens (B, .) with prompt and end."""
+    def decode(self, states, tokens, first):
+        """-> log-probabilities (B, U, V) of the tokens from position `first` (B,) on; tokens (B, .) with prompt and
+        end.
+        """
         return self.logits(states, tokens, first).log_softmax(dim=-1)
 
-    def logits(self, states, tokens, first: int):
+    def logits(self, states, tokens, first):
         """`decode` before the softmax."""
         model = self.modules.whisper
         # without use_cache=False it copies all keys and values for a next token that never comes: 2 % of an update
         hidden = model.model.decoder(input_ids=tokens[:, :-1], encoder_hidden_states=states, use_cache=False)
-        return model.proj_out(hidden.last_hidden_state[:, first - 1 :]).float()
+        return model.proj_out(from_position(hidden.last_hidden_state, first - 1)).float()
 
     def targets(self, batch):
         """-> tokens (B, U) of text and end, padded."""
         tokens, _ = batch.tokens
-        return tokens[:, self.prompt_length :]
+        return from_position(tokens, self.hparams.tokenizer.prompt_lengths(tokens))
 
     def compute_objectives(self, output, batch, stage):
         """-> {"nll": mean over the target tokens: text and end, neither prompt nor padding}, in training also "ctc"."""
@@ -86,7 +84,8 @@ class WhisperBrain(RecipeBrain):
         if stage != Stage.TRAIN:
             return {"nll": losses.nll(output.log_probs, targets, mask)}
         n = output.lengths  # text and end of each clip
-        ctc = self.modules.ctc(output.states, output.state_lengths, targets, n - 1, int(n.sum()))
+        spoken, counts = without_times(targets, n - 1, self.hparams.tokenizer.first_time)
+        ctc = self.modules.ctc(output.states, output.state_lengths, spoken, counts, int(n.sum()))
         return {"nll": losses.nll(output.log_probs, targets, mask, self.hparams.label_smoothing)} | ctc
 
     def transcribe(self, output, batch, stage):
@@ -100,6 +99,13 @@ class WhisperBrain(RecipeBrain):
         features, frames, _ = self.features(batch, Stage.TEST)
         output = Output(None, frames, features, self.encoder(features).last_hidden_state, frames)
         return self.transcribe(output, batch, Stage.TEST)
+
+    def tokens(self, batch):
+        features, _, _ = self.features(batch, Stage.TEST)
+        model, tokenizer = self.modules.whisper, self.hparams.tokenizer
+        states = self.encoder(features).last_hidden_state
+        ids = whisper.generate(model, tokenizer, states, batch.language, self.hparams.generation_length)
+        return [tokenizer.text_ids(row) for row in ids]
 
     def features(self, batch, stage):
         """-> log-mel (B, n_mels, F) of the whole window, encoder positions that hold sound (B,), augmented."""
@@ -116,7 +122,7 @@ class WhisperBrain(RecipeBrain):
 
     def units(self, batch):
         _, lengths = with_lengths(*batch.tokens)
-        return int((lengths - self.prompt_length).sum())
+        return int((lengths - self.hparams.tokenizer.prompt_lengths(batch.tokens.data)).sum())
 
     def usual_rate(self):
         adapted = of_model(self.modules.whisper) is not None  # those are trained at other rates
@@ -138,7 +144,8 @@ class WhisperBrain(RecipeBrain):
             states = self.encoder(features).last_hidden_state
             drawn = whisper.sample(model, states.detach(), prompt, end, limit, generator)
             tokens = torch.tensor([drawn], device=states.device)
-            log_probs, targets = self.decode(states, tokens, len(prompt)), tokens[:, len(prompt) :]
+            first = torch.tensor([len(prompt)], device=states.device)
+            log_probs, targets = self.decode(states, tokens, first), tokens[:, len(prompt) :]
             mask = torch.ones_like(targets, dtype=torch.bool)
         else:
             output = self.compute_forward(batch, Stage.TEST)
@@ -150,8 +157,9 @@ class WhisperBrain(RecipeBrain):
         features, _, _ = self.features(batch, Stage.TEST)
         tokens, lengths = with_lengths(*batch.tokens)
         states = self.encoder(features).last_hidden_state
-        logits = self.logits(states, tokens, self.prompt_length)  # (B, U, V)
-        counted = torch.arange(logits.shape[1], device=logits.device) < (lengths - self.prompt_length)[:, None]
+        first = self.hparams.tokenizer.prompt_lengths(tokens)
+        logits = self.logits(states, tokens, first)  # (B, U, V)
+        counted = torch.arange(logits.shape[1], device=logits.device) < (lengths - first)[:, None]
         return logits * counted[..., None]
 
     def batch_statistics(self, output, batch):
@@ -199,7 +207,8 @@ class WhisperBrain(RecipeBrain):
         # else a pipeline that is told nothing guesses the language of each clip
         model.generation_config.language = f"<|{tokenizer.code(self.hparams.language)}|>"
         model.generation_config.task = tokenizer.task
-        model.generation_config.max_length = model.config.max_target_positions
+        # as in the test: a loop that is cut there is cut in a pipeline, too
+        model.generation_config.max_length = tokenizer.prompt_length + self.hparams.generation_length
         # transformers' pipeline decodes with 5 beams unless told otherwise: 3.0 % WER there, 5.7 % in the test
         model.generation_config.num_beams = self.hparams.test_beams
         model.save_pretrained(folder)
@@ -208,6 +217,34 @@ class WhisperBrain(RecipeBrain):
         adapters.save(self.modules.whisper, folder / adapters.FOLDER)
 
 
-def packing(tokenizer: whisper.Tokenizer, model, single: float = 0.0) -> Packing:
-    """Training clips share the model's window, but for a share of windows with one; see carryover.data.packing."""
-    return Packing(tokenizer.encode, whisper.LogMel.of(model).samples, model.config.max_target_positions, single)
+def from_position(values: torch.Tensor, first: torch.Tensor) -> torch.Tensor:
+    """(B, T, ...) -> (B, U, ...): each row from its own position `first` (B,) on, its end repeated as padding."""
+    n = values.shape[1] - int(first.min())
+    at = (first[:, None] + torch.arange(n, device=first.device)).clamp(max=values.shape[1] - 1)
+    return values[torch.arange(len(values), device=first.device)[:, None], at]
+
+
+def without_times(tokens: torch.Tensor, counts: torch.Tensor, first_time: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Tokens (B, U) of which `counts` (B,) are text and times -> the same of the text alone."""
+    text = (tokens < first_time) & (torch.arange(tokens.shape[1], device=tokens.device) < counts[:, None])
+    order = (~text).int().argsort(dim=1, stable=True)
+    return tokens.gather(1, order), text.sum(dim=1)
+
+
+def packing(
+    tokenizer: whisper.Tokenizer,
+    model,
+    single: float = 0.0,
+    gap: float = 0.0,
+    timestamps: float = 0.0,
+    previous_text: float = 0.0,
+) -> Packing:
+    """Training clips share the model's window, but for a share of windows with one; see carryover.data.packing.
+
+    A model that is tuned on single clips without times forgets how to write them and to go on after earlier text;
+    then decoding of long recordings breaks (huggingface/transformers#30148). Shares of windows keep both.
+    """
+    if timestamps:
+        tokenizer.require_times()
+    samples, positions = whisper.LogMel.of(model).samples, model.config.max_target_positions
+    return Packing(tokenizer.encode_segments, samples, positions, single, gap, timestamps, previous_text)

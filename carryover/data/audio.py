@@ -10,9 +10,10 @@ from speechbrain.dataio.audio_io import load
 from carryover.data import ffmpeg, parts
 
 ENDINGS = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".aiff", ".aif", ".aifc", ".au", ".snd", ".w64", ".caf", ".oga")
+SAMPLE_RATE = 16000  # of every model here
 
 
-def read(path: str, sample_rate: int = 16000) -> torch.Tensor:
+def read(path: str, sample_rate: int = SAMPLE_RATE) -> torch.Tensor:
     """Read one file; channels are averaged and other rates resampled.
 
     Parameters

@@ -9,8 +9,8 @@ import torch
 import torchaudio
 
 from carryover.data import ffmpeg
+from carryover.data.audio import SAMPLE_RATE
 
-SAMPLE_RATE = 16000
 CHUNK = 300.0  # seconds that are in memory at a time
 PAUSE = 0.5  # seconds of silence that part two segments
 PAD = 0.2  # seconds that are kept before and after speech

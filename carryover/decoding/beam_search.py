@@ -110,6 +110,14 @@ class BeamSearch:
         )
         self._length_penalty, self._word_bonus = length_penalty, beta if lm else 0.0
 
+    def weigh(self, alpha: float, beta: float) -> None:
+        """Go on with other weights of the language model, which is loaded already; without one they have no effect."""
+        if self._searcher.lm is None:
+            return
+        for part in (self._searcher, self._searcher.lm):
+            part.alpha, part.beta = alpha, beta
+        self._word_bonus = beta
+
     def __call__(self, log_probs: torch.Tensor, frames: torch.Tensor) -> list[str]:
         """(B, T, V) log-probabilities (no logits: a score against the LM's means something), (B,) frames -> B texts."""
         if log_probs.shape[-1] != len(self._searcher.vocab_list):

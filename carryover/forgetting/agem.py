@@ -15,6 +15,7 @@ class AGEM(OldClips):
     """
 
     name = "agem"
+    bytes_per_parameter = 4  # the memory's gradient
     cosine = 0.0  # between the gradient and the memory's, in the last update
 
     def add_gradient(self):

@@ -21,6 +21,7 @@ class Averaging(Method):
     """
 
     name = "averaging"
+    bytes_per_parameter = 4  # the old weights, in the machine's memory
 
     def __init__(self, shares: list[float], export: float | None = None):
         if not shares or not all(0 < s < 1 for s in shares):

@@ -27,6 +27,7 @@ class LwF(Method):
     """
 
     name = "kd"
+    bytes_per_parameter = 4  # the old weights
 
     def __init__(self, temperature: float = 1.0, weight: float = 1.0):
         self.temperature = checked_temperature(temperature)

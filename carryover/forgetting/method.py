@@ -26,6 +26,8 @@ class Method:
         Weight in the loss of each term that `terms` returns.
     weights_are_held : bool
         Whether it is a penalty on the weights themselves; only one such method can be used.
+    bytes_per_parameter : int
+        Memory that it keeps for each trained parameter, from `begin` to the end.
     carried : Path or None
         What the methods of the run whose model is carried over have left for this one (`carry`).
     exported : str or None
@@ -36,6 +38,7 @@ class Method:
     reads: tuple[str, ...] = ()
     weights: dict[str, float] = {}
     weights_are_held = False
+    bytes_per_parameter = 0
     carried: Path | None = None
     exported: str | None = None
 

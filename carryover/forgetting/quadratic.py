@@ -48,6 +48,11 @@ class QuadraticPenalty(Method):
         self.lambda_, self.gradient, self.storage = float(lambda_), gradient, storage
         self._held = []
 
+    @property
+    def bytes_per_parameter(self):
+        """F and theta* in float32, F in bfloat16 with storage half."""
+        return 0 if not self.lambda_ else 6 if self.storage == "half" else 8
+
     def check(self, values):
         if self.lambda_:
             require_old_weights(self.name, values)

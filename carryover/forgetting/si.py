@@ -49,6 +49,11 @@ class SI(QuadraticPenalty):
             require_old_weights("SI", values)
 
     @property
+    def bytes_per_parameter(self):
+        """The path integral, the first weights, and in an update the gradient and the weights before it."""
+        return 16 + (4 + super().bytes_per_parameter if self.before else 0)
+
+    @property
     def before(self):
         """Omega of the languages before, a file; None without one."""
         found = self.carried / FILE if self.carried else None

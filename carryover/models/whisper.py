@@ -1,23 +1,19 @@
 """Whisper as transformers has it: loading and freezing, the pinned prompt, log-mel that ignores batch-mates."""
 
 import copy
-import re
-from pathlib import Path
 
 import torch
 from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperForConditionalGeneration
-from transformers import WhisperTokenizer as _WhisperTokenizer
 from transformers.modeling_outputs import BaseModelOutput
 
-from carryover.data.source import loading, require_source
 from carryover.models import whisper_encoder
 from carryover.models.frozen import Kept
 from carryover.models.kinds import require_whisper
-from carryover.models.languages import language_of_model
 from carryover.models.lora import LoRA, NoLoRA
 from carryover.models.pretrained import load_whole
 from carryover.models.trained import Parts, set_trained
 from carryover.models.whisper_check import require_bands, say_missing
+from carryover.models.whisper_tokenizer import Tokenizer
 
 
 def load(
@@ -90,78 +86,6 @@ def parts(model: WhisperForConditionalGeneration) -> Parts:
         "decoder": [model.model.decoder, model.proj_out],
     }
     return Parts(named, encoder.layers)
-
-
-class Tokenizer:
-    """Whisper's tokenizer with the prompt pinned: <|startoftranscript|><|LANGUAGE|><|TASK|><|notimestamps|>.
-
-    Ids are taken by token name, because they differ between versions (transcribe is 50359 up to large-v2 and 50360 in
-    large-v3). The same prompt is used in training, validation, test and transcription: a prompt that differs costs far
-    more than any hyperparameter (public reports: 20 % WER in a trainer and 2.5 % in a pipeline on the same data).
-
-    Parameters
-    ----------
-    source : str
-        Hub name or folder.
-    task : str
-        "transcribe" or "translate".
-    """
-
-    def __init__(self, source: str, task: str = "transcribe"):
-        alone = Path(source).is_dir() and (Path(source) / "tokenizer_config.json").exists()
-        if not alone or (Path(source) / "config.json").exists():
-            require_whisper(source)
-        require_source(source, "tokenizer_config.json")
-        with loading(source):
-            self.hf = _WhisperTokenizer.from_pretrained(source)
-        self.source, self.task = source, task
-        self.vocabulary = self.hf.get_vocab()
-        self.eot = self._id("<|endoftext|>")
-        self.languages = sorted(
-            token[2:-2] for token in self.vocabulary if re.fullmatch(r"<\|[a-z]{2,3}\|>", token)
-        )  # <|yue|> and <|haw|> have three letters
-        self._prompts = {}
-
-    def _id(self, token: str) -> int:
-        if token not in self.vocabulary:
-            raise ValueError(f"tokenizer: no token {token}; is this a multilingual Whisper tokenizer?")
-        return self.vocabulary[token]
-
-    def prompt(self, language: str) -> list[int]:
-        """The four prompt ids of a language.
-
-        Raises
-        ------
-        ValueError
-            Naming the key `language` and the languages that the tokenizer has.
-        """
-        if language not in self._prompts:
-            names = ("<|startoftranscript|>", f"<|{self.code(language)}|>", f"<|{self.task}|>", "<|notimestamps|>")
-            self._prompts[language] = [self._id(name) for name in names]
-        return self._prompts[language]
-
-    def code(self, language: str) -> str:
-        """The model's code of a corpus's language: "sv" for sv-SE; ValueError as `prompt`."""
-        if (code := language_of_model(language, self.languages)) is None:
-            raise ValueError(
-                f"language: '{language}' is unknown to this model; it knows: {', '.join(self.languages)}; for another "
-                "language give the code of a related one, under which it is then learned"
-            )
-        return code
-
-    @property
-    def prompt_length(self) -> int:
-        """Tokens of a prompt, the same for every language."""
-        return len(self.prompt(self.languages[0]))
-
-    def encode(self, text: str, language: str) -> list[int]:
-        """Prompt, text, end: the ids that the decoder sees and must write."""
-        return self.prompt(language) + self.hf(text, add_special_tokens=False).input_ids + [self.eot]
-
-    def decode(self, ids: list[int]) -> str:
-        """Text up to the first end token, without prompt and special tokens."""
-        ids = ids[: ids.index(self.eot)] if self.eot in ids else ids
-        return self.hf.decode(ids, skip_special_tokens=True).strip()
 
 
 def set_generation_ids(model: WhisperForConditionalGeneration, tokenizer: Tokenizer) -> None:

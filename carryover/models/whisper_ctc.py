@@ -48,7 +48,7 @@ class WhisperForCTC(WhisperPreTrainedModel):
         """
         encoder, config = self.encoder, self.config
         heard = torch.ones(inputs.shape[:2], device=inputs.device) if attention_mask is None else attention_mask
-        positions = self._get_feat_extract_output_lengths(torch.tensor(inputs.shape[1])).item()
+        positions = self._get_feat_extract_output_lengths(inputs.shape[1])  # a number that torch.export can follow
         if positions > config.max_source_positions:
             raise ValueError(
                 f"audio: {inputs.shape[1]} frames of 10 ms, and the encoder has positions for "
@@ -67,7 +67,7 @@ class WhisperForCTC(WhisperPreTrainedModel):
             hidden = hidden[0] if isinstance(hidden, tuple) else hidden
         return BaseModelOutput(encoder.layer_norm(hidden))
 
-    def _get_feat_extract_output_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
+    def _get_feat_extract_output_lengths(self, lengths: torch.Tensor | int) -> torch.Tensor | int:
         """T of F; the name that transformers' models of AutoModelForCTC have for it."""
         return (lengths + 1) // 2
 

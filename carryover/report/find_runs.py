@@ -63,17 +63,12 @@ def load(paths: Sequence[str | Path], workers: int = 2, unreadable: list[str] | 
 
 
 def _summarise_job(job: tuple[str, Path]) -> Summary | str:
-    """A run's summary, or what is wrong with it: a byte that is no UTF-8, or a list where a number belongs."""
+    """A run's summary, or what is wrong with it."""
     name, folder = job
     try:
         return summarise(folder, name)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
-        file, kept = error.__traceback__, folder
-        while file is not None:  # the file that was being read, where a frame knows it
-            kept = next((v for v in file.tb_frame.f_locals.values() if isinstance(v, Path) and v.is_file()), kept)
-            file = file.tb_next
-        what = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        return f"{name}: {kept.name if kept != folder else 'its files'} cannot be read ({what})"
+    except (OSError, ValueError) as error:
+        return str(error)
 
 
 def _readable(found: Iterable[Summary | str], unreadable: list[str] | None) -> list[Summary]:

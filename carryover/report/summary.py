@@ -107,11 +107,26 @@ def summarise(folder: str | Path, name: str | None = None) -> Summary:
     ------
     FileNotFoundError
         When there is no metrics.jsonl.
+    ValueError
+        For a byte that is no UTF-8, and a value that is of another kind than the run wrote; names the file.
     """
     folder = Path(folder)
     if not (folder / METRICS).is_file():
         raise FileNotFoundError(f"{folder}: no {METRICS}; expected the folder of a run that train.py made")
-    found = Summary(folder, name or run_name(folder))
+    name = name or run_name(folder)
+    try:
+        return _summarise(folder, name)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, IndexError, ArithmeticError) as error:
+        frame, kept = error.__traceback__, folder
+        while frame is not None:  # the file that was being read, where a frame knows it
+            kept = next((v for v in frame.tb_frame.f_locals.values() if isinstance(v, Path) and v.is_file()), kept)
+            frame = frame.tb_next
+        what = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise ValueError(f"{name}: {kept.name if kept != folder else 'its files'} cannot be read ({what})") from error
+
+
+def _summarise(folder: Path, name: str) -> Summary:
+    found = Summary(folder, name)
     problems = found.problems
     found.settings, found.objects, found.asked = read_settings(folder, problems)
     found.info = _read_json(folder / "run.json", problems)

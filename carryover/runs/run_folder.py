@@ -269,7 +269,14 @@ def load(folder: str | Path, trusted: bool = False) -> dict:
     overrides["output_folder"] = str(folder)
     if "tracker" in settings.tree(text):
         overrides["tracker"] = "!new:carryover.runs.trackers.NoTracker"
-    return settings.load(text, overrides, where=None if trusted else str(folder / AS_WRITTEN))
+    hparams = settings.load(text, overrides, where=None if trusted else str(folder / AS_WRITTEN))
+    lacking = {"brain", "modules", *getattr(hparams.get("brain"), "reads", ())} - hparams.keys()
+    if lacking:
+        raise ValueError(
+            f"{folder / AS_WRITTEN} lacks the keys {', '.join(sorted(lacking))}, which are read by name; it was "
+            "edited, or made by an early version: repeat the run's command, which writes it again"
+        )
+    return hparams
 
 
 def require_own_files(folder: Path) -> None:

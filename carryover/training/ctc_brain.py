@@ -46,6 +46,10 @@ class CTCRecipeBrain(RecipeBrain):
         decoder = self.hparams.decoder if stage == Stage.TEST else Greedy(self.hparams.tokenizer)
         return decoder(output.log_probs, output.lengths)
 
+    def tokens(self, batch):
+        output = self.compute_forward(batch, Stage.TEST)
+        return ctc.greedy(output.log_probs, output.lengths, self.hparams.tokenizer.blank)
+
     def target(self):
         return ctc.targets(self.hparams.tokenizer, self.hparams.target_text)
 

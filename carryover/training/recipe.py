@@ -28,6 +28,7 @@ class Recipe:
     """
 
     endings = audio.ENDINGS  # of files that hold a recording
+    exports: tuple[str, ...] = ("hf",)  # formats of `carryover export` that its model can have
     reads: tuple[str, ...] = (  # keys of the YAML; a YAML that lacks one is refused at once
         "batch_size", "collate", "early_stopping_patience", "epochs", "forgetting", "group_by_length", "kept",
         "language", "log_every", "loss_weights", "lr", "lr_of", "max_updates", "no_decay_for_vectors", "normaliser",
@@ -54,6 +55,13 @@ class Recipe:
     def hear(self, batch) -> list[str]:
         """Hypotheses of a batch of recordings without targets."""
         return self.transcribe(self.compute_forward(batch, Stage.TEST), batch, Stage.TEST)
+
+    def tokens(self, batch) -> list[list[int]]:
+        """Ids of what is heard in a batch of recordings, decoded greedily: the text's alone, neither prompt nor end.
+
+        `carryover export` compares them with those of the exported model.
+        """
+        raise NotImplementedError
 
     def units(self, batch) -> int:
         """Number of units (target tokens, utterances) over which `compute_objectives` takes its mean."""

@@ -5,10 +5,11 @@ import os
 import pytest
 from typer.testing import CliRunner
 
+from carryover.checks import rules
 from carryover.commands.app import app
-from carryover.commands.check import checklist, measured, rules
+from carryover.commands.check import checklist, measured, trial
 
-from .helpers import ROOT
+from .helpers import ROOT, train
 
 CTC, ADAPTATION, WHISPER = (f"hparams/{name}.yaml" for name in ("dutch_pretrain", "german_adaptation", "whisper_ft"))
 SOUND = {"epochs": "5", "max_updates": "35", "batch_size": "4", "warmup": "3", "valid_every": "7", "save_every": "7"}
@@ -93,18 +94,79 @@ def test_a_trial_is_measured(ctc_run, monkeypatch):
     assert line.startswith("pass  trial: 0.") and "peak memory" in line and " in all with validations" in line
 
 
-def test_the_whole_is_all_updates_validations_and_tests():
+def test_the_whole_is_all_that_was_timed_scaled_to_its_size():
     class Facts:
-        updates, values = 100, {"test_before": True}
+        updates, batch, train = 100, 2, [1] * 50
         rows = {"de": {"valid": [1] * 10, "test": [1] * 30}, "nl": {"test": [1] * 20}}
 
         @staticmethod
         def every(key):
             return 40
 
-    assert measured.Measured(2.0, 0.5, 0).whole(Facts) == 100 * 2 + 0.5 * (3 * 10 + 2 * 50)
+    def score(where, language, n, seconds):
+        return {"where": where, "language": language, "n": n, "seconds": seconds}
+
+    found = measured.Measured(
+        updates=[(9.0, 1.0)] * measured.WARM + [(2.0, 1.0)] * 8 + [(3.0, 1.0), (50.0, 7.0)],  # the longest clips
+        scores=[score("test", "de", 3, 1.0), score("test", "nl", 4, 2.0), score("valid", "de", 5, 4.0),
+                score("valid", "de", 5, 1.0), score("test", "de", 3, 0.5), score("test", "nl", 4, 1.5)],
+        saves=[0.5], fill=4.0, clips=25, begin=1.5, peak_memory_bytes=0,
+    )  # fmt: skip
+    assert found.seconds_per_update == pytest.approx(19 / 9)
+    tests = (1.0 + 0.5) * 10 + (2.0 + 1.5) * 5
+    validations = 4.0 * 2 + 2 * 1.0 * 2  # the first computes what later ones read
+    assert found.whole(Facts) == pytest.approx(100 * 19 / 9 + 1.5 + 4.0 * 2 + tests + validations + 3 * 0.5)
     assert measured._without(["x.yaml", "--a", "1", "--b=2", "--preset", "c"], {"a", "b"}) == [
         "x.yaml",
         "--preset",
         "c",
     ]
+
+
+def test_kept_states_of_the_whole_sets_are_in_the_peak():
+    class Facts:
+        brain, language, train = type("Brain", (), {"device_type": "cpu"}), "de", [1] * 2000
+        updates, batch = 100, 4  # less than an epoch: states of training are not read again
+        rows = {"de": {"valid": [1] * 100, "test": [1] * 400}}
+        values = {"test_before": True}
+
+    scores = [
+        {"where": where, "language": "de", "n": 32, "seconds": 1.0} for where in ("test", "valid", "valid", "test")
+    ]
+    found = measured.Measured(
+        updates=[], scores=scores, saves=[], fill=1e-4, clips=100, begin=0.0, peak_memory_bytes=10**9,
+        states={"a": (164, 164 * 50_000), "b": (10, 10 * 50_000)},
+    )  # fmt: skip
+    more = 100_000 * (100 - 32 + 400 - 32) + 2 * (100_000 * 400 - 100_000 * 32)
+    assert found.peak(Facts) == 10**9 + more
+    Facts.values = {"test_before": False}  # then test states are written, and not read again
+    assert found.peak(Facts) == 10**9 + more - 100_000 * (400 - 32)
+    Facts.updates, Facts.values = 500, {"test_before": True}
+    most = 2 * (64_000_000 - 100_000 * 100)  # of a file of states, in memory twice
+    assert found.peak(Facts) == 10**9 + 100_000 * (100 - 32 + 400 - 32 + 2000 - 100) + most
+    Facts.brain.device_type = "cuda"
+    assert found.peak(Facts) == 10**9
+
+
+def test_the_longest_are_on_trial():
+    rows = [{"id": str(n), "duration": float(n % 37)} for n in range(100)]
+    for longest in (1, 8):
+        found = trial.chosen(rows, 20, longest)
+        assert len(found) == 20 and found == sorted(found, key=lambda row: int(row["id"]))
+        assert sum(row["duration"] >= 33 for row in found) >= longest > 0
+    assert trial.chosen(rows, 20, 1) == trial.chosen(rows, 20, 1) and trial.chosen(rows, 200, 1) == rows
+
+
+def test_a_run_says_the_short_form_before_its_first_update_and_learns_the_same(whisper_run, tmp_path):
+    """Of a run that is gone on with nothing is said."""
+    own = {"max_updates": "4", "warmup": "1", "lr": "5.0", "test_before": "False"}
+    done = train(whisper_run | own)
+    assert done.returncode == 0, done.stderr
+    block = done.stdout[done.stdout.index("Check: ") :].splitlines()
+    assert block[0].startswith("Check: 4 updates of 4 are 0.6 epochs of 28 utterances (0.0"), block[0]
+    assert block[1].startswith("  memory: weights ") and "optimizer" in block[1] and "activations" in block[1]
+    assert any(line.startswith("  warn  optimisation: epochs: ") for line in block), block
+    assert any(line.startswith("  warn  optimisation: rate: ") for line in block), block
+    assert done.stdout.index("Check: ") < done.stdout.index("Training on 28")
+    again = train(whisper_run | own)
+    assert again.returncode == 0 and "Check: " not in again.stdout

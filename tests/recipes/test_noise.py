@@ -67,7 +67,7 @@ def test_clips_without_words_are_learned_with_an_empty_transcript(tmp_path, tiny
     found = brain.dataset(rows, [brain.recording(), brain.target()])
     tokens = brain.hparams.tokenizer
     [silent] = [item for item in found if item["id"] == "noise-b-0000"]
-    assert silent["tokens"].tolist() == tokens.encode("", "nl") and len(silent["tokens"]) == brain.prompt_length + 1
+    assert silent["tokens"].tolist() == tokens.encode("", "nl") and len(silent["tokens"]) == tokens.prompt_length + 1
     assert all(e["loss"] > 0 for e in events(tmp_path / "run") if e["event"] == "train")
 
 

@@ -179,6 +179,35 @@ def test_packed_windows_hold_every_clip_once_and_fit(whisper_run):
     assert brain.update == 8
 
 
+def test_text_before_is_read_and_not_learned(whisper_run):
+    """The loss is transformers' own, whose labels leave out the text before and the prompt; text and end count."""
+    packed = "!apply:recipes.whisper.packing {tokenizer: !ref <tokenizer>, model: !ref <whisper>, previous_text: 1.0}"
+    brain, hparams, manifests = make_brain(whisper_run | {"collate": packed, "label_smoothing": "0"})
+    dataset = brain.read(manifests / "train.csv")
+    loader = brain.make_dataloader(dataset, Stage.TRAIN, ckpt_prefix=None, batch_size=14, collate_fn=hparams["collate"])
+    batch = next(iter(loader)).to(brain.device)
+    tokenizer, tokens = hparams["tokenizer"], batch.tokens.data
+    before = tokens[:, 0] == tokenizer.vocabulary["<|startofprev|>"]
+    assert before.tolist() == [False] + [True] * (len(tokens) - 1) and len(tokens) > 2
+    brain.modules.eval()
+    with torch.no_grad():
+        output = brain.compute_forward(batch, Stage.TRAIN)
+        found = brain.compute_objectives(output, batch, Stage.VALID)["nll"]
+        lengths = (batch.tokens.lengths * tokens.shape[1]).round().long()
+        labels, count = tokens.clone(), 0
+        for i, (row, n) in enumerate(zip(tokens.tolist(), lengths.tolist(), strict=True)):
+            first = row.index(tokenizer.vocabulary["<|notimestamps|>"]) + 1
+            labels[i, :first], labels[i, n:] = -100, -100
+            count += n - first
+        features, _, _ = brain.features(batch, Stage.VALID)
+        logits = brain.modules.whisper(input_features=features, decoder_input_ids=tokens[:, :-1]).logits
+        expected = torch.nn.functional.cross_entropy(logits.transpose(1, 2), labels[:, 1:], reduction="sum") / count
+    assert brain.units(batch) == count
+    assert found.item() == pytest.approx(expected.item(), rel=1e-5)
+    brain.fit(range(1, 2), dataset, None, train_loader_kwargs={"batch_size": 14})
+    assert brain.update == 8
+
+
 def stop_at(brain, update):
     """Make a brain stop like a Ctrl-C once that many updates are done."""
     fit_group = brain._fit_group

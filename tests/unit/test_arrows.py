@@ -56,6 +56,7 @@ BELOW = {
     "forgetting": {"models", "data", "losses", "runs"},
     "training": {"forgetting", "models", "data", "text", "losses", "decoding", "runs", "stats"},
     "report": {"runs", "stats", "text"},
+    "checks": {"runs", "data"},
 }
 
 

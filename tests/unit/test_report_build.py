@@ -186,6 +186,8 @@ def test_command(tmp_path):
         ("run.json", b'{"data": [1], "command": 3}'),
         ("metrics.jsonl", b'{"event": "test", "update": "many", "WER": [1]}\n'),
         ("metrics.jsonl", b'{"event": "train", "update": null, "loss": {}}\n'),
+        ("metrics.jsonl", b'{"event": "train", "update": 1e999, "loss": 1}\n'),
+        ("metrics.jsonl", b'{"event": "valid", "update": 1, "words": 1%s}\n' % (b"0" * 400)),
         ("manifests/de/test.csv", b"ID,text\n1,\xff\n"),
         ("manifests/de/.done", b'{"hours": 3, "settings": []}'),
     ],

@@ -5,12 +5,10 @@ import math
 from pathlib import Path
 
 import pytest
-import torch
 
 from carryover.commands.study import choice, study
 from carryover.commands.study.plan import PLAN, Plan
 from carryover.config.settings import SettingsError
-from carryover.data.packing import Packing
 
 ROOT = Path(__file__).parents[2]
 PLAN_TEXT = """experiment: x.yaml
@@ -81,29 +79,6 @@ def test_a_plan_is_not_changed_once_it_has_begun(plan_file, tmp_path, change, di
 def test_no_run_at_a_time_is_refused(plan_file, tmp_path):
     with pytest.raises(SettingsError, match="--jobs 0: at least 1"):
         study.study(plan_file, tmp_path / "out", jobs=0, command=["true"])
-
-
-def windows(single: float, n: int = 400) -> list[int]:
-    """Clips in each window of n clips of 1 s, windows of 10 s."""
-    example = {
-        "language": "nl",
-        "row": {"duration": 1.0},
-        "target": "a",
-        "wav": torch.zeros(10),
-        "tokens": torch.ones(3),
-    }
-    packing = Packing(lambda text, language: [1] * len(text.split()), 100, 1000, single)
-    batch = packing([example | {"id": f"clip{i}"} for i in range(n)])
-    return [len(ID.split("+")) for ID in batch.id]
-
-
-def test_a_share_of_the_windows_has_one_clip():
-    assert set(windows(1.0)) == {1}
-    few, many = windows(0.0), windows(0.5)
-    assert sum(few) == sum(many) == 400
-    assert many.count(1) / len(many) == pytest.approx(0.5 + 0.5 * few.count(1) / len(few), abs=0.12)
-    with pytest.raises(ValueError, match="single: 1.5"):
-        windows(1.5)
 
 
 RANGES = """experiment: x.yaml

@@ -5,9 +5,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from carryover.checks import rules
+from carryover.checks.rules import FAIL, PASS, WARN, Found
 from carryover.commands.check import facts as gathered
-from carryover.commands.check import measured, rules
-from carryover.commands.check.rules import FAIL, PASS, WARN, Found
+from carryover.commands.check import measured
 from carryover.config import run_first
 from carryover.experiment import Experiment
 from carryover.report.tables.cells import clock
@@ -64,7 +65,7 @@ def findings(argv: list[str], measure: bool = False, say: Callable[[str], None] 
                 return found
             said = (
                 f"{short.seconds_per_update:.2f} s an update, {clock(short.whole(facts))} in all with validations and "
-                f"tests, peak memory {short.peak_memory_bytes / 2**30:.2f} GiB"
+                f"tests, peak memory {short.peak(facts) / 2**30:.2f} GiB"
             )
             tell("trial", Found(PASS, said, ""))
     return found

@@ -5,11 +5,15 @@ from pathlib import Path
 
 import typer
 
+from carryover.commands.completion import yamls
+
 
 def check(
     context: typer.Context,
-    path: str = typer.Argument(metavar="YAML", help="An experiment; more arguments are those of train.py"),
-    measure: bool = typer.Option(False, "--measure", help="Also make 13 updates and a validation: time and memory"),
+    path: str = typer.Argument(
+        metavar="YAML", autocompletion=yamls, help="An experiment; more arguments are those of train.py"
+    ),
+    measure: bool = typer.Option(False, "--measure", help="Also try 13 updates and score some clips: time, memory"),
 ) -> None:
     """Look for mistakes before a long run: settings, data, optimisation, evaluation, checkpoints; status 1 for a FAIL.
 

@@ -4,10 +4,14 @@ from pathlib import Path
 
 import typer
 
+from carryover.commands.completion import plans
+
 
 def sequence(
     context: typer.Context,
-    path: str = typer.Argument(metavar="PLAN", help="Plan of the sequence, e.g. studies/sequence.yaml"),
+    path: str = typer.Argument(
+        metavar="PLAN", autocompletion=plans, help="Plan of the sequence, e.g. studies/sequence.yaml"
+    ),
     out: Path = typer.Option(None, help="Folder of its runs; default: results/NAME_OF_PLAN"),
     jobs: int = typer.Option(1, help="Runs at a time"),
 ) -> None:

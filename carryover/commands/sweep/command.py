@@ -4,10 +4,14 @@ from pathlib import Path
 
 import typer
 
+from carryover.commands.completion import yamls
+
 
 def sweep(
     context: typer.Context,
-    path: str = typer.Argument(metavar="YAML", help="Experiment, e.g. hparams/german_adaptation.yaml"),
+    path: str = typer.Argument(
+        metavar="YAML", autocompletion=yamls, help="Experiment, e.g. hparams/german_adaptation.yaml"
+    ),
     sets: list[str] = typer.Option(
         ..., "--set", metavar="KEY=A,B,C", help="Values of a key, or of preset; several --set make a grid"
     ),

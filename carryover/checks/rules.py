@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from carryover.commands.check.facts import Facts
+from carryover.checks.facts import Facts
 from carryover.runs.flags import Thresholds, overlap
 
 PASS, WARN, FAIL = "pass", "warn", "FAIL"

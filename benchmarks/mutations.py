@@ -1,0 +1,394 @@
+"""Mutates what people and accidents give to carryover, and counts what becomes of it.
+
+    python -m benchmarks.mutations --count 10000 [--seed 1] [--kinds manifests,yamls] [--json mutations.json]
+
+Manifests, command lines, YAMLs, logs, run folders and recordings are damaged by a seeded random change, and given to
+what reads them, in this process. Each is accepted or refused with one message. What must not be: a traceback, an end
+without a message, more than `LIMIT` seconds, a row of a list that is neither kept nor refused.
+"""
+
+import argparse
+import contextlib
+import csv
+import io
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from tqdm import tqdm
+
+from carryover import exits, experiment
+from carryover.commands.app import app
+from carryover.config import settings
+from carryover.data import audio
+from carryover.data.audio_check import inspect
+from carryover.data.limits import Limits
+from carryover.data.preparation import prepare
+from carryover.report import find_runs
+from carryover.report.tables import all_tables
+from local.table import utterances
+from tests.conftest import ROOT
+from tests.unit import made_runs
+
+LIMIT = 60  # seconds
+ACCEPTED, REFUSED, SILENT, TRACEBACK, HANG, LOST = "accepted", "refused", "no message", "traceback", "hang", "lost row"
+BAD = (SILENT, TRACEBACK, HANG, LOST)
+ODD = [
+    "", " ", "-1", "0", "1e309", "nan", "inf", "-inf", "null", "true", "[]", "{}", "[1", "'", '"', "\\", "\t", "\r",
+    "\0", "\ufeff", "\u200b", "é", "漢字", "😀", "../../etc/passwd", "/dev/null", "~", "$HOME", "%s", "{x}", "!ref <x>",
+    "!new:os.system", "a" * 5000, "9" * 400, "0x10", "1_000", "1,5", "2024-01-01", "--", "-", "<b>", "🇩🇪", "\x1b[31m",
+]  # fmt: skip
+ROWS = 8
+
+
+class Hang(BaseException):
+    """The time is over."""
+
+
+def changed(data: bytes, chance: random.Random) -> bytes:
+    """One to three damages: of bytes, of lines, of fields."""
+    for _ in range(chance.randint(1, 3)):
+        at = chance.randrange(len(data) + 1)
+        how = chance.randrange(9)
+        if how == 0 and data:
+            at = chance.randrange(len(data))
+            data = data[:at] + bytes([data[at] ^ 1 << chance.randrange(8)]) + data[at + 1 :]
+        elif how == 1:
+            data = data[:at] + chance.randbytes(chance.randint(1, 8)) + data[at:]
+        elif how == 2:
+            data = data[:at] + data[at + chance.randint(1, 30) :]
+        elif how == 3:
+            data = data[:at]
+        elif how == 4:
+            data = data[:at] + chance.choice(ODD).encode() + data[at:]
+        else:
+            lines = data.split(b"\n")
+            i, j = chance.randrange(len(lines)), chance.randrange(len(lines))
+            if how == 5:
+                del lines[i]
+            elif how == 6:
+                lines.insert(j, lines[i])
+            elif how == 7:
+                lines[i], lines[j] = lines[j], lines[i]
+            else:
+                mark = chance.choice([b"\t", b",", b":", b" ", b'"'])
+                fields = lines[i].split(mark)
+                fields[chance.randrange(len(fields))] = chance.choice(ODD).encode()
+                lines[i] = mark.join(fields)
+            data = b"\n".join(lines)
+    return data
+
+
+def of_command(main: Callable) -> tuple[str, str]:
+    """(outcome, what was said) of something that ends as a command does."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            status = exits.run(main)
+        except SystemExit as end:  # click's own
+            status = end.code
+    said = err.getvalue()
+    if not status:
+        return ACCEPTED, ""
+    if "Traceback (most recent call last)" in said:
+        return TRACEBACK, said
+    return (REFUSED, said) if said.strip() or out.getvalue().strip() else (SILENT, f"status {status}")
+
+
+class Places:
+    """What all mutations begin with, and where they are made."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.home = folder / "home"
+        self.corpus, self.work = folder / "corpus", folder / "work"
+        self.corpus.mkdir(parents=True)
+        chance = np.random.default_rng(1)
+        for i in range(ROWS):
+            sound = 0.3 * np.sin(np.arange(4800) * (0.02 + 0.01 * i)) + 0.01 * chance.standard_normal(4800)
+            soundfile.write(self.corpus / f"{i}.wav", sound, 16000)
+        for form in ("flac", "ogg", "mp3"):
+            soundfile.write(self.corpus / f"a.{form}", sound, 16000)
+        self.run = made_runs.make(folder / "results" / "run" / "1", penalty=0.1)
+        made_runs.make(folder / "results" / "run" / "2", seed=2)
+        # of a real run, for the commands that make its model
+        shutil.copy(ROOT / "hparams" / "whisper_ft.yaml", self.run / "as_written.yaml")
+        (self.run / "save").mkdir()
+        self.yamls = sorted((ROOT / "hparams").glob("*.yaml"))
+
+    def fresh(self) -> Path:
+        """An empty folder."""
+        shutil.rmtree(self.work, ignore_errors=True)
+        self.work.mkdir()
+        return self.work
+
+
+# ---- what is mutated ----
+
+
+def lists() -> dict[str, bytes]:
+    """A list of the corpus in each format."""
+    rows = [{"audio": f"{i}.wav", "text": f"dit is zin {i}", "speaker": f"s{i % 3}"} for i in range(ROWS)]
+    table = [list(rows[0]), *([*row.values()] for row in rows)]
+    made = {
+        "train.tsv": "\n".join("\t".join(row) for row in table) + "\n",
+        "train.csv": "\n".join(",".join(row) for row in table) + "\n",
+        "train.jsonl": "\n".join(map(json.dumps, rows)) + "\n",
+        "train.json": json.dumps(rows, indent=1),
+    }
+    return {name: text.encode() for name, text in made.items()}
+
+
+def listed(name: str, data: bytes) -> int | None:
+    """How many rows a list has, counted by other code; None where that cannot read it."""
+    try:
+        text = data.decode("utf-8-sig")
+        if name.endswith(".json"):
+            return len(json.loads(text))
+        lines = [line for line in text.replace("\r\n", "\n").split("\n") if line.strip()]
+        if name.endswith(".csv"):
+            return len([row for row in csv.reader(io.StringIO(text, newline="")) if any(row)]) - 1
+        return len(lines) - (not name.endswith(".jsonl"))
+    except (ValueError, csv.Error):
+        return None
+
+
+def manifests(places: Places, chance: random.Random) -> tuple[str, str]:
+    name, data = chance.choice(sorted(lists().items()))
+    data = changed(data, chance)
+    folder = places.fresh()
+    for recording in places.corpus.glob("*.wav"):
+        os.link(recording, folder / recording.name)
+    (folder / name).write_bytes(data)
+    counts = {}
+
+    def main():
+        counts.update(prepare(utterances, folder, folder / "out", "nl", ["train"], Limits(), workers=1))
+
+    outcome, said = of_command(main)
+    if outcome == ACCEPTED and (n := listed(name, data)) is not None and sum(counts.values()) != n:
+        return LOST, f"{name}: {n} rows, {counts}"
+    return outcome, said
+
+
+def command_lines(places: Places, chance: random.Random) -> tuple[str, str]:
+    run, other = str(places.run), str(places.run.parent / "2")
+    results, out = str(places.run.parents[1]), str(places.fresh() / "out")
+    given = [
+        (experiment.train, ["hparams/whisper_ft.yaml", "--lr", "1e-3", "--seed", "3", "--preset", "ewc"]),
+        (experiment.train, ["hparams/sign_teacher.yaml", "--max_updates", "5", "--overfit", "5"]),
+        (experiment.train, ["hparams/german_adaptation.yaml", "--forgetting", "[]", "--profile", "24GB"]),
+        (app, ["evaluate", run, "--test", str(places.corpus / "train.tsv"), "--beams", "1"]),
+        (app, ["transcribe", run, str(places.corpus / "0.wav"), "--out", out]),
+        (app, ["export", run, "--out", out]),
+        (app, ["compare", run, other, "--utterances", "3"]),
+        (app, ["curve", results, "--figure", out]),
+        (app, ["report", str(places.run), "--out", out, "--grid", "lr,warmup,loss", "--rate", "2"]),
+        (app, ["data", str(places.corpus), "--page", out]),
+        (app, ["cache"]),
+    ]
+    main, argv = chance.choice(given)
+    for _ in range(chance.randint(1, 3)):
+        at = chance.randrange(len(argv) + 1)
+        how = chance.randrange(5)
+        if how == 0 and argv:
+            argv = argv[: at - 1] + argv[at:] if at else argv[1:]
+        elif how == 1:
+            argv = [
+                *argv[:at],
+                chance.choice([*ODD, "--help", "--lr", "--to", "--out", "-x", "--seed=", "--a=b"]),
+                *argv[at:],
+            ]
+        elif how == 2 and argv:
+            at = chance.randrange(len(argv))
+            argv = [*argv[:at], changed(argv[at].encode(), chance).decode(errors="replace"), *argv[at + 1 :]]
+        elif how == 3:
+            chance.shuffle(argv)
+        elif argv:
+            argv = [*argv[:at], argv[chance.randrange(len(argv))], *argv[at:]]
+    argv = [part for part in argv if part not in ("--clear", "--trust")]
+    if main is app and argv[:1] in (["sweep"], ["study"], ["sequence"], ["watch"]):
+        argv = argv[1:]
+    outcome, said = of_command(lambda: main(argv))
+    return outcome, f"{' '.join(argv)[:300]}\n{said}"
+
+
+def yamls(places: Places, chance: random.Random) -> tuple[str, str]:
+    source = chance.choice(places.yamls)
+    path = places.fresh() / source.name
+    path.write_bytes(changed(source.read_bytes(), chance))
+    return of_command(lambda: experiment.train([str(path)]))
+
+
+def tables(run: Path) -> None:
+    """All that a report's tables, flags and intervals read of a run."""
+    unreadable = []
+    all_tables.make(find_runs.load([run.parent], unreadable=unreadable))
+    if unreadable:
+        print("; ".join(unreadable), file=sys.stderr)
+
+
+def _of_run(run: Path, places: Places, chance: random.Random) -> tuple[str, str]:
+    commands = (
+        ["compare", str(run), str(places.run.parent / "2")],
+        ["watch", str(run), "--once"],
+        ["evaluate", str(run)],
+        ["export", str(run), "--out", str(places.work / "out")],
+        ["transcribe", str(run), str(places.corpus / "0.wav")],
+        ["report", str(run), "--out", str(places.work / "report")],
+    )
+    if chance.random() < 0.7:
+        return of_command(lambda: tables(run))
+    argv = chance.choices(commands, weights=[4, 4, 4, 4, 4, 1])[0]
+    outcome, said = of_command(lambda: app(argv))
+    return outcome, f"{argv[0]}: {said}"
+
+
+def logs(places: Places, chance: random.Random) -> tuple[str, str]:
+    run = places.fresh() / "run" / "1"
+    shutil.copytree(places.run, run)
+    path = run / "metrics.jsonl"
+    path.write_bytes(changed(path.read_bytes(), chance))
+    return _of_run(run, places, chance)
+
+
+def run_folders(places: Places, chance: random.Random) -> tuple[str, str]:
+    run = places.fresh() / "run" / "1"
+    shutil.copytree(places.run, run)
+    path = chance.choice(sorted(p for p in run.rglob("*") if p.is_file()))
+    how = chance.randrange(10)
+    if how < 7:
+        path.write_bytes(changed(path.read_bytes(), chance))
+    else:
+        path.unlink()
+        if how == 8:
+            path.mkdir()
+        elif how == 9:
+            path.symlink_to(chance.choice(["/etc/passwd", "nothing", str(run), "/dev/null"]))
+    return _of_run(run, places, chance)
+
+
+def recordings(places: Places, chance: random.Random) -> tuple[str, str]:
+    source = chance.choice(
+        [places.corpus / f"a.{form}" for form in ("flac", "ogg", "mp3")] + [places.corpus / "0.wav"] * 3
+    )
+    data = source.read_bytes()
+    head = chance.choice([44, 200, len(data)])
+    path = places.fresh() / source.name
+    path.write_bytes(changed(data[:head], chance) + data[head:])
+
+    def main():
+        inspect(str(path))
+        audio.read(str(path))
+
+    outcome, said = of_command(main)
+    (places.work / "train.tsv").write_text(f"audio\ttext\n{path.name}\tja\n{places.corpus / '1.wav'}\tnee\n")
+    counts = {}
+
+    def list_it():
+        counts.update(prepare(utterances, places.work, places.work / "out", "nl", ["train"], Limits(), workers=1))
+
+    of_list, more = of_command(list_it)
+    if of_list in BAD:
+        return of_list, more
+    if of_list == ACCEPTED and sum(counts.values()) != 2:
+        return LOST, f"{path.name}: {counts}"
+    return outcome, said
+
+
+KINDS = {
+    "manifests": (manifests, 25), "command lines": (command_lines, 15), "yamls": (yamls, 15), "logs": (logs, 15),
+    "run folders": (run_folders, 15), "recordings": (recordings, 15),
+}  # fmt: skip
+
+
+def alarm(*_):
+    raise Hang
+
+
+def mutate(count: int, seed: int = 1, kinds: list[str] | None = None, bar: bool = False) -> tuple[dict, list[dict]]:
+    """-> ({kind: Counter of outcomes}, what must not be: kind, number, outcome, words)."""
+    kinds = kinds or list(KINDS)
+    numbers = [kind for kind in kinds for _ in range(round(count * KINDS[kind][1] / sum(KINDS[k][1] for k in kinds)))]
+    found, wrong = {kind: Counter() for kind in kinds}, []
+    runs = {name: getattr(experiment.Experiment, name) for name in ("run", "run_first")}
+    before = {"cache": os.environ.get("CARRYOVER_CACHE"), "cwd": os.getcwd()}
+    signal.signal(signal.SIGALRM, alarm)
+    with tempfile.TemporaryDirectory() as folder:
+        places = Places(Path(folder))
+        os.environ["CARRYOVER_CACHE"] = str(places.folder / "cache")
+        experiment.Experiment.run, experiment.Experiment.run_first = build, lambda self: None
+        os.chdir(ROOT)
+        try:
+            for number, kind in enumerate(tqdm(numbers, disable=not bar, unit="mutation")):
+                outcome, said = one(kind, random.Random(f"{seed} {kind} {number}"), places)
+                found[kind][outcome] += 1
+                if outcome in BAD:
+                    wrong.append({"kind": kind, "number": number, "outcome": outcome, "words": said})
+        finally:
+            for name, method in runs.items():
+                setattr(experiment.Experiment, name, method)
+            os.chdir(before["cwd"])
+            os.environ.pop("CARRYOVER_CACHE")
+            if before["cache"] is not None:
+                os.environ["CARRYOVER_CACHE"] = before["cache"]
+    return found, wrong
+
+
+def build(self, *_):
+    """In place of a run, whose checks were made before: now and then its objects."""
+    if len(self.text) % 7 == 0:
+        settings.load(self.text, self.overrides, {"forgetting": self.methods})
+
+
+def one(kind: str, chance: random.Random, places: Places) -> tuple[str, str]:
+    signal.alarm(LIMIT)
+    try:
+        return KINDS[kind][0](places, chance)
+    except Hang:
+        return HANG, f"more than {LIMIT} s"
+    except Exception:
+        return TRACEBACK, traceback.format_exc()
+    finally:
+        signal.alarm(0)
+
+
+def table(found: dict[str, Counter]) -> str:
+    heads = ("mutated", "number", ACCEPTED, REFUSED, *BAD)
+    rows = [(kind, counts.total(), *(counts[name] for name in heads[2:])) for kind, counts in found.items()]
+    rows.append(("all", *(sum(row[i] for row in rows) for i in range(1, len(heads)))))
+    lines = [f"| {' | '.join(heads)} |", "|---|" + "--:|" * (len(heads) - 1)]
+    return "\n".join(lines + [f"| {' | '.join(map(str, row))} |" for row in rows])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--kinds", default=",".join(KINDS))
+    parser.add_argument("--json", type=Path)
+    asked = parser.parse_args()
+    kinds = [kind for kind in asked.kinds.split(",") if kind]
+    if unknown := [kind for kind in kinds if kind not in KINDS]:
+        parser.error(f"--kinds: {', '.join(unknown)}; expected some of {', '.join(KINDS)}")
+    found, wrong = mutate(asked.count, asked.seed, kinds, bar=True)
+    print(table(found))
+    for case in wrong[:50]:
+        print(f"\n{case['kind']} {case['number']}: {case['outcome']}\n{case['words'][-1500:]}")
+    if asked.json:
+        asked.json.write_text(json.dumps({"found": found, "wrong": wrong}, indent=1))
+    sys.exit(bool(wrong))
+
+
+if __name__ == "__main__":
+    main()

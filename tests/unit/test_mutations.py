@@ -1,0 +1,43 @@
+"""benchmarks/mutations.py in short: what is damaged at random is accepted or refused with words; no row is lost."""
+
+import random
+
+import pytest
+
+from benchmarks import mutations
+
+
+def test_240_mutations_end_in_words():
+    found, wrong = mutations.mutate(240, seed=2)
+    assert wrong == [], wrong[0]["words"]
+    assert all(counts[mutations.REFUSED] for counts in found.values()), "nothing was damaged"
+    assert sum(counts.total() for counts in found.values()) == 240
+
+
+@pytest.mark.parametrize(
+    "main, outcome",
+    [
+        (lambda: None, mutations.ACCEPTED),
+        (lambda: 2, mutations.SILENT),
+        (lambda: int("x"), mutations.REFUSED),
+        (lambda: print("a word") or 2, mutations.REFUSED),
+    ],
+)
+def test_outcomes(main, outcome):
+    assert mutations.of_command(main)[0] == outcome
+
+
+def test_a_bug_is_counted_as_a_traceback(monkeypatch):
+    monkeypatch.setitem(mutations.KINDS, "logs", (lambda places, chance: {}["bug"], 15))
+    assert mutations.one("logs", random.Random(1), None)[0] == mutations.TRACEBACK
+
+
+@pytest.mark.parametrize(
+    "name, text, rows",
+    [
+        ("train.tsv", "audio\ttext\na\tb\n\nc\td\r\n", 2), ("train.csv", 'audio,text\na,"b\nc"\n', 1),
+        ("train.jsonl", "{}\n{}\n", 2), ("train.json", "[{}, {}]", 2), ("train.json", "[{}", None),
+    ],
+)  # fmt: skip
+def test_rows_are_counted_by_other_code(name, text, rows):
+    assert mutations.listed(name, text.encode()) == rows
