@@ -39,7 +39,7 @@ setup(
     ],
     extras_require={
         "test": ["pytest", "pytest-xdist", "hypothesis", "ruff", "peft", "num2words", "silero-vad", "pyarrow"],
-        "lora": ["peft"],  # adapters in the language model of recipes/speech_llm.py
+        "lora": ["peft"],  # adapters: the key lora, and carryover transcribe and evaluate --adapter
         "bitsandbytes": ["bitsandbytes"],
         "wandb": ["wandb"],
         "docs": ["mkdocs-material>=9.5,<10"],  # `mkdocs build`: the manual as a site

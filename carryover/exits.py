@@ -17,9 +17,11 @@ from carryover.training.stopping import Stopped
 
 INPUT, FAILED, STOPPED = 2, 1, 130  # statuses: asked for what cannot be; the machine could not; Ctrl-C (128 + signal)
 DEBUG = "CARRYOVER_DEBUG"
-FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up", errno.EIO: "the disk has failed"}
+FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up", errno.EIO: "the disk has failed",
+        errno.EFBIG: "a file would grow larger than the system or its quota permits"}  # fmt: skip
 DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 AGAIN = "then give the same command again: it goes on from the last checkpoint"
+MEMORY = ("can't allocate memory", "not enough memory", "Cannot allocate memory", "std::bad_alloc")  # of a CPU
 DEVICE = ("Invalid device string", "Found no NVIDIA driver", "not compiled with CUDA", "Expected one of cpu, cuda",
           "invalid device ordinal", "No CUDA GPUs are available", "No HIP GPUs")  # fmt: skip
 
@@ -48,13 +50,21 @@ def words(error: BaseException) -> tuple[int, str] | None:
     said = _line(error)
     if isinstance(error, subprocess.CalledProcessError):
         return FAILED, f"the run that is needed first ended with status {error.returncode}; its message stands above"
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    memory = isinstance(error, RuntimeError) and any(part in said for part in MEMORY)
+    if memory or isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return FAILED, (
             f"out of memory ({said or 'of the machine'}); halve batch_size and double grad_accumulation_factor, which "
             f"learns the same, or lower eval_batch_size; {AGAIN} (with another batch_size into another output_folder)"
         )
     if isinstance(error, RuntimeError) and (type(error).__name__.startswith("Dist") or "gloo" in str(error)):
         return FAILED, f"another process of this run has ended ({said}); its message stands elsewhere, {AGAIN}"
+    if isinstance(error, RuntimeError) and "DataLoader worker" in str(error):
+        return FAILED, (
+            f"a process that reads clips has ended ({said}); the system may have killed it for want of memory: make "
+            f"room, {AGAIN}; if it comes again, train with a lower num_workers into another output_folder"
+        )
+    if isinstance(error, FloatingPointError):
+        return FAILED, f"{said}; the same command goes on from the last checkpoint"
     if isinstance(error, RuntimeError) and any(part in str(error) for part in DEVICE):
         return INPUT, f"--device: {said}; give --device cpu, or one that this machine has"
     if isinstance(error, (YAMLError, yaml.YAMLError)):

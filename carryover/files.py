@@ -7,12 +7,14 @@ file that is written under its final name goes through here; tests/unit/test_fil
 import csv
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 PARTIAL = ".partial"  # ending of a file or folder that is being written
+NUMBER = re.compile(r"\(os error (\d+)\)")  # in what safetensors says
 
 
 @contextmanager
@@ -21,13 +23,20 @@ def beside(path: str | Path) -> Iterator[Path]:
 
     A folder takes the place of nothing or of an older folder, whose files of other names stay. After an error nothing
     has changed.
+
+    Raises
+    ------
+    ValueError
+        For a device or a pipe: the name would be taken from it, for root even that of /dev/null.
     """
     path = Path(path)
+    _require_replaceable(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # the ending stays: savefig and np.savez look at it
     partial = path.with_name(f".{path.stem}.{os.getpid()}{PARTIAL}{path.suffix}")
     try:
-        yield partial
+        with system_errors(path):
+            yield partial
         _flush_tree(partial)
         _take_place(partial, path)
         flush(path.parent)
@@ -82,6 +91,26 @@ def copy(source: str | Path, path: str | Path) -> None:
     write(path, Path(source).read_bytes())
 
 
+@contextmanager
+def system_errors(path: str | Path) -> Iterator[None]:
+    """Raise as OSError, naming `path`, what libraries make of a full or read-only disk.
+
+    safetensors raises an error of its own with the system's number in its text, torch.save a RuntimeError about a
+    position in the file; where it writes into a file of Python's, the system's error is the context of that.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+    except Exception as error:
+        number = _number(error)
+        if number is None:
+            raise
+        raise OSError(number, os.strerror(number), str(path)) from error
+
+
 def flush(path: str | Path) -> None:
     """Have the disk hold a file, or the names in a folder."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -105,6 +134,12 @@ def remove_folder(folder: str | Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+def _require_replaceable(path: Path) -> None:
+    special = path.exists() and not (path.is_file() or path.is_dir())
+    if special or path.absolute().parent.resolve() == Path("/dev"):
+        raise ValueError(f"{path}: a device or a pipe, which a file would replace; give the name of a file")
+
+
 def _flush_tree(path: Path) -> None:
     if path.is_dir():
         for part in path.iterdir():
@@ -119,3 +154,14 @@ def _take_place(partial: Path, path: Path) -> None:
         flush(path)
     else:
         os.replace(partial, path)
+
+
+def _number(error: Exception) -> int | None:
+    """The system's number of what safetensors or torch.save raised; None for any other error."""
+    if type(error).__name__ == "SafetensorError":
+        found = NUMBER.search(str(error))
+        return int(found[1]) if found else None
+    cause = error if "inline_container" in str(error) else None  # torch's own writer
+    while cause is not None and getattr(cause, "errno", None) is None:
+        cause = cause.__cause__ or cause.__context__
+    return cause.errno if cause is not None else None

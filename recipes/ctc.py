@@ -6,8 +6,10 @@ import torch
 
 from carryover.data import manifest
 from carryover.data.batching import with_lengths
-from carryover.models import usual_rates
+from carryover.decoding import Greedy
+from carryover.models import adapters, ctc_head, usual_rates
 from carryover.models.limits import UNKNOWN
+from carryover.models.lora import merged, of_model
 from carryover.training import describe
 from carryover.training.brain import Stage
 from carryover.training.ctc_brain import CTCRecipeBrain
@@ -61,8 +63,8 @@ class CTCBrain(CTCRecipeBrain):
         return padded, sizes, wavs is not recorded  # the augmentation hands back what it leaves alone
 
     def usual_rate(self):
-        size = self.parameter_counts()[1]
-        if self.hparams.from_scratch or self.hparams.train == "lora" or size < 5e7:  # little is known of smaller ones
+        size, adapted = self.parameter_counts()[1], of_model(self.modules.acoustic.hf) is not None
+        if self.hparams.from_scratch or adapted or size < 5e7:  # little is known of smaller ones
             return None
         return usual_rates.SPEECH_ENCODER
 
@@ -115,6 +117,41 @@ class CTCBrain(CTCRecipeBrain):
         heard = torch.arange(logits.shape[1], device=logits.device) < frames[:, None]
         return logits[..., self.old_units()].float() * heard[..., None]
 
+    # ---- adapters ----
+
+    @property
+    def adaptable(self):
+        return self.modules.acoustic.hf
+
+    def base_head(self):
+        acoustic = self.modules.acoustic
+        if not acoustic.head_adapted:
+            return acoustic.hf.lm_head, self.hparams.tokenizer
+        return acoustic.base_head, ctc_head.old_symbols(self.hparams.model)
+
+    def head_of(self, stored):
+        if stored.head_name is None:
+            return None
+        head = torch.nn.Linear(*reversed(stored.head["weight"].shape))
+        head.load_state_dict(stored.head)
+        return head.to(self.device), ctc_head.symbols_of(stored.folder, head.out_features)
+
+    def use_head(self, head, tokenizer):
+        if head is None:
+            raise ValueError(
+                f"adapter: without one {self.hparams.model} has no head that was trained, so it writes nothing; give "
+                "adapters for each language"
+            )
+        h, was = self.hparams, self.hparams.tokenizer
+        if tokenizer.symbols != was.symbols:
+            if not isinstance(h.decoder, Greedy):
+                raise ValueError(
+                    f"adapter: it writes other symbols than this run, whose decoder ({type(h.decoder).__name__}) was "
+                    "made for its own; use a run with decoder: !new:carryover.decoding.Greedy"
+                )
+            h.decoder, h.tokenizer, h.limits.tokenizer = Greedy(tokenizer), tokenizer, tokenizer
+        self.modules.acoustic.hf.lm_head = head
+
     # ---- export, description ----
 
     def describe(self):
@@ -131,9 +168,12 @@ class CTCBrain(CTCRecipeBrain):
         return {"model": model} | {"loss": [*super().describe()["loss"], describe.targets(h.target_text)]}
 
     def export(self, folder):
-        self.modules.acoustic.hf.save_pretrained(folder)
+        hf, head = self.modules.acoustic.hf, "lm_head" if self.modules.acoustic.head_adapted else None
+        merged(hf).save_pretrained(folder)
         self.hparams.tokenizer.save(folder)
         self.hparams.features.extractor.save_pretrained(folder)
+        if adapters.save(hf, folder / adapters.FOLDER, head) and head:
+            self.hparams.tokenizer.save(folder / adapters.FOLDER)
 
 
 def require_few(strange: int, utterances: int, what: str) -> None:

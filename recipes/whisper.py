@@ -6,8 +6,8 @@ from speechbrain.utils.data_pipeline import provides, takes
 from carryover import losses
 from carryover.data.batching import with_lengths
 from carryover.data.packing import Packing
-from carryover.models import usual_rates, whisper
-from carryover.models.lora import merged
+from carryover.models import adapters, usual_rates, whisper
+from carryover.models.lora import merged, of_model
 from carryover.models.whisper_check import require_fitting
 from carryover.training import describe
 from carryover.training.brain import RecipeBrain, Stage
@@ -125,8 +125,8 @@ class WhisperBrain(RecipeBrain):
         return int((lengths - self.hparams.tokenizer.prompt_lengths(batch.tokens.data)).sum())
 
     def usual_rate(self):
-        adapters = self.hparams.train == "lora"
-        return None if self.hparams.from_scratch or adapters else usual_rates.whisper(self.parameter_counts()[1])
+        adapted = of_model(self.modules.whisper) is not None  # those are trained at other rates
+        return None if self.hparams.from_scratch or adapted else usual_rates.whisper(self.parameter_counts()[1])
 
     # ---- the old language ----
 
@@ -198,6 +198,10 @@ class WhisperBrain(RecipeBrain):
         beams = "greedy" if h.test_beams == 1 else f"a beam search of width {h.test_beams}"
         return {"model": model, "loss": [f"{loss}.", describe.targets(h.target_text), f"Test decoding is {beams}."]}
 
+    @property
+    def adaptable(self):
+        return self.modules.whisper
+
     def export(self, folder):
         model, tokenizer = merged(self.modules.whisper), self.hparams.tokenizer
         # else a pipeline that is told nothing guesses the language of each clip
@@ -210,6 +214,7 @@ class WhisperBrain(RecipeBrain):
         model.save_pretrained(folder)
         tokenizer.hf.save_pretrained(folder)
         self.hparams.log_mel.extractor.save_pretrained(folder)
+        adapters.save(self.modules.whisper, folder / adapters.FOLDER)
 
 
 def from_position(values: torch.Tensor, first: torch.Tensor) -> torch.Tensor:

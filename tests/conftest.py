@@ -1,14 +1,13 @@
 """What several tests need: a tiny Whisper of transformers' own classes, and a small corpus, both made on the spot."""
 
-import csv
 import os
 import shutil
 import signal
 from pathlib import Path
 
-import numpy as np
 import pytest
-import soundfile
+
+from tests import tiny_speech
 
 ROOT = Path(__file__).parents[1]
 STARTER = ROOT / "assets" / "whisper_starter"
@@ -24,9 +23,6 @@ for _stop in (signal.SIGINT, signal.SIGHUP):  # ignored where a shell put the te
 def own_cache(tmp_path_factory):
     """Kept states of the tests' models lie in a folder of their own."""
     os.environ["CARRYOVER_CACHE"] = str(tmp_path_factory.mktemp("cache"))
-
-
-WORDS = "een twee drie vier vijf zes zeven acht negen tien zet de lamp aan in keuken om uur".split()
 
 
 @pytest.fixture(scope="session")
@@ -59,37 +55,13 @@ def tiny_whisper(tmp_path_factory):
 @pytest.fixture(scope="session")
 def small_corpus(tmp_path_factory):
     """Folder with manifest.tsv and 40 clips of coloured noise, one spectrum a word, with their words; Dutch."""
-    folder = tmp_path_factory.mktemp("small_corpus")
-    chance = np.random.default_rng(5)
-    rows = []
-    for i in range(40):
-        words = list(chance.choice(WORDS, size=chance.integers(1, 4)))
-        tones = [
-            np.sin(2 * np.pi * (200 + 150 * WORDS.index(w)) * np.arange(4800) / 16000) * chance.uniform(0.05, 0.5)
-            for w in words
-        ]
-        wav = np.concatenate(tones) + 0.003 * chance.standard_normal(4800 * len(words))
-        soundfile.write(folder / f"{i:02d}.wav", wav.astype(np.float32), 16000, subtype="PCM_16")
-        split = "train" if i < 28 else "valid" if i < 34 else "test"
-        rows.append((f"{i:02d}.wav", "nl", f"s{i % 3}", " ".join(words), split))
-    with open(folder / "manifest.tsv", "w", newline="", encoding="utf-8") as file:
-        csv.writer(file, delimiter="\t").writerows([("path", "language", "speaker", "text", "split"), *rows])
-    return folder
+    return tiny_speech.corpus(tmp_path_factory.mktemp("small_corpus"))
 
 
 @pytest.fixture(scope="session")
 def tiny_ctc(tmp_path_factory):
     """Folder of a w2v-BERT's shape: width 32, 2 layers; no weights."""
-    from transformers import SeamlessM4TFeatureExtractor, Wav2Vec2BertConfig
-
-    folder = tmp_path_factory.mktemp("tiny_ctc")
-    Wav2Vec2BertConfig(
-        vocab_size=32, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
-        output_hidden_size=32, feature_projection_input_dim=160, position_embeddings_type="rotary",
-        conv_depthwise_kernel_size=7, mask_time_prob=0.05, pad_token_id=0,
-    ).save_pretrained(folder)  # fmt: skip
-    SeamlessM4TFeatureExtractor(feature_size=80, num_mel_bins=80, stride=2).save_pretrained(folder)
-    return folder
+    return tiny_speech.ctc_shape(tmp_path_factory.mktemp("tiny_ctc"))
 
 
 @pytest.fixture(scope="session")

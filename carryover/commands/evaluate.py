@@ -8,6 +8,7 @@ from pathlib import Path
 
 import typer
 
+from carryover.commands import adapter
 from carryover.commands.load import TRUST, load_any, set_beams
 
 
@@ -20,11 +21,12 @@ def evaluate(
                                    "for published numbers), verbatim (as they stand)"),
     language: str = typer.Option(None, help="What is spoken, where a list does not say it; default: the run's"),
     out: Path = typer.Option(None, help="Folder of the predictions; default: the run's; a model's folder needs one"),
+    adapters: list[str] = adapter.OPTION,
     trust: bool = TRUST,
 ) -> None:  # fmt: skip
     """Test a run's best weights or a model: WER, CER, intervals, kinds of errors, speed, the mean over several sets.
 
-    Predictions go to OUT/predictions_*_evaluate.csv.
+    Predictions go to OUT/predictions_*_evaluate.csv, with --adapter to OUT/predictions_*_adapter-NAME.csv.
     """
     from carryover.commands import test_sets
     from carryover.data import manifest
@@ -38,12 +40,14 @@ def evaluate(
     names = {path: f"{path.stem}_{path.absolute().parent.name}" for path in test}
     if len(set(names.values())) < len(test):
         raise ValueError(f"--test: two lists are named alike ({', '.join(map(str, test))}); rename one of them")
+    asked = adapter.asked(adapters)
     score_by = test_sets.normaliser(normaliser)
     brain, hparams, manifests = load_any(folder, trust, language, out, bool(test))
     hparams |= {"language": language or hparams["language"]}
     brain.evaluation.folder = out or folder
     brain.evaluation.normaliser = score_by or brain.evaluation.normaliser
     set_beams(brain, beams)
+    bank = adapter.Adapters(brain, asked)
     loader = {"batch_size": hparams["eval_batch_size"], "num_workers": hparams["num_workers"]}
     results = []
     with tempfile.TemporaryDirectory() as made, contextlib.redirect_stdout(sys.stderr):
@@ -52,13 +56,14 @@ def evaluate(
         for name, path in sets.items():
             if not test and not trust:
                 test_sets.require_below(path, hparams)
-            predictions = brain.evaluation.folder / f"predictions_{name}_evaluate.csv"
+            weights = bank.use_for(path, name)
+            predictions = brain.evaluation.folder / f"predictions_{name}_{weights}.csv"
             if predictions.is_symlink():
                 raise ValueError(f"{predictions}: a link; what it leads to would be overwritten. Remove it")
             begun = time.perf_counter()
-            found, rows = brain.evaluate(brain.read(path), test_loader_kwargs=loader, name=name, weights="evaluate")
+            found, rows = brain.evaluate(brain.read(path), test_loader_kwargs=loader, name=name, weights=weights)
             seconds, audio = time.perf_counter() - begun, sum(float(row["duration"]) for row in rows)
             language = "+".join(sorted({r["language"] for r in rows}))
             results.append(found | {"set": name, "language": language, "real_time_factor": seconds / audio})
     left_out = {} if test else manifest.left_out(manifests)  # of a list of one's own it is printed
-    typer.echo(test_sets.table(results, brain.evaluation.normaliser.name, left_out))
+    typer.echo(test_sets.table(results, brain.evaluation.normaliser.name, left_out) + bank.said())

@@ -5,6 +5,7 @@ from pathlib import Path
 import typer
 
 from carryover import files
+from carryover.commands import adapter
 from carryover.commands.load import RUN, TRUST, load_run, set_beams
 
 
@@ -17,6 +18,7 @@ def transcribe(
                              "has no words; srt and vtt need it"),
     language: str = typer.Option(None, help="What is spoken; default: the run's language"),
     beams: int = typer.Option(None, help="Beam size, where the recipe has one; default: the run's test_beams"),
+    adapters: list[str] = adapter.OPTION,
     trust: bool = TRUST,
 ) -> None:  # fmt: skip
     """Write down recordings with the run's best weights: audio, duration in seconds, text; what is refused is said."""
@@ -30,8 +32,10 @@ def transcribe(
         )
     if kind in transcripts.TIMED and not vad:
         raise ValueError(f"--format {kind} needs times; give --vad, too")
+    asked = adapter.asked(adapters)
     brain, hparams, _ = load_run(folder, trust)
     set_beams(brain, beams)
+    adapter.Adapters(brain, asked).use(language or hparams["language"])
     recordings = transcription.find(paths, brain.endings)
     if kind in transcripts.TIMED and len(recordings) > 1:
         raise ValueError(f"--format {kind}: {len(recordings)} recordings, but subtitles are of one; give one at a time")

@@ -73,7 +73,8 @@ MEANINGS = {
     "language_model": "The language model: a folder, or a name on the model hub.",
     "language_model_revision": "Commit of the language model on the hub.",
     "language_model_dtype": "float32, bfloat16 or float16: in which its frozen weights are kept.",
-    "lora": "Low-rank adapters in the language model.",
+    "lora": "Low-rank adapters: in a Whisper, a CTC model, or a speech LLM's language model. The rest is frozen, but "
+    "of CTC the head, and of a speech LLM the projector (docs/guides/adapters.md).",
     "hidden": "Inner width of the projector.",
     "frames": "Frames of the encoder that become one vector; at least 1.",
     "prompt": "What is said to the language model; {audio} is where the recording stands.",

@@ -51,12 +51,13 @@ def set_trained(parts: Parts, train: str) -> None:
         Of a model as it was loaded.
     train : str
         "all" or "none"; "encoder" (its stem with it), "decoder" or "head"; "all_but_stem"; "encoder_top_N": the last N
-        layers of the encoder and all that comes behind them, decoder or head; "lora": the adapters alone.
+        layers of the encoder and all that comes behind them, decoder or head; "lora": the adapters, with the head of
+        CTC where `lora` leaves it trainable.
 
     Raises
     ------
     ValueError
-        For anything else, listing what can be said of this model.
+        For anything else, listing what can be said of this model; where adapters are left without training.
     """
     every = [part for modules in parts.named.values() for part in modules]
     top = re.fullmatch(r"encoder_top_([1-9]\d*)", train) if isinstance(train, str) else None
@@ -70,7 +71,8 @@ def set_trained(parts: Parts, train: str) -> None:
         adapters = [p for part in every for name, p in named(part) if is_lora(name)]
         if not adapters:
             raise ValueError("train: lora, but the model has no adapters; give it some with the key lora")
-        frozen = [p for part in every for name, p in named(part) if not is_lora(name)]
+        but_head = [part for name, modules in parts.named.items() if name != "head" for part in modules]
+        frozen = [p for part in but_head for name, p in named(part) if not is_lora(name)]
     elif top and int(top[1]) <= len(parts.layers):
         first = parts.layers[-int(top[1])]
         encoder = list(parts.named["encoder"])
@@ -83,6 +85,9 @@ def set_trained(parts: Parts, train: str) -> None:
         raise ValueError(f"train: {train!r} is no part of this model; expected {', '.join(parts.words())}")
     for part in frozen:
         part.requires_grad_(False)
+    adapters = [p for part in every for name, p in named(part) if is_lora(name)]
+    if adapters and train != "none" and not any(p.requires_grad for p in adapters):
+        raise ValueError(f"train: {train}, where no adapter of `lora` stands; give train: lora, or other targets")
 
 
 def named(part: Part):
@@ -92,13 +97,13 @@ def named(part: Part):
 
 def is_lora(name: str) -> bool:
     """Whether a parameter is an adapter's, by its name."""
-    return bool({"lora_A", "lora_B"} & set(name.split("."))) or name.startswith("adapters.")
+    return bool({"lora_A", "lora_B", "lora_magnitude_vector"} & set(name.split("."))) or name.startswith("adapters.")
 
 
 # Of a Brain's parameter, the first that matches; names are those of the recipes' modules and of transformers.
 _RULES = (
     ("projector", r"^projector\."),
-    ("head", r"^ctc\.|\.lm_head\.|^recogniser\.head\."),
+    ("head", r"^ctc\.|\.lm_head\.|\.base_head\.|^recogniser\.head\."),
     ("decoder", r"\.decoder\.|\.proj_out\."),
     (
         "stem",

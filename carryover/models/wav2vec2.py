@@ -2,10 +2,11 @@
 
 import torch
 from transformers import AutoConfig, AutoModelForCTC
-from transformers.utils import cached_file
 
+from carryover.models.ctc_head import grow_head, old_symbols, report, require_symbols
 from carryover.models.frozen import Frozen, Kept, settings_of
 from carryover.models.kinds import require_ctc
+from carryover.models.lora import LoRA, NoLoRA
 from carryover.models.pretrained import PRETRAINING, load_whole
 from carryover.models.trained import Parts, set_trained
 from carryover.models.whisper_check import require_bands
@@ -32,11 +33,25 @@ class CTCModel(torch.nn.Module):
     kept : Kept, optional
         Where the states of frozen convolutions are kept, or with `train: head` those of all that is below the head;
         not those of a model that hears its padding, which are others in every batch.
+    head_adapted : bool
+        Whether it has adapters, and its head belongs to them.
+    base_head : torch.nn.Linear, optional
+        Then the head that the base came with, as it was; None where it came without.
     """
 
-    def __init__(self, hf, new_units: list[int], masked: bool = True, kept: Kept | None = None):
+    def __init__(
+        self,
+        hf,
+        new_units: list[int],
+        masked: bool = True,
+        kept: Kept | None = None,
+        head_adapted: bool = False,
+        base_head: torch.nn.Linear | None = None,
+    ):
         super().__init__()
+        self.head_adapted = head_adapted
         self.hf, self.new_units, self.masked = hf, new_units, masked
+        self.base_head = None if base_head is None else base_head.requires_grad_(False)
         kept = kept or Kept()
         self.below_head = Frozen(self, self.states, lambda: self.frozen("lm_head", "dropout"), self.settings, kept)
         self.stem = Frozen(self, self.stem_states, self.frozen_stem, self.settings, kept)
@@ -119,6 +134,7 @@ def load(
     mask_time_length: int = 10,
     mask_feature_prob: float = 0.0,
     mask_feature_length: int = 10,
+    lora: LoRA | NoLoRA | None = None,
     kept: Kept | None = None,
 ) -> CTCModel:
     """A CTC model from a hub name or a folder; its head's rows are carried over by symbol, new symbols get new rows.
@@ -140,6 +156,8 @@ def load(
         Probabilities; they replace the source's own. `dropout` is that of hidden states, activations, projections.
     mask_time_prob, mask_time_length, mask_feature_prob, mask_feature_length : float, int
         SpecAugment inside the model: share of frames (channels) that are masked, and the length of a mask.
+    lora : LoRA or NoLoRA, optional
+        Adapters in the encoder: they are trained, with the head, and the rest is frozen.
     kept : Kept, optional
         Where the states of frozen parts are kept.
 
@@ -149,7 +167,7 @@ def load(
         When `source` is neither a folder with a model nor a name that the hub answers.
     ValueError
         When the model has units that the tokenizer lacks, or has at other places, or that nothing names; for a `train`
-        that this model cannot satisfy.
+        that this model cannot satisfy; for adapters without the head where symbols are new.
     """
     require_ctc(source)
     config = AutoConfig.from_pretrained(source)
@@ -176,7 +194,7 @@ def load(
     config.ctc_zero_infinity = False
     if from_scratch:
         config.vocab_size, config.pad_token_id = size, tokenizer.blank
-        model, carried = (kind(config) if whisper else kind.from_config(config)), 0
+        model, carried, base_head = (kind(config) if whisper else kind.from_config(config)), 0, None
         print(f"{source}: random weights, {size} symbols")
     else:
         # a vector that a model has where frames are masked; without its family's name in a model without a head
@@ -192,18 +210,37 @@ def load(
             )
         if carried:
             require_symbols(source, tokenizer, carried)
+        base_head = model.lm_head if carried else None
         grow_head(model, size, carried)
         model.config.vocab_size, model.config.pad_token_id = size, tokenizer.blank
         print(report(source, tokenizer, carried, info))
     if whisper:
         model.encoder.embed_positions.requires_grad_(False)  # sinusoids: fixed in every Whisper
+    adapted = adapt(model, lora or NoLoRA(), size - carried if not from_scratch else 0)
     found = parts(model)
     set_trained(found, train)
     if found.named["stem"] and not any(p.requires_grad for p in found.named["stem"][0].parameters()):
         model.freeze_feature_encoder()  # else it would still compute the gradient of what it hears
     for stem in found.named["stem"] if not whisper else []:
         stem.__class__ = type(f"Kept{type(stem).__name__}", (Stem, type(stem)), {})  # names of its weights stay
-    return CTCModel(model, [] if from_scratch else list(range(carried, size)), masked, kept)
+    new_units = [] if from_scratch else list(range(carried, size))
+    return CTCModel(model, new_units, masked, kept, adapted, base_head if adapted else None)
+
+
+def adapt(model, lora: LoRA | NoLoRA, new: int) -> bool:
+    """Put adapters into a model of `AutoModelForCTC`; -> whether its head is trained with them.
+
+    Parameters
+    ----------
+    new : int
+        How many of its symbols the head has no trained rows for.
+    """
+    if not len(lora.add(model)):
+        return False
+    if not lora.head and new:
+        raise ValueError(f"lora: head: False, but {new} symbols are new; leave the key head out, or keep the alphabet")
+    model.lm_head.requires_grad_(lora.head)
+    return lora.head
 
 
 class Stem:
@@ -232,69 +269,6 @@ def parts(model) -> Parts:
     rest = {n: m for n, m in base.named_children() if n not in ("feature_extractor", "feature_projection", "encoder")}
     encoder = [base.feature_projection, *single, *before, *layers, *after, *rest.values()]
     return Parts({"stem": stem, "encoder": encoder, "head": [model.lm_head]}, layers)
-
-
-def require_symbols(source: str, tokenizer, carried: int) -> None:
-    """Raise ValueError where the `carried` rows of a checkpoint's head are not of the tokenizer's first symbols."""
-    old = old_symbols(source)
-    if old is None:
-        raise ValueError(
-            f"{source}: its head has {carried} units, and neither vocab.json nor {Pieces.FILE} says what they stand "
-            "for; put there the one that the model was trained with"
-        )
-    differ = [f"{i}: {a!r}, {b!r}" for i, (a, b) in enumerate(zip(old.symbols, tokenizer.symbols)) if a != b]  # noqa: B905
-    if differ or len(old.symbols) != carried:
-        raise ValueError(
-            f"{source}: the {carried} units of its head are not the tokenizer's first; they differ in "
-            f"{'; '.join(differ[:3]) or 'number'} (unit: there, here). Let models.wav2vec2.tokenizer read them"
-        )
-
-
-def grow_head(model, size: int, carried: int) -> None:
-    """Replace the head by one of `size` rows, the first `carried` of which are the old ones.
-
-    New rows are drawn as transformers draws them; their bias is the old rows' mean, so that a new symbol is at first
-    neither favoured nor impossible.
-    """
-    old = model.lm_head
-    new = torch.nn.Linear(old.in_features, size)
-    with torch.no_grad():
-        new.weight.normal_(0.0, model.config.initializer_range)
-        new.bias.zero_()
-        if carried:
-            new.weight[:carried], new.bias[:carried] = old.weight[:carried], old.bias[:carried]
-            new.bias[carried:] = old.bias[:carried].mean()
-    model.lm_head = new
-
-
-def report(source: str, tokenizer, carried: int, info: dict) -> str:
-    """What was loaded, what is new, what was left, in words."""
-    new = tokenizer.symbols[carried:]
-    missing = [key for key in info["missing_keys"] if not key.startswith("lm_head")]
-    lines = [
-        f"{source}: {carried} of {len(tokenizer.symbols)} rows of the head carried over by symbol"
-        + (f", new: {' '.join(new) if len(new) < 40 else f'all {len(new)}'}" if new else ", none new")
-    ]
-    if missing:
-        lines.append(f"  not in the checkpoint, random: {', '.join(sorted(missing)[:6])} ({len(missing)} tensors)")
-    if info["unexpected_keys"]:
-        left = sorted(info["unexpected_keys"])
-        lines.append(f"  left in the checkpoint, not used: {', '.join(left[:6])} ({len(left)} tensors)")
-    return "\n".join(lines)
-
-
-def old_symbols(source: str) -> Characters | Pieces | None:
-    """What the units of a checkpoint's head stand for; None where it does not say, as one pre-trained on audio only."""
-    config = AutoConfig.from_pretrained(source)
-    if config.model_type == "whisper" and WhisperForCTC.__name__ not in (config.architectures or []):
-        return None  # its vocabulary is the decoder's
-    # _raise...: has no public counterpart that tells a missing file from a hub that does not answer
-    pieces, vocabulary = (
-        cached_file(source, name, _raise_exceptions_for_missing_entries=False) for name in (Pieces.FILE, "vocab.json")
-    )
-    if pieces:
-        return Pieces(pieces)
-    return Characters.from_folder(source, config.vocab_size) if vocabulary else None
 
 
 def tokenizer(source: str, alphabet: str, from_scratch: bool = False) -> Characters | Pieces:

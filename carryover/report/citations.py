@@ -144,6 +144,13 @@ BIBTEX = {
   pages = {2935--2947},
   year = {2018}
 }""",
+    "liu2024dora": """@inproceedings{liu2024dora,
+  title = {{DoRA}: Weight-Decomposed Low-Rank Adaptation},
+  author = {Liu, Shih-Yang and Wang, Chien-Yi and Yin, Hongxu and Molchanov, Pavlo and Wang, Yu-Chiang Frank and
+            Cheng, Kwang-Ting and Chen, Min-Hung},
+  booktitle = {International Conference on Machine Learning (ICML)},
+  year = {2024}
+}""",
     "loshchilov2019decoupled": """@inproceedings{loshchilov2019decoupled,
   title = {Decoupled Weight Decay Regularization},
   author = {Loshchilov, Ilya and Hutter, Frank},

@@ -10,7 +10,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import filelock
@@ -53,7 +53,8 @@ def held(folder: str | Path) -> Iterator[None]:
         files.write_json(folder / HOLDER, {"host": socket.gethostname(), "pid": os.getpid()}, indent=None)
         yield
     finally:
-        (folder / HOLDER).unlink(missing_ok=True)
+        with suppress(OSError):  # on a disk that went read-only the run's own error counts
+            (folder / HOLDER).unlink(missing_ok=True)
         lock.release()
 
 

@@ -1,11 +1,13 @@
 """Writes `metrics.jsonl`: one JSON event a line, as carryover.runs.events has them."""
 
+import errno
 import json
 import math
 import os
 from pathlib import Path
 
 from carryover import processes
+from carryover.files import system_errors
 from carryover.runs import events
 
 
@@ -31,20 +33,29 @@ class MetricsLog:
         ------
         ValueError
             When the event is not as the schema has it; nothing is written then.
+        OSError
+            When the disk is full; nothing is written then.
         """
         events.check(event, values)
         if not processes.is_first():
             return
         values = _finite({"event": event} | values)
         line = (json.dumps(values, ensure_ascii=False, allow_nan=False) + "\n").encode()
+        with system_errors(self.path):
+            self._append(line, durable=event == "checkpoint")  # the disk has the lines before the checkpoint
+        self.tracker.log(values)
+
+    def _append(self, line: bytes, durable: bool) -> None:
         file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
-            os.write(file, line)  # one call: a reader or a kill sees the line whole or not at all
-            if event == "checkpoint":  # the disk has the lines before it has the checkpoint that counts on them
+            # one call: a reader or a kill sees the line whole or not at all
+            if (n := os.write(file, line)) < len(line):  # a disk that is nearly full takes a part and says nothing
+                os.ftruncate(file, os.fstat(file).st_size - n)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+            if durable:
                 os.fsync(file)
         finally:
             os.close(file)
-        self.tracker.log(values)
 
     def size(self) -> int:
         """Bytes written so far: a checkpoint keeps it, so that a resume can continue from there."""
@@ -58,6 +69,7 @@ class MetricsLog:
                 f"{self.path} has {self.size()} bytes, but {size} were there at the checkpoint: lines are lost, and "
                 "what reads this log will not see them"
             )
+            self._cut_half_line()
         if self.size() <= size:
             return 0
         with open(self.path, "r+b") as file:
@@ -65,6 +77,12 @@ class MetricsLog:
             dropped = file.read().count(b"\n")
             file.truncate(size)
         return dropped
+
+    def _cut_half_line(self) -> None:
+        """Take off what stands behind the last line end: the next event would be glued to it, and neither be read."""
+        if self.path.exists():
+            with open(self.path, "r+b") as file:
+                file.truncate(file.read().rfind(b"\n") + 1)
 
     def events(self) -> list[dict]:
         """All whole events of the file, in order."""

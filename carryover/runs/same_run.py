@@ -1,7 +1,7 @@
 """Whether what a run stands on is still what it was: data, starting weights, code and machine."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -32,6 +32,20 @@ def require_same_data(folder: Path, was: Mapping, data: Mapping[str, Mapping]) -
                 f"{folder / 'manifests' / name}: the corpus has changed since this run began; usable utterances were "
                 f"{then['counts']}, now {counts}. Bring back what was there to go on, {NEW_RUN}"
             )
+
+
+def require_checkpoints(folder: Path, events: Sequence[Mapping]) -> None:
+    """Raise ValueError where the log of a run without checkpoints (`events`) says that there were some.
+
+    One at the log's end does not count, flags aside: the process may have ended between this line and the checkpoint.
+    """
+    told = [e for e in events if e["event"] != "flag"]
+    saved = [e["update"] for e in told[:-1] if e["event"] == "checkpoint"]
+    if saved:
+        raise ValueError(
+            f"{folder / 'save'} holds no checkpoint, but {folder / 'metrics.jsonl'} tells of {len(saved)}, the last "
+            f"at update {saved[-1]}; bring the folder back to go on, delete {folder} to train anew, {NEW_RUN}"
+        )
 
 
 def starting_weights(folder: Path, was: Mapping, modules: Mapping[str, torch.nn.Module]) -> dict[str, str]:

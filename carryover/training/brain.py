@@ -53,8 +53,7 @@ class RecipeBrain(Recipe, sb.Brain):
         self.schedule, self.progress = self.hparams.schedule, Progress()
         self.run_log = RunLog(self.hparams.output_folder, self.hparams.tracker, self.progress, self.device_type)
         self.evaluation = Evaluation(self, self.hparams.normaliser, self.hparams.output_folder)
-        self.valid_WER, self._others = None, []
-        self.stop = stopping.Request()
+        self.valid_WER, self._others, self.stop = None, [], stopping.Request()
         for method in self.methods:
             method.require(self)
         if self.checkpointer is not None:
@@ -331,7 +330,8 @@ class RecipeBrain(Recipe, sb.Brain):
         self.run_log.event("checkpoint", **WER)
         self._others = checkpoint.others_states(self.modules)
         meta = {"update": self.update, "epoch": self.progress.epoch, "made_for": self.made_for()} | WER
-        self.checkpointer.save_best_and_last(meta, epoch_done, self.hparams.save_limit)
+        with self.stop.while_saving():
+            self.checkpointer.save_best_and_last(meta, epoch_done, self.hparams.save_limit)
 
     def _save(self, path):
         more = {"random": checkpoint.random_state(), "others": self._others}

@@ -20,9 +20,10 @@ from safetensors.torch import save_model
 from speechbrain.utils import checkpoints as sb_checkpoints
 
 from carryover import processes
-from carryover.files import flush
+from carryover.files import flush, system_errors
 from carryover.models.weights import load_weights
 from carryover.runs import checksums
+from carryover.training import kept_checkpoints as kept
 
 
 class Checkpointer(sb_checkpoints.Checkpointer):
@@ -34,7 +35,8 @@ class Checkpointer(sb_checkpoints.Checkpointer):
         super().__init__(checkpoints_dir, **kwargs)
         clean = clean and processes.is_first()
         self.clean, self.belongs_to = clean, belongs_to or {}
-        self.refused: list[str] = []  # a line for each checkpoint that was not whole
+        self.refused: list[str] = []  # a line for each checkpoint that was not whole, or is gone
+        self._said: set[str] = set()
         self._whole: dict[Path, list] = {}
         # a reader of a run that is still training must not clean up: what looks left over is being written
         for leftover in self.checkpoints_dir.glob(f"{self.PARTIAL}*") if clean else ():
@@ -46,8 +48,9 @@ class Checkpointer(sb_checkpoints.Checkpointer):
         partial = self.checkpoints_dir / f"{self.PARTIAL}+{final.name}"
         self._custom_checkpoint_dirpath = lambda _: partial
         try:
-            super().save_checkpoint(meta, end_of_epoch, name="partial", verbosity=verbosity)
-            checksums.seal(partial, self.belongs_to)
+            with system_errors(final):
+                super().save_checkpoint(meta, end_of_epoch, name="partial", verbosity=verbosity)
+                checksums.seal(partial, self.belongs_to)
         except Exception:  # a full disk: the half checkpoint would keep it full
             shutil.rmtree(partial, ignore_errors=True)
             raise
@@ -87,6 +90,7 @@ class Checkpointer(sb_checkpoints.Checkpointer):
     @processes.by_the_first
     def best(self, key: str):
         """The whole checkpoint with the lowest `meta[key]`, the earlier one where two are equal; None without one."""
+        self._say_gone()
         return self._first_whole(c for c in sorted(self.list_checkpoints(), key=_order(key)) if key in c.meta)
 
     @processes.by_the_first
@@ -99,6 +103,7 @@ class Checkpointer(sb_checkpoints.Checkpointer):
             Where there are some and none of them is whole.
         """
         found = self.list_checkpoints()
+        self._say_gone()
         last = self._first_whole(sorted(found, key=lambda c: (c.meta["update"], c.meta["unixtime"]), reverse=True))
         aside = sorted(path.name for path in self.checkpoints_dir.glob(f"{checksums.ASIDE}*"))
         if last is None and (aside or self.refused):
@@ -123,11 +128,13 @@ class Checkpointer(sb_checkpoints.Checkpointer):
             How many are kept, 2 at least: the best may be older than the last, which a resume needs. None: all.
         """
         self.save_checkpoint(meta, end_of_epoch, verbosity=10)
-        if limit is None:
-            return
         found = sorted(self.list_checkpoints(), key=lambda c: c.meta["update"], reverse=True)
         best = sorted((c for c in found if "WER" in c.meta), key=_order("WER"))[:1]
-        for c in (best + [c for c in found if c not in best])[max(2, limit) :]:
+        found = best + [c for c in found if c not in best]
+        keep = len(found) if limit is None else max(2, limit)
+        # before the others go: what it names is there, whenever the process is killed
+        kept.write(self.checkpoints_dir, found[:keep])
+        for c in found[keep:]:
             self._remove(c.path)
 
     def _first_whole(self, candidates):
@@ -160,11 +167,18 @@ class Checkpointer(sb_checkpoints.Checkpointer):
 
     def _refuse(self, path: Path, found: list[str]) -> None:
         aside = f"set aside as {checksums.set_aside(path).name}" if self.clean else "not used"
-        line = f"{path.name} is not whole: {'; '.join(found)}; {aside}"
-        if line in self.refused:  # a reader leaves it where it is and finds it again
-            return
-        self.refused.append(line)
-        print(f"Checkpoint {path.parent / self.refused[-1]}")
+        self._say(f"{path.name} is not whole: {'; '.join(found)}; {aside}")
+
+    def _say_gone(self) -> None:
+        """Name the checkpoints that somebody has deleted: another one is used, or there is none."""
+        for line in kept.gone(self.checkpoints_dir):
+            self._say(line)
+
+    def _say(self, line: str) -> None:
+        if line not in self._said:  # a reader leaves what is broken where it is and finds it again
+            self._said.add(line)
+            self.refused.append(line)
+            print(f"Checkpoint {self.checkpoints_dir / line}")
 
     def _remove(self, path: Path) -> None:
         """Delete a checkpoint; half of one never has its name."""
@@ -200,7 +214,8 @@ def _load_weights(module, path, end_of_epoch):
 
 
 def _save_tensors(obj, path):
-    torch.save(obj.state_dict(), Path(path).with_suffix(".pt"))
+    with open(Path(path).with_suffix(".pt"), "wb") as file:  # given a path, torch.save does not say what went wrong
+        torch.save(obj.state_dict(), file)
 
 
 def _load_tensors(obj, path, end_of_epoch):

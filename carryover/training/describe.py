@@ -2,6 +2,7 @@
 
 from functools import partial
 
+from carryover.models.trained import is_lora
 from carryover.runs.privacy import clean_paths
 
 SCHEDULES = {"noam": " @[vaswani2017attention]"}
@@ -17,6 +18,12 @@ def started_from(source: str | None, random: bool) -> str:
 
 def trained(train: str, model) -> str:
     """What the key `train` says of a model; w2v-BERT has no stem that could be frozen."""
+    if adapters := [name for name, p in model.named_parameters() if p.requires_grad and is_lora(name)]:
+        dora = any("lora_magnitude_vector" in name for name in adapters)
+        what = "weight-decomposed low-rank adapters @[liu2024dora]" if dora else "low-rank adapters @[hu2022lora]"
+        head = any(p.requires_grad and "lm_head" in name for name, p in model.named_parameters())
+        rank = next(p.shape[0] for name, p in model.named_parameters() if "lora_A" in name)
+        return f"In it {what} of rank {rank} are trained{' and its head' * head}; the rest is frozen."
     if train == "all" or (train == "all_but_stem" and all(p.requires_grad for p in model.parameters())):
         return "All of its parameters are trained."
     if train == "all_but_stem":

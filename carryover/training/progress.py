@@ -47,11 +47,11 @@ class Progress:
     window: dict = field(default_factory=new_window)
 
     def __post_init__(self):
-        self.started, self.seconds_before = time.time(), 0.0
+        self.started, self.seconds_before = time.monotonic(), 0.0
 
     def now(self) -> dict:
         """The keys that every event has: update, epoch, time (seconds since the run began)."""
-        seconds = round(self.seconds_before + time.time() - self.started, 3)
+        seconds = round(self.seconds_before + time.monotonic() - self.started, 3)
         return {"update": self.update, "epoch": self.epoch, "time": seconds}
 
     def add(self, norm: float, clipped: bool, done: list[tuple[int, dict, dict]]) -> None:
@@ -82,4 +82,4 @@ class Progress:
         """Go on from `state_dict`."""
         for known in dataclasses.fields(self):
             setattr(self, known.name, state[known.name])
-        self.started, self.seconds_before = time.time(), state["time"]
+        self.started, self.seconds_before = time.monotonic(), state["time"]

@@ -87,6 +87,23 @@ class Recipe:
         """Write the loaded weights in transformers' format, where it knows the model."""
         raise NotImplementedError
 
+    @property
+    def adaptable(self) -> torch.nn.Module | None:
+        """The model that adapters are put into, to be switched; None where a recipe has none."""
+        return None
+
+    def base_head(self) -> tuple | None:
+        """(head, tokenizer) that the base writes with, without adapters, (None, None) for a base that has no head; None
+        for a model whose adapters bring none. Asked before `use_head`."""
+        return None
+
+    def head_of(self, stored) -> tuple | None:
+        """(head, tokenizer) of an adapter's folder (carryover.models.adapters.Stored); None where it has none."""
+        return None
+
+    def use_head(self, head: torch.nn.Module | None, tokenizer) -> None:
+        """Write with another head and its symbols from now on; ValueError where there is none."""
+
     def made_for(self) -> dict:
         """What its weights are worth nothing without and no checkpoint holds, e.g. hashes of frozen models.
 

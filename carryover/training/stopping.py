@@ -1,12 +1,16 @@
 """Signals that stop a run: Ctrl-C, a closed terminal, a cluster's or a spot instance's warning."""
 
 import atexit
+import math
 import multiprocessing
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tqdm import tqdm
+
+COPIES = 1.0  # seconds in which further signals are copies of the first
 
 
 class Stopped(KeyboardInterrupt):
@@ -31,9 +35,45 @@ class Stopped(KeyboardInterrupt):
 
 
 class Request:
-    """Whether a signal has asked to stop: its number, or None."""
+    """Whether a signal has asked to stop.
+
+    Attributes
+    ----------
+    number : int or None
+        The signal's.
+    saving : bool
+        A checkpoint is being written: to stop in it takes one signal more.
+    """
 
     number: int | None = None
+    saving: bool = False
+
+    def __init__(self):
+        self._when, self._warned = -math.inf, False
+
+    def seen(self, number: int) -> None:
+        """Note a signal; Stopped is raised where it asks to stop at once."""
+        copy = time.monotonic() - self._when < COPIES
+        if self.number is not None and copy:
+            return
+        self._when, name = time.monotonic(), signal.Signals(number).name
+        if self.number is None:
+            self.number = number
+            tqdm.write(f"{name}: stopping after this update; once more stops at once")
+        elif self.saving and not self._warned:
+            self._warned = True
+            tqdm.write(f"{name}: the checkpoint is being written; once more stops at once, without it")
+        else:
+            raise Stopped(number)
+
+    @contextmanager
+    def while_saving(self) -> Iterator[None]:
+        """Within, what was learned is written."""
+        self.saving = True
+        try:
+            yield
+        finally:
+            self.saving = False
 
 
 def numbers(names: list[str]) -> list[int]:
@@ -67,16 +107,13 @@ def at_once(names: list[str]) -> Iterator[None]:
 
 @contextmanager
 def after_the_update(names: list[str]) -> Iterator[Request]:
-    """Within, a signal is noted in the Request, and the loop ends after its update; a second one raises Stopped."""
+    """Within, a signal is noted in the Request, and the loop ends after its update; a second one raises Stopped.
+
+    One that follows within `COPIES` seconds is the same request: terminals, schedulers and torchrun signal the whole
+    group and pass on what they got. While a checkpoint is written, the second one is warned of and the third stops.
+    """
     request = Request()
-
-    def stop(number, frame):
-        if request.number is not None:
-            raise Stopped(number)
-        request.number = number
-        tqdm.write(f"{signal.Signals(number).name}: stopping after this update; once more stops at once")
-
-    with _handled(names, stop):
+    with _handled(names, lambda number, frame: request.seen(number)):
         yield request
 
 
@@ -101,7 +138,10 @@ def end_readers_at_exit() -> None:
 
 
 def _end_readers() -> None:
-    for process in multiprocessing.active_children():
+    readers = multiprocessing.active_children()
+    if readers and hasattr(signal, "SIGCHLD"):
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler takes their end for a fault, and raises
+    for process in readers:
         process.kill()
 
 

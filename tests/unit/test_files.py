@@ -30,7 +30,6 @@ ALLOWED = {
     "carryover/commands/data/listening.py": "soundfile.write into memory",
     "carryover/runs/clips.py": "soundfile.write into memory",
     "carryover/report/figures/style.py": "savefig into files.beside",
-    "carryover/report/figures/curve.py": "savefig into files.beside",
     "recipes/ctc.py": "save_pretrained into a folder of files.made_folder",
     "recipes/whisper.py": "save_pretrained into a folder of files.made_folder",
     "local/landmarks.py": "np.savez into files.beside",
@@ -96,6 +95,15 @@ def test_a_folder_takes_its_place_when_it_is_whole(tmp_path):
     with files.made_folder(tmp_path / "model") as folder:
         (folder / "a").write_text("whole")
     assert {p.name: p.read_text() for p in (tmp_path / "model").iterdir()} == {"mine": "mine", "a": "whole"}
+
+
+def test_a_pipe_or_device_is_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    for name in ("pipe", "link"):
+        with pytest.raises(ValueError, match="a device or a pipe, which a file would replace"):
+            files.write(tmp_path / name, "text")
+    assert (tmp_path / "pipe").is_fifo() and (tmp_path / "link").is_symlink()
 
 
 def test_a_link_is_replaced_and_not_written_through(tmp_path):

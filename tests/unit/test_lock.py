@@ -68,3 +68,12 @@ def test_a_child_ends_with_its_parent(tmp_path):
     while time.monotonic() < until and stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z":
         time.sleep(0.05)
     assert not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+def test_a_run_that_fails_on_a_read_only_disk_tells_its_own_error(tmp_path, monkeypatch):
+    def read_only(path, missing_ok=False):
+        raise OSError(30, "Read-only file system", str(path))
+
+    with pytest.raises(ValueError, match="its own"), lock.held(tmp_path):
+        monkeypatch.setattr(Path, "unlink", read_only)
+        raise ValueError("its own")

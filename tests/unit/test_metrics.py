@@ -4,6 +4,7 @@ import ast
 import importlib.util
 import json
 import math
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from carryover.runs import events
 from carryover.runs.metrics import MetricsLog
 from carryover.runs.trackers import NoTracker, TensorBoard, WandB, scalars
+from carryover.training.progress import Progress
 
 ANY = {"int": 0, "float": 0.5, "str": "", "bool": False, "list": [0.5, 1.5]}
 
@@ -85,6 +87,16 @@ def test_truncate_drops_and_counts_what_came_after_a_checkpoint(log):
     assert log.truncate(size) == 0 and log.truncate(size + 100) == 0 and log.size() == size
     log.write(**made("resume", update=3))
     assert [event["event"] for event in log.events()] == ["train"] * 3 + ["resume"]
+
+
+def test_a_log_cut_within_a_line_goes_on_with_whole_lines(log):
+    log.write(**made("train", update=1))
+    log.write(**made("train", update=2))
+    size = log.size()
+    log.path.write_bytes(log.path.read_bytes()[:-5])
+    assert log.truncate(size) == 0
+    log.write(**made("train", update=3))
+    assert [event["update"] for event in log.events()] == [1, 3]
 
 
 def test_truncate_without_a_file(log):
@@ -187,3 +199,9 @@ def test_a_broken_line_is_named(log):
     log.path.write_bytes(log.path.read_bytes() + b"{broken\n")
     with pytest.raises(ValueError, match=r"metrics.jsonl line 2: expected an event in JSON, found b'\{broken'"):
         events.read(log.path)
+
+
+def test_times_do_not_follow_a_clock_that_is_set_back(monkeypatch):
+    progress = Progress()
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    assert 0 <= progress.now()["time"] < 60

@@ -183,6 +183,7 @@ def test_of_the_commands(argv, word, places, capsys, monkeypatch):
         (NotADirectoryError(errno.ENOTDIR, "Not a directory", "/r/x"), 2, ["/r/x"]),
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), 1, ["2 GiB", "batch_size"]),
         (MemoryError(), 1, ["out of memory"]),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 9 bytes"), 1, ["batch_size"]),
         (RuntimeError("Found no NVIDIA driver on your system."), 2, ["--device cpu"]),
         (ValueError("Caught ValueError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n"
                     "  File\nValueError: a.wav: gone"), 2, ["error: a.wav: gone"]),
