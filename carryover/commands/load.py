@@ -29,6 +29,12 @@ def load_run(folder: Path, trusted: bool = False):
         if trusted:
             print(f"--trust: what {folder}'s YAML says is run without a look at it")
         hparams = run_folder.load(folder, trusted)
+        lacking = {"brain", "modules", *getattr(hparams.get("brain"), "reads", ())} - hparams.keys()
+        if lacking:
+            raise ValueError(
+                f"{folder / run_folder.AS_WRITTEN} lacks the keys {', '.join(sorted(lacking))}, read by name; "
+                "it was edited, or made by an early version: repeat the run's command, which writes it again"
+            )
         checkpointer = Checkpointer(folder / "save", clean=False, belongs_to=identity.of_run(folder))
         brain = hparams["brain"](hparams["modules"], None, hparams, {}, checkpointer)
         brain.evaluation.load_best()

@@ -269,14 +269,7 @@ def load(folder: str | Path, trusted: bool = False) -> dict:
     overrides["output_folder"] = str(folder)
     if "tracker" in settings.tree(text):
         overrides["tracker"] = "!new:carryover.runs.trackers.NoTracker"
-    hparams = settings.load(text, overrides, where=None if trusted else str(folder / AS_WRITTEN))
-    lacking = {"brain", "modules", *getattr(hparams.get("brain"), "reads", ())} - hparams.keys()
-    if lacking:
-        raise ValueError(
-            f"{folder / AS_WRITTEN} lacks the keys {', '.join(sorted(lacking))}, which are read by name; it was "
-            "edited, or made by an early version: repeat the run's command, which writes it again"
-        )
-    return hparams
+    return settings.load(text, overrides, where=None if trusted else str(folder / AS_WRITTEN))
 
 
 def require_own_files(folder: Path) -> None:

@@ -251,7 +251,7 @@ def test_lora_learns_with_the_projector_and_comes_back_from_a_checkpoint(run, tm
     other, _, _ = make_brain(again, yaml=YAML)
     assert digest(other.modules.adapters) == best and digest(other.modules.projector) == digest(brain.modules.projector)
     for changed in ("rank: 3", "rank: 2, alpha: 32", "rank: 2, targets: [q_proj]"):
-        with pytest.raises(ValueError, match=r"targets \(2, 16, \['q_proj', 'v_proj'\]\), here they are"):
+        with pytest.raises(ValueError, match=r"dora \(2, 16, \['q_proj', 'v_proj'\], False\), here they are"):
             make_brain(again | {"lora": f"!new:carryover.models.lora.LoRA {{{changed}}}"}, yaml=YAML)
     with pytest.raises(ValueError, match="holds adapters, which the weights beside them need"):
         make_brain({k: v for k, v in again.items() if k != "lora"}, yaml=YAML)
