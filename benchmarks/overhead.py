@@ -35,7 +35,7 @@ IMPORTS = "import transformers, carryover.experiment, recipes.whisper, local.syn
 
 def run_bare(brain, sets, args, turns: Turns, name: str) -> None:
     """A loop as PyTorch's tutorials have it, over the recipe's model, features and batches."""
-    model, log_mel, prompt = brain.modules.whisper, brain.hparams.log_mel, brain.prompt_length
+    model, log_mel, prompt = brain.modules.whisper, brain.hparams.log_mel, brain.hparams.tokenizer.prompt_length
     loader = torch.utils.data.DataLoader(sets[0], batch_size=args.batch, collate_fn=brain.hparams.collate)
     optimizer = brain.opt_class(model.parameters(), lr=1e-5)
     model.train()

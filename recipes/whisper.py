@@ -45,14 +45,14 @@ class WhisperBrain(RecipeBrain):
         """Features (B, n_mels, F), frames (B,), tokens (B, prompt + U), counts (B,) -> Output of text and end."""
         features, frames, tokens, counts = inputs
         states = self.encoder(features).last_hidden_state  # (B, P, D)
-        log_probs = self.decode(states, tokens, self.hparams.tokenizer.prompt_lengths(tokens))
+        log_probs = self.decode(states, tokens, self.first(tokens))
         return Output(log_probs, counts, inputs, states, frames)
 
     def compute_forward(self, batch, stage):
         """-> Output with log-probabilities (B, U, V) of each token of text and end."""
         features, frames, augmented = self.features(batch, stage)
         tokens, lengths = with_lengths(*batch.tokens)
-        output = self.forward((features, frames, tokens, lengths - self.hparams.tokenizer.prompt_lengths(tokens)))
+        output = self.forward((features, frames, tokens, lengths - self.first(tokens)))
         output.augmented = augmented
         return output
 
@@ -60,10 +60,13 @@ class WhisperBrain(RecipeBrain):
     def encoder(self):
         return self.modules.whisper.model.encoder
 
+    def first(self, tokens):
+        """Position of the first token that is written: one number where all prompts are alike, else (B,)."""
+        tokenizer, alike = self.hparams.tokenizer, not getattr(self.hparams.collate, "prompts_differ", False)
+        return tokenizer.prompt_length if alike else tokenizer.prompt_lengths(tokens)
+
     def decode(self, states, tokens, first):
-        """-> log-probabilities (B, U, V) of the tokens from position `first` (B,) on; tokens (B, .) with prompt and
-        end.
-        """
+        """-> log-probabilities (B, U, V) of the tokens from position `first` on; tokens (B, .) with prompt and end."""
         return self.logits(states, tokens, first).log_softmax(dim=-1)
 
     def logits(self, states, tokens, first):
@@ -76,7 +79,7 @@ class WhisperBrain(RecipeBrain):
     def targets(self, batch):
         """-> tokens (B, U) of text and end, padded."""
         tokens, _ = batch.tokens
-        return from_position(tokens, self.hparams.tokenizer.prompt_lengths(tokens))
+        return from_position(tokens, self.first(tokens))
 
     def compute_objectives(self, output, batch, stage):
         """-> {"nll": mean over the target tokens: text and end, neither prompt nor padding}, in training also "ctc"."""
@@ -122,7 +125,7 @@ class WhisperBrain(RecipeBrain):
 
     def units(self, batch):
         _, lengths = with_lengths(*batch.tokens)
-        return int((lengths - self.hparams.tokenizer.prompt_lengths(batch.tokens.data)).sum())
+        return int((lengths - self.first(batch.tokens.data)).sum())
 
     def usual_rate(self):
         adapted = of_model(self.modules.whisper) is not None  # those are trained at other rates
@@ -144,8 +147,7 @@ class WhisperBrain(RecipeBrain):
             states = self.encoder(features).last_hidden_state
             drawn = whisper.sample(model, states.detach(), prompt, end, limit, generator)
             tokens = torch.tensor([drawn], device=states.device)
-            first = torch.tensor([len(prompt)], device=states.device)
-            log_probs, targets = self.decode(states, tokens, first), tokens[:, len(prompt) :]
+            log_probs, targets = self.decode(states, tokens, len(prompt)), tokens[:, len(prompt) :]
             mask = torch.ones_like(targets, dtype=torch.bool)
         else:
             output = self.compute_forward(batch, Stage.TEST)
@@ -157,7 +159,7 @@ class WhisperBrain(RecipeBrain):
         features, _, _ = self.features(batch, Stage.TEST)
         tokens, lengths = with_lengths(*batch.tokens)
         states = self.encoder(features).last_hidden_state
-        first = self.hparams.tokenizer.prompt_lengths(tokens)
+        first = self.first(tokens)
         logits = self.logits(states, tokens, first)  # (B, U, V)
         counted = torch.arange(logits.shape[1], device=logits.device) < (lengths - first)[:, None]
         return logits * counted[..., None]
@@ -217,8 +219,10 @@ class WhisperBrain(RecipeBrain):
         adapters.save(self.modules.whisper, folder / adapters.FOLDER)
 
 
-def from_position(values: torch.Tensor, first: torch.Tensor) -> torch.Tensor:
-    """(B, T, ...) -> (B, U, ...): each row from its own position `first` (B,) on, its end repeated as padding."""
+def from_position(values: torch.Tensor, first: int | torch.Tensor) -> torch.Tensor:
+    """(B, T, ...) -> (B, U, ...): from a position on, or each row from its own (B,), its end repeated as padding."""
+    if isinstance(first, int):  # the gradient of the rows' own positions costs several percent of an update
+        return values[:, first:]
     n = values.shape[1] - int(first.min())
     at = (first[:, None] + torch.arange(n, device=first.device)).clamp(max=values.shape[1] - 1)
     return values[torch.arange(len(values), device=first.device)[:, None], at]

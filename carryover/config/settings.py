@@ -254,6 +254,8 @@ def _resolved(written: str) -> str:
         refers = {key: re.findall(r"<(\w+)", str(getattr(value, "value", ""))) for key, value in tree(written).items()}
         circle = [key for key in refers if any(key == other or key in refers.get(other, ()) for other in refers[key])]
         raise SettingsError(f"{', '.join(circle) or 'the YAML'}: !ref leads back to itself; give a value") from None
+    except AttributeError:  # HyperPyYAML asks for the text of a reference
+        raise SettingsError("!ref or !copy stands before a mapping or a list; give it a text, e.g. !ref <lr>") from None
 
 
 def _protected(written: str) -> str:

@@ -67,6 +67,11 @@ class Packing:
         self.encode, self.samples, self.tokens, self.single, self.gap = encode, samples, tokens, single, gap
         self.timestamps, self.previous_text = timestamps, previous_text
 
+    @property
+    def prompts_differ(self) -> bool:
+        """Whether some windows have times or earlier text, and so another number of tokens before their own."""
+        return bool(self.timestamps or self.previous_text)
+
     def __call__(self, examples: list[dict]) -> PaddedBatch:
         """Examples with id, row, language, target (text), wav (S,), tokens (U,) -> a PaddedBatch of windows."""
         chance = random.Random(" ".join(example["id"] for example in examples))

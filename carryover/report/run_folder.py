@@ -138,13 +138,14 @@ class Run:
         """
         labelled = self.of("valid", language=language, weights=weights)
         if labelled:
-            return float(labelled[-1]["WER"])
+            return to_float(labelled[-1].get("WER"))
         plain = [e for e in self.of("valid", language=self.languages[0]) if "weights" not in e]
-        if weights != "best" or not plain:
+        rates = [(to_float(e.get("WER")), e["update"]) for e in plain if "update" in e]
+        rates = [rate for rate in rates if not math.isnan(rate[0])]  # of a damaged log
+        if weights != "best" or not rates:
             return math.nan
-        update = min(plain, key=lambda e: (float(e["WER"]), e["update"]))["update"]
-        found = [e for e in self.of("valid", language=language, update=update) if "weights" not in e]
-        return float(found[-1]["WER"]) if found else math.nan
+        found = [e for e in self.of("valid", language=language, update=min(rates)[1]) if "weights" not in e]
+        return to_float(found[-1].get("WER")) if found else math.nan
 
     @property
     def penalty_ratio(self) -> float:

@@ -41,3 +41,15 @@ def test_a_bug_is_counted_as_a_traceback(monkeypatch):
 )  # fmt: skip
 def test_rows_are_counted_by_other_code(name, text, rows):
     assert mutations.listed(name, text.encode()) == rows
+
+
+@pytest.mark.parametrize(
+    "kind, number",
+    [("yamls", 5461), ("logs", 5764), ("logs", 6372), ("logs", 6568), ("run folders", 7681)],
+)
+def test_mutations_that_ended_in_a_traceback(kind, number, tmp_path, monkeypatch):
+    monkeypatch.chdir(mutations.ROOT)
+    for name, method in (("run", mutations.build), ("run_first", lambda self: None)):
+        monkeypatch.setattr(mutations.experiment.Experiment, name, method)
+    outcome, words = mutations.one(kind, random.Random(f"3 {kind} {number}"), mutations.Places(tmp_path))
+    assert outcome in (mutations.ACCEPTED, mutations.REFUSED), words

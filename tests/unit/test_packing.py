@@ -95,6 +95,7 @@ def test_rows_begin_where_the_prompt_ends():
     assert from_position(values, torch.tensor([1, 3])).tolist() == [[1, 2, 3, 4], [8, 9, 9, 9]]
     states = torch.rand(3, 6, 4)
     assert torch.equal(from_position(states, torch.tensor([2, 2, 2])), states[:, 2:])
+    assert torch.equal(from_position(states, 2), states[:, 2:])
 
 
 def test_times_are_no_text_of_the_CTC_head():

@@ -193,7 +193,7 @@ def _validation_losses(run: Summary) -> list[tuple[int, float]]:
     found = [
         (int(event["update"]), to_float(event.get("loss")))
         for event in run.valid
-        if event.get("language") == run.language and "weights" not in event
+        if event.get("language") == run.language and "weights" not in event and "update" in event
     ]
     return [(update, loss) for update, loss in found if math.isfinite(loss) and loss > 0]
 
