@@ -105,7 +105,7 @@ FAULTS = [
     Fault("newest checkpoint deleted", says="update 4.* is gone", change=runs.newest_deleted),
     Fault("best checkpoint deleted", says="update 3.* is gone", change=runs.best_deleted,
           ends="must not: the best weights are lost"),
-    Fault("all checkpoints deleted", status=2, says="no whole checkpoint|checkpoints.* gone",
+    Fault("all checkpoints deleted", status=2, says="holds no checkpoint|no whole checkpoint",
           undone="save/ brought back", change=runs.all_deleted),
     Fault("SIGTERM", "SIGTERM", 143, "stopped by SIGTERM: update 5 is saved"),
     Fault("SIGHUP", "SIGHUP", 129, "stopped by SIGHUP: update 5 is saved"),
