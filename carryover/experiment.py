@@ -18,6 +18,7 @@ from carryover.stats import error_rates
 from carryover.training import describe, stopping
 from carryover.training.brain import Stage
 from carryover.training.checkpoint import Checkpointer
+from carryover.training.recipe import reads_of
 from carryover.training.run_log import peak_memory_bytes
 
 # Keys that are read here; a Brain says in `reads` what it reads itself.
@@ -105,7 +106,7 @@ class Experiment:
     def check(self) -> None:
         """Raise ValueError for settings that are not given or contradict each other."""
         brain = settings.make("brain", self.text, self.overrides, self.path)
-        settings.require_values(self.text, self.overrides, READ | set(brain.reads), self.path)
+        settings.require_values(self.text, self.overrides, READ | reads_of(brain, self.path), self.path)
         settings.require_device(self.run_options.get("device") or "cpu")
         self._require_corpora()
         stopping.numbers(self.values["stop_signals"])

@@ -192,6 +192,8 @@ def _provenance(run: Run) -> dict:
     if not path.is_file():
         return {}
     info = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(info, dict):
+        raise ValueError(f"{path}: expected keys and values, found {str(info)[:80]!r}; the file is damaged")
     return {key: info[key] for key in PROVENANCE if key in info}
 
 

@@ -62,7 +62,10 @@ class Run:
         found = {}
         for name in ("as_written.yaml", "overrides.yaml"):  # overrides win
             path = self.folder / name
-            found |= (YAML().load(path.read_text(encoding="utf-8")) or {}) if path.is_file() else {}
+            said = (YAML().load(path.read_text(encoding="utf-8")) or {}) if path.is_file() else {}
+            if not isinstance(said, dict):
+                raise ValueError(f"{path}: expected keys and values, found {str(said)[:80]!r}; the file is damaged")
+            found |= said
         return found
 
     @property

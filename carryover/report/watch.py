@@ -149,7 +149,7 @@ def planned(run: Summary) -> tuple[int | None, str]:
 
 def speed(run: Summary) -> float:
     """Updates a second over the last train events; nan with fewer than two."""
-    if "time" not in run.train or len(run.train["time"]) < 2:
+    if not {"time", "update"} <= run.train.keys() or len(run.train["time"]) < 2:
         return math.nan
     updates, times = run.train["update"][-WINDOW:], run.train["time"][-WINDOW:]
     return (updates[-1] - updates[0]) / (times[-1] - times[0]) if times[-1] > times[0] else math.nan
@@ -198,6 +198,8 @@ def plot(
 
 def _train(run: Summary) -> list[tuple[float, float]]:
     if "loss" not in run.train or "update" not in run.train:
+        return []
+    if not {"update", "loss"} <= run.train.keys():
         return []
     return list(zip(run.train["update"].tolist(), run.train["loss"].tolist(), strict=True))
 

@@ -269,7 +269,9 @@ def load(folder: str | Path, trusted: bool = False) -> dict:
     overrides["output_folder"] = str(folder)
     if "tracker" in settings.tree(text):
         overrides["tracker"] = "!new:carryover.runs.trackers.NoTracker"
-    return settings.load(text, overrides, where=None if trusted else str(folder / AS_WRITTEN))
+    hparams = settings.load(text, overrides, where=None if trusted else str(folder / AS_WRITTEN))
+    settings.require_values(text, overrides, path=str(folder / AS_WRITTEN))  # of what is trusted by now
+    return hparams
 
 
 def require_own_files(folder: Path) -> None:

@@ -279,3 +279,10 @@ class Recipe:
         whole = BatchSampler(kwargs.pop("sampler", None) or SequentialSampler(dataset), size, drop_last=False)
         collate = processes.NoneOfNothing(kwargs.pop("collate_fn", PaddedBatch))
         return kwargs | {"batch_sampler": processes.Shares(whole, cut=training), "collate_fn": collate}
+
+
+def reads_of(brain, path: str) -> set[str]:
+    """Keys that a recipe's class reads by name; ValueError where the YAML's `brain` is none."""
+    if not isinstance(brain, type) or not issubclass(brain, Recipe):
+        raise ValueError(f"{path}: brain: {brain!r} is no recipe's class; give !name:recipes.whisper.WhisperBrain, say")
+    return set(brain.reads)

@@ -44,12 +44,16 @@ def test_rows_are_counted_by_other_code(name, text, rows):
 
 
 @pytest.mark.parametrize(
-    "kind, number",
-    [("yamls", 5461), ("logs", 5764), ("logs", 6372), ("logs", 6568), ("run folders", 7681)],
-)
-def test_mutations_that_ended_in_a_traceback(kind, number, tmp_path, monkeypatch):
+    "seed, kind, number",
+    [
+        (3, "yamls", 5461), (3, "logs", 5764), (3, "logs", 6372), (3, "logs", 6568), (3, "run folders", 7681),
+        (5, "yamls", 5260), (5, "logs", 6406), (5, "run folders", 7029), (5, "run folders", 7205),
+        (5, "run folders", 7898),
+    ],
+)  # fmt: skip
+def test_mutations_that_ended_in_a_traceback(seed, kind, number, tmp_path, monkeypatch):
     monkeypatch.chdir(mutations.ROOT)
     for name, method in (("run", mutations.build), ("run_first", lambda self: None)):
         monkeypatch.setattr(mutations.experiment.Experiment, name, method)
-    outcome, words = mutations.one(kind, random.Random(f"3 {kind} {number}"), mutations.Places(tmp_path))
+    outcome, words = mutations.one(kind, random.Random(f"{seed} {kind} {number}"), mutations.Places(tmp_path))
     assert outcome in (mutations.ACCEPTED, mutations.REFUSED), words

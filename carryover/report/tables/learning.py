@@ -59,7 +59,7 @@ def adaptation(runs: Sequence[Summary]) -> Table | None:
     """Update, training loss, penalty and penalty / loss of runs with a penalty."""
     rows, shown = [], []
     for run in runs:
-        if "penalty_ratio" not in run.train:
+        if not {"penalty_ratio", "update", "loss"} <= run.train.keys():
             continue
         ratio = run.train["penalty_ratio"]
         terms = [key for key in run.train if key not in NO_TERM and key not in TASK]
