@@ -124,6 +124,9 @@ class Places:
         # of a real run, for the commands that make its model
         shutil.copy(ROOT / "hparams" / "whisper_ft.yaml", self.run / "as_written.yaml")
         (self.run / "save").mkdir()
+        self.checkout = folder / "checkout"  # what a mutated command line writes beside it stays out of the real one
+        shutil.copytree(ROOT / "hparams", self.checkout / "hparams")
+        (self.checkout / "assets").symlink_to(ROOT / "assets")
         self.yamls = sorted((ROOT / "hparams").glob("*.yaml"))
 
     def fresh(self) -> Path:
@@ -328,7 +331,7 @@ def mutate(count: int, seed: int = 1, kinds: list[str] | None = None, bar: bool 
         places = Places(Path(folder))
         os.environ["CARRYOVER_CACHE"] = str(places.folder / "cache")
         experiment.Experiment.run, experiment.Experiment.run_first = build, lambda self: None
-        os.chdir(ROOT)
+        os.chdir(places.checkout)
         try:
             for number, kind in enumerate(tqdm(numbers, disable=not bar, unit="mutation")):
                 outcome, said = one(kind, random.Random(f"{seed} {kind} {number}"), places)

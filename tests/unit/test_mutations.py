@@ -52,8 +52,9 @@ def test_rows_are_counted_by_other_code(name, text, rows):
     ],
 )  # fmt: skip
 def test_mutations_that_ended_in_a_traceback(seed, kind, number, tmp_path, monkeypatch):
-    monkeypatch.chdir(mutations.ROOT)
     for name, method in (("run", mutations.build), ("run_first", lambda self: None)):
         monkeypatch.setattr(mutations.experiment.Experiment, name, method)
-    outcome, words = mutations.one(kind, random.Random(f"{seed} {kind} {number}"), mutations.Places(tmp_path))
+    places = mutations.Places(tmp_path)
+    monkeypatch.chdir(places.checkout)
+    outcome, words = mutations.one(kind, random.Random(f"{seed} {kind} {number}"), places)
     assert outcome in (mutations.ACCEPTED, mutations.REFUSED), words
