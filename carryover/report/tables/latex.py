@@ -9,6 +9,7 @@ two columns. The caption is the short line of a list of tables; what one has to 
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from carryover.report.tables.cells import Bold, lines_of
 
@@ -41,6 +42,39 @@ WIDTHS = {
 }  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Column:
+    """A column, measured once.
+
+    Attributes
+    ----------
+    head : str
+    cells : tuple of str
+        As they are read.
+    numeric : bool
+        Stands to the right.
+    room : float
+        Width of its widest cell, in pt.
+    natural : float
+        Width of that or of its head broken into lines, in pt.
+    longest : int
+        Characters of its longest cell.
+    """
+
+    head: str
+    cells: tuple[str, ...]
+    numeric: bool
+    room: float
+    natural: float
+    longest: int
+
+    @classmethod
+    def of(cls, head: str, cells: tuple[str, ...], numeric: bool) -> "Column":
+        room = max((width(line) for cell in cells for line in lines_of(cell)), default=0.0)
+        natural = max([room, *map(width, _words(head))])
+        return cls(head, cells, numeric, room, natural, max(map(len, cells), default=0))
+
+
 def tables(
     name: str,
     title: str,
@@ -66,14 +100,16 @@ def tables(
     numeric : list of bool
         Which columns stand to the right.
     """
-    place = next((w for w in (COLUMN, PAGE, SIDE) if _kinds(columns, rows, numeric, w)), SIDE)
+    cells = zip(*rows, strict=True) if rows else [()] * len(columns)
+    measured = [Column.of(*one) for one in zip(columns, cells, numeric, strict=True)]
+    place = next((w for w in (COLUMN, PAGE, SIDE) if _widths(measured, w)), SIDE)
     kind = {COLUMN: "table", PAGE: "table*", SIDE: "sidewaystable*"}[place]
     where = {COLUMN: "[htbp]", PAGE: "[tp]", SIDE: ""}[place]
     size = f"\\fontsize{{{SIZE}}}{{{1.2 * SIZE:g}}}\\selectfont\\setlength{{\\tabcolsep}}{{{GAP[place]}pt}}"
     label = f"tab:{_label(name)}"
     caption = f"\\caption{{{escape(title)}}}\\label{{{label}}}"
     again = f"Table \\ref{{{label}}} (continued)\\par\\medskip"
-    floats = _floats(columns, rows, numeric, place)
+    floats = _floats(measured, place)
     lines = [f"% {NEEDS}"]
     for i, blocks in enumerate(floats):
         lines += [f"\\begin{{{kind}}}{where}", "\\centering", again if i else caption, f"{{{size}"]
@@ -88,18 +124,18 @@ def tables(
     return "\n".join(lines) + "\n"
 
 
-def _floats(columns, rows, numeric, place: float) -> list[list[tuple[str, str, list[str]]]]:
+def _floats(columns: Sequence[Column], place: float) -> list[list[tuple[str, str, list[str]]]]:
     """Blocks of columns by the float that they are in: all in one where a page holds them, else pages of rows."""
-    blocks = _blocks(columns, rows, numeric, place)
+    blocks = _blocks(columns, place)
     pages, taken = [[]], 0
-    rooms = _kinds(columns, rows, numeric, place) or [None] * len(columns)
-    for row in rows:
+    rooms = _widths(columns, place) or [None] * len(columns)
+    for i, row in enumerate(zip(*(column.cells for column in columns), strict=True)):
         high = max(math.ceil(width(c) / r) if r else len(lines_of(c)) for c, r in zip(row, rooms, strict=True))
         if taken + high > LINES[place]:
             pages, taken = [*pages, []], 0
-        pages[-1].append(row)
+        pages[-1].append(i)
         taken += high
-    drawn = [[_block(columns, page, numeric, chosen, place, rows) for page in pages] for chosen in blocks]
+    drawn = [[_block(block, page, place) for page in pages] for block in blocks]
     if len(pages) == 1 and len(blocks) * (taken + 2) <= LINES[place] + 2:
         return [[block for [block] in drawn]]
     return [[block] for of_block in drawn for block in of_block]
@@ -110,63 +146,49 @@ def width(text: str) -> float:
     return 1.03 * SIZE * sum(WIDTHS.get(c, 0.56 if c.islower() else 0.75) for c in text)
 
 
-def _natural(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[float]:
-    """Width of each column, in pt: of its widest line, or of its head broken into lines."""
-    return [
-        max([max(map(width, _words(column) or [""])), *(width(line) for row in rows for line in lines_of(row[i]))])
-        for i, column in enumerate(columns)
-    ]
-
-
-def _kinds(columns, rows, numeric, place: float) -> list[float | None] | None:
+def _widths(columns: Sequence[Column], place: float) -> list[float | None] | None:
     """Width of each column that is broken into lines in this place, None for one that is not; None where all do not
     fit.
     """
-    natural = _natural(columns, rows)
     room = place - 2 * GAP[place] * (len(columns) - 1)
-    if sum(natural) <= room:
+    if sum(column.natural for column in columns) <= room:
         return [None] * len(columns)
-    longest = [max((len(row[i]) for row in rows), default=0) for i in range(len(columns))]
-    broken = [i for i in range(len(columns)) if longest[i] > BROKEN and not numeric[i]]
-    left = room - sum(w for i, w in enumerate(natural) if i not in broken)
-    if place == COLUMN or not broken or left < NARROWEST * len(broken):
+    broken = [column.longest > BROKEN and not column.numeric for column in columns]
+    left = room - sum(column.natural for column, is_broken in zip(columns, broken, strict=True) if not is_broken)
+    if place == COLUMN or not any(broken) or left < NARROWEST * sum(broken):
         return None
-    shares = {i: min(longest[i], 3 * BROKEN) for i in broken}
-    return [left * shares[i] / sum(shares.values()) if i in broken else None for i in range(len(columns))]
+    shares = [min(column.longest, 3 * BROKEN) * is_broken for column, is_broken in zip(columns, broken, strict=True)]
+    return [left * share / sum(shares) or None for share in shares]
 
 
-def _blocks(columns, rows, numeric, place: float) -> list[list[int]]:
+def _blocks(columns: Sequence[Column], place: float) -> list[list[Column]]:
     """Columns of each block, all of which have the first one; as many in a block as fit."""
-    blocks, now = [], [0]
-    for i in range(1, len(columns)):
-        chosen = [*now, i]
-        part = [columns[j] for j in chosen], [[row[j] for j in chosen] for row in rows], [numeric[j] for j in chosen]
-        if len(now) > 1 and _kinds(*part, place) is None:
-            blocks, chosen = [*blocks, now], [0, i]
-        now = chosen
+    blocks, now = [], [columns[0]]
+    for column in columns[1:]:
+        if len(now) > 1 and _widths([*now, column], place) is None:
+            blocks, now = [*blocks, now], [columns[0]]
+        now = [*now, column]
     return [*blocks, now]
 
 
-def _block(columns, page, numeric, chosen: Sequence[int], place: float, rows) -> tuple[str, str, list[str]]:
-    """(column types, head, rows of a page) of some columns, as wide as all `rows` make them."""
-    columns, numeric = [columns[i] for i in chosen], [numeric[i] for i in chosen]
-    page, rows = ([[row[i] for i in chosen] for row in some] for some in (page, rows))
-    widths = _kinds(columns, rows, numeric, place)
+def _block(columns: Sequence[Column], page: Sequence[int], place: float) -> tuple[str, str, list[str]]:
+    """(column types, head, rows of a page) of some columns, as wide as all rows make them."""
+    widths = _widths(columns, place)
     if widths is None:  # a single cell wider than a page: it is broken
-        widths = [None, *[place - width(max((r[0] for r in rows), key=len, default=""))] * (len(columns) - 1)]
+        widths = [None, *[place - width(max(columns[0].cells, key=len, default=""))] * (len(columns) - 1)]
     kinds = [
-        f">{{\\raggedright\\arraybackslash}}p{{{w:.0f}pt}}" if w else "r" if n else "l"
-        for w, n in zip(widths, numeric, strict=True)
+        f">{{\\raggedright\\arraybackslash}}p{{{w:.0f}pt}}" if w else "r" if column.numeric else "l"
+        for w, column in zip(widths, columns, strict=True)
     ]
-    natural = _natural(["" for _ in columns], rows)
-    head = " & ".join(
-        _head(column, w or room, n) for column, w, room, n in zip(columns, widths, natural, numeric, strict=True)
-    )
+    head = " & ".join(_head(c.head, w or c.room, c.numeric) for c, w in zip(columns, widths, strict=True))
     body = [
-        " & ".join(_cell(cell, not i, bool(widths[i]), numeric[i]) for i, cell in enumerate(row)) + r" \\"
-        for row in page
+        " & ".join(
+            _cell(c.cells[i], j == 0, bool(w), c.numeric) for j, (c, w) in enumerate(zip(columns, widths, strict=True))
+        )
+        + r" \\"
+        for i in page
     ]
-    if any(len(lines_of(cell)) > 1 for row in page for cell in row):
+    if any(len(lines_of(column.cells[i])) > 1 for column in columns for i in page):
         body = [line for row in body for line in ("\\addlinespace[2pt]", row)][1:]
     return f"@{{}}{''.join(kinds)}@{{}}", head + r" \\", body
 

@@ -91,7 +91,8 @@ class Table:
     @property
     def numeric(self) -> list[bool]:
         """Which columns hold numbers alone: they stand to the right."""
-        return [all(NUMERIC.fullmatch(row[i]) for row in self.rows) for i in range(len(self.columns))]
+        rows = self.rows
+        return [all(NUMERIC.fullmatch(row[i]) for row in rows) for i in range(len(self.columns))]
 
     def latex(self) -> str:
         """A floating tabular in 9 pt with booktabs' rules, see `latex.tables`."""
