@@ -21,7 +21,6 @@ import re
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -64,25 +63,8 @@ def loops(args, folder: Path) -> dict:
     """Seconds of updates of both, in turns."""
     model = make_tiny(folder, Path(args.model)) if args.tiny else args.model
     made = {name: make_ours(args, model, folder, name, "null", train="all") for name in ("ours", "bare")}
-    turns, failed = Turns(list(made)), {}
-
-    def loop(name: str) -> None:
-        torch.set_num_threads(1)
-        turns.wait(name)
-        try:
-            (run_ours if name == "ours" else run_bare)(*made[name], args, turns, name)
-        except Exception as error:  # the other must not wait for it for ever
-            failed[name] = error
-        finally:
-            turns.leave(name)
-
-    threads = [threading.Thread(target=loop, args=(name,)) for name in made]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for name, error in failed.items():
-        raise RuntimeError(f"{name} ended early") from error
+    turns = Turns(list(made))
+    turns.run(lambda name: (run_ours if name == "ours" else run_bare)(*made[name], args, turns, name))
     seconds = {name: np.array(turns.seconds[name])[DROPPED:, 0] for name in made}
     return {
         "model": "whisper-tiny's size" if args.tiny else Path(args.model).name, "batch": args.batch,

@@ -16,7 +16,6 @@ import argparse
 import json
 import os
 import tempfile
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -58,29 +57,15 @@ def measure(args, folder: Path) -> dict:
     items = [dataset[i] for i in range(len(dataset))]
     rows = [(audio.read(item["row"]["audio"]), item["tokens"].tolist()) for item in items]
     names = [*ours, *args.peer]
-    turns, failed = Turns(names), {}
+    turns = Turns(names)
 
     def loop(name):
-        torch.set_num_threads(args.threads)
-        turns.wait(name)
-        try:
-            if name in ours:
-                run_ours(*ours[name], args, turns, name)
-            else:
-                PEERS[name](model, rows, args, turns, name)
-        except Exception as error:  # the others must not wait for it for ever
-            failed[name] = error
-        finally:
-            turns.leave(name)
+        if name in ours:
+            run_ours(*ours[name], args, turns, name)
+        else:
+            PEERS[name](model, rows, args, turns, name)
 
-    threads = [threading.Thread(target=loop, args=(name,)) for name in names]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for name, error in failed.items():
-        raise RuntimeError(f"{name} ended early") from error
-
+    turns.run(loop, args.threads)
     column = 0 if args.threads == 1 else 1
     lengths = np.array([len(wav) / 16000 for wav, _ in rows])
     spent = {name: np.array(turns.seconds[name])[DROPPED:, column] for name in names}

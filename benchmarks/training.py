@@ -25,6 +25,7 @@ import shutil
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,34 @@ class Turns:
         with self.turn:
             self.waiting.remove(name)
             self.turn.notify_all()
+
+    def run(self, loop: Callable[[str], None], threads: int = 1) -> None:
+        """Have `loop(name)` run for each name, in a thread of its own, until all have ended.
+
+        Raises
+        ------
+        RuntimeError
+            Where one of them ended in an error, which does not keep the others waiting.
+        """
+        failed = {}
+
+        def turn(name: str) -> None:
+            torch.set_num_threads(threads)
+            self.wait(name)
+            try:
+                loop(name)
+            except Exception as error:
+                failed[name] = error
+            finally:
+                self.leave(name)
+
+        running = [threading.Thread(target=turn, args=(name,)) for name in list(self.waiting)]
+        for thread in running:
+            thread.start()
+        for thread in running:
+            thread.join()
+        for name, error in failed.items():
+            raise RuntimeError(f"{name} ended early") from error
 
 
 # ---- ours ----
@@ -278,29 +307,15 @@ def measure(args, folder: Path) -> dict:
     items = [dataset[i] for i in range(len(dataset))]
     rows = [(audio.read(item["row"]["audio"]), item["tokens"].tolist()) for item in items]
     names = [*ours, *args.peer]
-    turns, making, failed = Turns(names), {}, {}
+    turns, making = Turns(names), {}
 
     def loop(name):
-        torch.set_num_threads(args.threads)
-        turns.wait(name)
-        try:
-            if name in ours:
-                making[name] = run_ours(*ours[name], args, turns, name)
-            else:
-                PEERS[name](model, rows, args, turns, name)
-        except Exception as error:  # the others must not wait for it for ever
-            failed[name] = error
-        finally:
-            turns.leave(name)
+        if name in ours:
+            making[name] = run_ours(*ours[name], args, turns, name)
+        else:
+            PEERS[name](model, rows, args, turns, name)
 
-    threads = [threading.Thread(target=loop, args=(name,)) for name in names]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for name, error in failed.items():
-        raise RuntimeError(f"{name} ended early") from error
-
+    turns.run(loop, args.threads)
     seconds = {name: np.array(turns.seconds[name])[DROPPED:] for name in names}
     column = 0 if args.threads == 1 else 1
     audio_seconds = sum(len(wav) for wav, _ in rows) / 16000 / len(rows) * args.batch
