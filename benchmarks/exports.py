@@ -66,9 +66,8 @@ def main() -> None:
                 if decode is found.text:
                     texts, same = said, [text == clip.text for text, clip in zip(said, clips, strict=True)]
                 else:
-                    ids = [tokenizer.text_ids(one) if hasattr(tokenizer, "text_ids") else one for one in said]
-                    texts = [tokenizer.decode(one) for one in ids]
-                    same = [one == clip.ids for one, clip in zip(ids, clips, strict=True)]
+                    texts = [tokenizer.decode(one) for one in said]
+                    same = [one == clip.ids for one, clip in zip(said, clips, strict=True)]
                 print(row(name, texts, same, factor, size(folder)), flush=True)
 
 

@@ -57,13 +57,17 @@ class WhisperBrain(RecipeBrain):
         return output
 
     @property
+    def window(self):
+        return self.hparams.log_mel.seconds
+
+    @property
     def encoder(self):
         return self.modules.whisper.model.encoder
 
     def first(self, tokens):
         """Position of the first token that is written: one number where all prompts are alike, else (B,)."""
-        tokenizer, alike = self.hparams.tokenizer, not getattr(self.hparams.collate, "prompts_differ", False)
-        return tokenizer.prompt_length if alike else tokenizer.prompt_lengths(tokens)
+        tokenizer = self.hparams.tokenizer
+        return tokenizer.prompt_lengths(tokens) if self.hparams.collate.prompts_differ else tokenizer.prompt_length
 
     def decode(self, states, tokens, first):
         """-> log-probabilities (B, U, V) of the tokens from position `first` on; tokens (B, .) with prompt and end."""
@@ -166,8 +170,7 @@ class WhisperBrain(RecipeBrain):
 
     def batch_statistics(self, output, batch):
         seconds = sum(row["duration"] for row in batch.row)
-        window = self.hparams.log_mel.seconds
-        frames = len(batch.row) * window
+        frames = len(batch.row) * self.window
         return {"audio_seconds": seconds, "frames": frames, "padded_frames": frames - seconds}
 
     def target(self):

@@ -23,16 +23,18 @@ def load_run(folder: Path, trusted: bool = False):
 
     from carryover.runs import identity, run_folder
     from carryover.training.checkpoint import Checkpointer
+    from carryover.training.recipe import reads_of
 
     transformers.logging.set_verbosity_error()  # generate warns at every call of arguments that it passes itself
     with contextlib.redirect_stdout(sys.stderr):  # what is said of the loading is no part of a command's result
         if trusted:
             print(f"--trust: what {folder}'s YAML says is run without a look at it")
         hparams = run_folder.load(folder, trusted)
-        lacking = {"brain", "modules", *getattr(hparams.get("brain"), "reads", ())} - hparams.keys()
+        where = str(folder / run_folder.AS_WRITTEN)
+        lacking = {"modules", *reads_of(hparams.get("brain"), where)} - hparams.keys()
         if lacking:
             raise ValueError(
-                f"{folder / run_folder.AS_WRITTEN} lacks the keys {', '.join(sorted(lacking))}, read by name; "
+                f"{where} lacks the keys {', '.join(sorted(lacking))}, read by name; "
                 "it was edited, or made by an early version: repeat the run's command, which writes it again"
             )
         checkpointer = Checkpointer(folder / "save", clean=False, belongs_to=identity.of_run(folder))

@@ -19,6 +19,8 @@ Segment = tuple[float, float, str]  # start and end in seconds, text
 class OneClipAWindow:
     """The null object of Packing: one clip a window, padded by SpeechBrain's PaddedBatch."""
 
+    prompts_differ = False
+
     def __call__(self, examples: list[dict]) -> PaddedBatch:
         return PaddedBatch(examples)
 

@@ -88,6 +88,11 @@ class Recipe:
         raise NotImplementedError
 
     @property
+    def window(self) -> float | None:
+        """Seconds that the model hears at a time; None of one that hears any length."""
+        return None
+
+    @property
     def adaptable(self) -> torch.nn.Module | None:
         """The model that adapters are put into, to be switched; None where a recipe has none."""
         return None

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import jiwer
 import pytest
@@ -169,6 +170,7 @@ def test_push(run, tmp_path, monkeypatch):
 
         def upload_folder(self, **kwargs):
             calls.append(("upload_folder", sorted(os.listdir(kwargs["folder_path"])), kwargs["repo_id"]))
+            return SimpleNamespace(commit_url=f"{kwargs['repo_id']}/commit/1")
 
     monkeypatch.setattr(huggingface_hub, "HfApi", Api)
     words = ("export", run, "--parity", "0", "--push", "me/dutch")

@@ -175,11 +175,10 @@ def limits(run: Summary, tests: list[dict], brain) -> str:
             found.append(
                 f"It has forgotten some of {language}: {after - before:.1f} points of WER more than before training."
             )
-    longest = getattr(getattr(brain.hparams, "log_mel", None), "seconds", None)
-    if longest:
+    if brain.window is not None:
         found.append(
-            f"It hears {longest:g} s at a time and writes at most {brain.hparams.generation_length} tokens of them; "
-            "cut longer recordings where nobody speaks."
+            f"It hears {brain.window:g} s at a time and writes at most {brain.hparams.generation_length} tokens of "
+            "them; cut longer recordings where nobody speaks."
         )
     return "\n".join(f"- {line}" for line in found)
 

@@ -26,7 +26,7 @@ class Decoders:
     Attributes
     ----------
     tokens : callable or None
-        Samples (S,) at 16 kHz -> ids, greedy; None where this project alone reads the export.
+        Samples (S,) at 16 kHz -> ids of the text, greedy; None where this project alone reads the export.
     text : callable or None
         Samples -> text, as the program itself writes it where it is told nothing; None where it takes more.
     """
@@ -60,9 +60,11 @@ def decoders(brain, asked: Asked, folder: Path) -> Decoders:
         h, read = brain.hparams, to_hf.Pipeline
         told = h.tokenizer.prompt(h.language), h.generation_length
         if asked.to == "hf":
-            return Decoders(to_hf.WhisperDecoder(folder), read(folder))
-        kind = to_ctranslate2.Decoder if asked.to == "ctranslate2" else run_onnx.WhisperDecoder
-        return Decoders(kind(folder, *told))
+            decoder, text = to_hf.WhisperDecoder(folder), read(folder)
+        else:
+            kind = to_ctranslate2.Decoder if asked.to == "ctranslate2" else run_onnx.WhisperDecoder
+            decoder, text = kind(folder, *told), None
+        return Decoders(lambda wav: h.tokenizer.text_ids(decoder(wav)), text)
     if "acoustic" in brain.modules and isinstance(brain.modules["acoustic"], CTCModel):
         kind = to_hf.CTCDecoder if asked.to == "hf" else run_onnx.CTCDecoder
         model, tokenizer = brain.modules["acoustic"].hf, brain.hparams.tokenizer

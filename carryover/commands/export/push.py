@@ -37,7 +37,7 @@ def push(folder: Path, repository: str, licence: str) -> str:
             f"--push {repository}: {' '.join(str(error).split())}; the export lies in {folder}. Log in (hf auth "
             f"login) and send it: hf upload {repository} {folder}"
         ) from error
-    return f"Uploaded to {getattr(done, 'commit_url', repository)}\n{_licence(licence)}"
+    return f"Uploaded to {done.commit_url}\n{_licence(licence)}"
 
 
 def _licence(licence: str) -> str:
