@@ -13,7 +13,9 @@ from tqdm import tqdm
 from carryover import files
 from carryover.data import manifest
 from carryover.decoding import BeamSearch, Greedy
+from carryover.report.tables import cells
 from carryover.stats import error_rates
+from carryover.stats.systems import Estimate
 from carryover.text import Characters, Pieces, ngram
 from carryover.training.ctc_brain import CTCRecipeBrain
 
@@ -126,15 +128,13 @@ def fuse(
 def table(found: dict) -> str:
     """Markdown of `fuse`'s result."""
     valid, test = found["valid"], found["test"]
-    lines = [
-        "| decoder | WER, validation | WER, test [95 %] | CER, test [95 %] |\n|---|--:|--:|--:|",
-        *(
-            f"| {name} | {valid[key]['WER']:.2f} | {test[key]['WER']:.2f} [{test[key]['interval'][0]:.2f}, "
-            f"{test[key]['interval'][1]:.2f}] | {test[key]['CER']:.2f} [{test[key]['interval_CER'][0]:.2f}, "
-            f"{test[key]['interval_CER'][1]:.2f}] |"
-            for name, key in (("greedy", "greedy"), (f"{found['order']}-grams, {found['beams']} beams", "ngram"))
-        ),
-    ]
+    lines = ["| decoder | WER, validation | WER, test [95 %] | CER, test [95 %] |\n|---|--:|--:|--:|"]
+    for name, key in (("greedy", "greedy"), (f"{found['order']}-grams, {found['beams']} beams", "ngram")):
+        rates = (
+            cells.rate(Estimate(test[key][rate], *test[key][ends]))
+            for rate, ends in (("WER", "interval"), ("CER", "interval_CER"))
+        )
+        lines.append(f"| {name} | {valid[key]['WER']:.2f} | {' | '.join(rates)} |")
     worse = " Greedy is no worse on validation: keep it." if valid["greedy"]["WER"] <= valid["ngram"]["WER"] else ""
     return (
         "\n".join(lines) + f"\n\nalpha {found['alpha']:g}, beta {found['beta']:g}, chosen among {len(found['grid'])} "

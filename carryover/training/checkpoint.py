@@ -36,7 +36,6 @@ class Checkpointer(sb_checkpoints.Checkpointer):
         clean = clean and processes.is_first()
         self.clean, self.belongs_to = clean, belongs_to or {}
         self.refused: list[str] = []  # a line for each checkpoint that was not whole, or is gone
-        self._said: set[str] = set()
         self._whole: dict[Path, list] = {}
         # a reader of a run that is still training must not clean up: what looks left over is being written
         for leftover in self.checkpoints_dir.glob(f"{self.PARTIAL}*") if clean else ():
@@ -175,8 +174,7 @@ class Checkpointer(sb_checkpoints.Checkpointer):
             self._say(line)
 
     def _say(self, line: str) -> None:
-        if line not in self._said:  # a reader leaves what is broken where it is and finds it again
-            self._said.add(line)
+        if line not in self.refused:  # a reader leaves what is broken where it is and finds it again
             self.refused.append(line)
             print(f"Checkpoint {self.checkpoints_dir / line}")
 
