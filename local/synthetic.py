@@ -27,7 +27,7 @@ from local.espeak import WHEEL, Clip
 from local.synthetic_sentences import GRAMMARS, normalise, sentences
 
 VERSION = 1  # of the sound: raise it when the same plan would be spoken differently
-UTTERANCES = {"valid": 100, "test": 430}
+TEST = 430  # sentences
 SECONDS = {"nl": 2.3, "de": 2.34, "en": 2.2}  # mean length of a clip, measured; turns hours of training into sentences
 # A shard is one fresh process, because espeak-ng's samples depend on its earlier calls. The number is fixed: with
 # another, the same seed would give other bytes.
@@ -50,7 +50,7 @@ VOICES = {
 }
 
 
-def plan(language: str, split: str, seed: int = 1234, hours: float = 2.4) -> list[Clip]:
+def plan(language: str, split: str, seed: int = 1234, hours: float = 2.4, valid: int = 100) -> list[Clip]:
     """Every clip of a split, fixed by its arguments; nothing is synthesised.
 
     Parameters
@@ -62,7 +62,9 @@ def plan(language: str, split: str, seed: int = 1234, hours: float = 2.4) -> lis
     seed : int
         Decides sentences, voices and sound.
     hours : float
-        Approximate hours of training; valid and test have fixed sizes.
+        Approximate hours of training; the test set's size is fixed.
+    valid : int
+        Sentences of validation. With another number, training has other sentences.
 
     Returns
     -------
@@ -74,8 +76,8 @@ def plan(language: str, split: str, seed: int = 1234, hours: float = 2.4) -> lis
         return random.Random(f"{seed} {language} {name}")
 
     texts, taken = [], set()
-    for name in ("test", "valid", "train"):  # test first, so that it does not depend on `hours`
-        n = UTTERANCES.get(name) or max(1, round(hours * 3600 / SECONDS[language]))
+    numbers = {"test": TEST, "valid": valid, "train": max(1, round(hours * 3600 / SECONDS[language]))}
+    for name, n in numbers.items():  # test first, so that it does not depend on `hours` and `valid`
         texts = sentences(language, n, rng(name), taken)
         if name == split:
             break
@@ -111,13 +113,14 @@ def utterances(
     *,
     seed: int = 1234,
     hours: float = 2.4,
+    valid: int = 100,
     workers: int | None = None,
 ) -> Iterator[Utterance]:
     """The clips of the corpus, of which what is missing is synthesised first.
 
     Audio goes to `data_folder/<language>/<split>/<ID>.wav` (16 kHz, mono, 16 bit) beside a listing `<split>.tsv`. A
-    folder gets its name and its `.done` only when complete, and is kept until seed, hours or the generator change.
-    The bytes depend on `seed` and not on `workers`.
+    folder gets its name and its `.done` only when complete, and is kept until seed, hours, valid or the generator
+    change. The bytes depend on `seed` and not on `workers`.
 
     Parameters
     ----------
@@ -131,13 +134,15 @@ def utterances(
         Decides sentences, voices and sound.
     hours : float
         Approximate hours of training audio.
+    valid : int
+        Validation clips.
     workers : int, optional
         Shards synthesised at a time; the number of CPUs, at most 4, if not given.
 
     Raises
     ------
     ValueError
-        For a language or split that does not exist, or hours that are not positive.
+        For a language or split that does not exist, and for hours and validation clips that are not positive.
     ModuleNotFoundError
         When audio must be made and espeakng-loader is not installed.
     """
@@ -147,9 +152,11 @@ def utterances(
         raise ValueError(f"splits: found '{min(unknown)}'; local.synthetic has {', '.join(SPLITS)}")
     if hours <= 0:
         raise ValueError(f"hours: found {hours}; expected hours of training audio above 0, e.g. 2.4")
+    if not isinstance(valid, int) or valid < 1:
+        raise ValueError(f"valid: found {valid}; expected a whole number of validation clips, e.g. 400")
     home, plans, wanted, stale = Path(data_folder) / language, {}, {}, []
     for split in splits:
-        plans[split] = plan(language, split, seed, hours)
+        plans[split] = plan(language, split, seed, hours, valid)
         wanted[split] = {"version": VERSION, "seed": seed, "plan": _digest(plans[split])}
         if split == "train":
             wanted[split]["hours"] = hours

@@ -126,6 +126,13 @@ def test_test_set_does_not_depend_on_hours_of_training(plans):
     assert synthetic.plan("nl", "test", seed=7) != plans["nl", "test"]
 
 
+def test_validation_can_be_larger_and_training_leaves_its_sentences_out(plans):
+    valid, train = synthetic.plan("nl", "valid", valid=300), synthetic.plan("nl", "train", valid=300)
+    assert len(valid) == 300 and valid[:100] == plans["nl", "valid"]
+    assert not {normalise(clip.text) for clip in valid} & {normalise(clip.text) for clip in train}
+    assert len(train) == len(plans["nl", "train"])
+
+
 def test_grammar_that_runs_out_says_so(monkeypatch):
     monkeypatch.setitem(GRAMMARS, "xx", ({"number": ["one", "two"]}, ["count {number} {number2}."]))
     assert sorted(sentences("xx", 2, random.Random(1))) == ["Count one two.", "Count two one."]
@@ -190,6 +197,8 @@ def test_second_call_makes_nothing_and_another_seed_makes_it_again(corpus, capsy
         ({"language": "fr"}, "language: found 'fr'; local.synthetic speaks nl, de, en"),
         ({"splits": ("dev",)}, "splits: found 'dev'"),
         ({"hours": 0}, "hours: found 0"),
+        ({"valid": 0}, "valid: found 0"),
+        ({"valid": 1.5}, "valid: found 1.5"),
     ],
 )
 def test_impossible_settings_are_named(tmp_path, changed, message):
