@@ -7,9 +7,11 @@ import multiprocessing
 import os
 import runpy
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 SERVER = multiprocessing.get_context("forkserver")
@@ -81,3 +83,16 @@ class Process:
             raise
         said = (path.read_text(encoding="utf-8") for path in (self._out, self._err))
         return subprocess.CompletedProcess(self.args, self.returncode, *said)
+
+
+def as_torchrun(argvs: Sequence[list[str]], folder: Path) -> list[Process]:
+    """Processes of one run, started as torchrun does, an argv each; one alone is started without torchrun."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    met = {"WORLD_SIZE": str(len(argvs)), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    found = []
+    for rank, argv in enumerate(argvs):
+        variables = met | {"RANK": str(rank), "LOCAL_RANK": str(rank)} if len(argvs) > 1 else {}
+        found.append(Process(argv, folder, variables))
+    return found

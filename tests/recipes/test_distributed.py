@@ -1,7 +1,6 @@
 """Two processes (gloo) learn what one learns with the doubled batch; killed and started again, what two unbroken do."""
 
 import shutil
-import socket
 import time
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from carryover import experiment
 from tests.tiny_language_model import make
 
 from .helpers import ROOT, command, events, random_teacher
-from .processes import Process
+from .processes import Process, as_torchrun
 from .test_resume import checkpoints, require_equal
 
 ASKED = {
@@ -61,14 +60,8 @@ def one_process(yaml: str, overrides: dict[str, str]) -> None:
 
 def processes(yaml: str, overrides: dict[str, str], n: int = 2, alter=lambda rank, words: words) -> list[Process]:
     """Start train.py as torchrun does."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
     words = command(wanted(yaml, ASKED | {"batch_size": "3"} | overrides), f"hparams/{yaml}.yaml")[1:]
-    said = {"WORLD_SIZE": str(n), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    return [
-        Process(alter(r, words), ROOT, said | {"RANK": str(r), "LOCAL_RANK": str(r)}) for r in range(n)
-    ]  # fmt: skip
+    return as_torchrun([alter(rank, words) for rank in range(n)], ROOT)
 
 
 def finished(started: list[Process]) -> list:
