@@ -72,7 +72,7 @@ def main(argv: list[str] | None = None) -> None:
         print(f"| {what} | {cells} |", flush=True)
 
     def speech(path: Path) -> list[dict]:
-        rows, refused = transcription.transcribe_speech(brain, hparams["limits"], [path], language, 4)
+        rows, refused = transcription.Listener(brain, hparams["limits"], language, 4).speech([path])
         assert not refused, refused
         return rows[0]["segments"]
 
@@ -87,9 +87,8 @@ def main(argv: list[str] | None = None) -> None:
             "| recording | minutes | segments | WER | CER | peak memory, GiB |\n|---|---|---|---|---|---|", flush=True
         )
 
-        rows, refused = transcription.transcribe(
-            brain, hparams["limits"], [Path(c.audio) for c in clips], language, hparams["eval_batch_size"]
-        )
+        listener = transcription.Listener(brain, hparams["limits"], language, hparams["eval_batch_size"])
+        rows, refused = listener.clips([Path(c.audio) for c in clips])
         assert not refused, refused
         each = error_rates.totals([scored(c.text, r["text"]) for c, r in zip(clips, rows, strict=True)])
         line("clips one by one", sum(float(row["duration"]) for row in rows) / 60, len(clips), each)

@@ -5,8 +5,10 @@ from pathlib import Path
 import torch
 
 from carryover.data import manifest
+from carryover.data.audio import SAMPLE_RATE
 from carryover.data.batching import with_lengths
 from carryover.decoding import Greedy
+from carryover.decoding.alignment import aligned
 from carryover.models import adapters, ctc_head, usual_rates
 from carryover.models.limits import UNKNOWN
 from carryover.models.lora import merged, of_model
@@ -33,6 +35,7 @@ class CTCBrain(CTCRecipeBrain):
     """
 
     exports = ("hf", "onnx")
+    times_words = True
     reads = (
         *CTCRecipeBrain.reads, "augment_prob", "augmentation", "features", "from_scratch", "limits",
         "mask_feature_prob", "mask_time_prob", "model", "old_language", "train",
@@ -61,6 +64,12 @@ class CTCBrain(CTCRecipeBrain):
         padded = torch.nn.utils.rnn.pad_sequence(inputs, batch_first=True)
         sizes = torch.tensor([len(x) for x in inputs], device=padded.device)
         return padded, sizes, wavs is not recorded  # the augmentation hands back what it leaves alone
+
+    def words(self, batch):
+        output, (_, samples) = self.compute_forward(batch, Stage.TEST), with_lengths(*batch.wav)
+        texts, seconds = self.transcribe(output, batch, Stage.TEST), (samples / SAMPLE_RATE).tolist()
+        each = zip(output.log_probs, output.lengths.tolist(), texts, seconds, strict=True)
+        return [(text, aligned(one[:n], text, self.hparams.tokenizer, length)) for one, n, text, length in each]
 
     def usual_rate(self):
         size, adapted = self.parameter_counts()[1], of_model(self.modules.acoustic.hf) is not None

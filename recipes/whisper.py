@@ -6,7 +6,7 @@ from speechbrain.utils.data_pipeline import provides, takes
 from carryover import losses
 from carryover.data.batching import with_lengths
 from carryover.data.packing import Packing
-from carryover.models import adapters, usual_rates, whisper
+from carryover.models import adapters, usual_rates, whisper, whisper_words
 from carryover.models.lora import merged, of_model
 from carryover.models.whisper_check import require_fitting
 from carryover.training import describe
@@ -24,6 +24,7 @@ class WhisperBrain(RecipeBrain):
     """
 
     exports = ("hf", "ctranslate2", "onnx")
+    times_words = True
     reads = (
         *RecipeBrain.reads, "augment_prob", "augmentation", "from_scratch", "generation_length", "label_smoothing",
         "log_mel", "model", "task", "test_beams", "tokenizer", "train", "valid_beams",
@@ -34,6 +35,7 @@ class WhisperBrain(RecipeBrain):
         model, tokenizer = self.modules.whisper, self.hparams.tokenizer
         require_fitting(model, tokenizer)
         whisper.set_generation_ids(model, tokenizer)
+        self.expected: list[int] = []  # ids that come before each prompt, see `expect`
         positions, prompt = model.config.max_target_positions, tokenizer.prompt_length
         if prompt + self.hparams.generation_length > positions:
             raise ValueError(
@@ -98,14 +100,50 @@ class WhisperBrain(RecipeBrain):
     def transcribe(self, output, batch, stage):
         """-> list of B strings, greedy in validation, greedy or beam in test."""
         beams = self.hparams.test_beams if stage == Stage.TEST else self.hparams.valid_beams
-        model, tokenizer = self.modules.whisper, self.hparams.tokenizer
-        ids = whisper.generate(model, tokenizer, output.states, batch.language, self.hparams.generation_length, beams)
-        return [tokenizer.decode(row) for row in ids]
+        return [self.hparams.tokenizer.decode(row) for row in self.generate(output.states, batch, beams)]
+
+    def generate(self, states, batch, beams):
+        """Encoder states (B, P, D) -> list of B lists of ids."""
+        model, tokenizer, length = self.modules.whisper, self.hparams.tokenizer, self.hparams.generation_length
+        return whisper.generate(model, tokenizer, states, batch.language, length, beams, self.expected)
+
+    def heard(self, batch):
+        """-> Output of recordings without targets: the encoder's states alone."""
+        features, frames, _ = self.features(batch, Stage.TEST)
+        return Output(None, frames, features, self.encoder(features).last_hidden_state, frames)
 
     def hear(self, batch):
-        features, frames, _ = self.features(batch, Stage.TEST)
-        output = Output(None, frames, features, self.encoder(features).last_hidden_state, frames)
-        return self.transcribe(output, batch, Stage.TEST)
+        return self.transcribe(self.heard(batch), batch, Stage.TEST)
+
+    # ---- what `carryover transcribe` can be asked for ----
+
+    @property
+    def languages(self):
+        return self.hparams.tokenizer.languages
+
+    def language_log_probs(self, batch):
+        return whisper.language_log_probs(self.modules.whisper, self.hparams.tokenizer, self.heard(batch).states)
+
+    def words(self, batch):
+        model, tokenizer = self.modules.whisper, self.hparams.tokenizer
+        states, (_, samples) = self.heard(batch).states, with_lengths(*batch.wav)
+        seconds = (samples / self.hparams.log_mel.SAMPLE_RATE).tolist()
+        found = self.generate(states, batch, self.hparams.test_beams)
+        each = zip(states, map(tokenizer.text_ids, found), batch.language, seconds, strict=True)
+        words = [whisper_words.aligned(model, tokenizer, *one) for one in each]
+        return list(zip(map(tokenizer.decode, found), words, strict=True))
+
+    def expect(self, text):
+        """As text that came before, which is how Whisper is told of names and terms."""
+        tokenizer, most = self.hparams.tokenizer, self.modules.whisper.config.max_target_positions
+        ids = tokenizer.before(text)
+        room = min(most - tokenizer.prompt_length - self.hparams.generation_length, tokenizer.positions_before(most))
+        if len(ids) > room:
+            raise ValueError(
+                f"--hotwords: {len(ids)} tokens, and the decoder has room for {room} beside a prompt and "
+                f"generation_length: {self.hparams.generation_length}; give fewer words"
+            )
+        self.expected = ids
 
     def tokens(self, batch):
         features, _, _ = self.features(batch, Stage.TEST)

@@ -40,6 +40,7 @@ class Usual:
     speakers: int = 2
     cpu: int = 50_000_000  # parameters that a CPU trains in a reasonable time
     valid_words: int = 500  # a word is 0.2 points of WER
+    left_free: float = 6.0  # GiB of a card: longer clips come, and others use it
 
 
 USUAL, THRESHOLDS = Usual(), Thresholds()
@@ -259,6 +260,15 @@ def disk(facts: Facts) -> Found | None:
     if needed < free:
         return None
     return Found(FAIL, f"{needed / 1e9:.1f} GB of checkpoints, {free / 1e9:.1f} GB free in {there}", "save_limit: 1")
+
+
+def left_free(peak: float, card: float) -> Found | None:
+    """Of a card of so many bytes, at a peak of so many; known only after a trial."""
+    left = (card - peak) / 2**30
+    if left >= USUAL.left_free:
+        return None
+    evidence = f"{left:.1f} of {card / 2**30:.0f} GiB; 6 to 8 are usual"
+    return Found(WARN, evidence, "halve batch_size and double grad_accumulation_factor: the update stays what it is")
 
 
 def large_on_cpu(facts: Facts) -> Found | None:

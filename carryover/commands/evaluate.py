@@ -9,13 +9,15 @@ from pathlib import Path
 import typer
 
 from carryover.commands import adapter
-from carryover.commands.load import TRUST, load_any, set_beams
+from carryover.commands.load import SOURCE, TRUST, is_model, load_any, set_beams
 
 
 def evaluate(
-    folder: Path = typer.Argument(help="Run folder, or a Whisper model's folder, e.g. an exported one"),
-    test: list[Path] = typer.Option([], help="A list (CSV, TSV, JSONL) of recordings and texts, perhaps several "
-                                    "times; default: the run's tests"),
+    source: str = SOURCE,
+    test: list[Path] = typer.Option([], help="A list (CSV, TSV, JSONL) of recordings and texts, or a folder of them, "
+                                    "perhaps several times; default: the run's tests"),
+    others: list[Path] = typer.Option([], "--out-of-domain", help="The same of other speech than the model was made "
+                                      "for: marked in the table, and not in the mean"),
     beams: int = typer.Option(None, help="Beam size; default: the run's test_beams"),
     normaliser: str = typer.Option("run", help="What texts are scored under: run (the run's), whisper (Whisper's own, "
                                    "for published numbers), verbatim (as they stand)"),
@@ -31,6 +33,11 @@ def evaluate(
     from carryover.commands import test_sets
     from carryover.data import manifest
 
+    folder, test = Path(source), [*test, *others]
+    if is_model(source):
+        for name, given in (("--language", language), ("--out", out), ("--test", test)):
+            if not given:
+                raise ValueError(f"{source} is a model, not a run; give {name}, too")
     if not test and not any(folder.glob("manifests/*/test.csv")) and (folder / "save").is_dir():
         raise FileNotFoundError(
             f"{folder}: no manifests/*/test.csv; repeat the run's command, which makes them, or give a list: --test"
@@ -42,7 +49,7 @@ def evaluate(
         raise ValueError(f"--test: two lists are named alike ({', '.join(map(str, test))}); rename one of them")
     asked = adapter.asked(adapters)
     score_by = test_sets.normaliser(normaliser)
-    brain, hparams, manifests = load_any(folder, trust, language, out, bool(test))
+    brain, hparams, manifests = load_any(source, trust, language, out)
     hparams |= {"language": language or hparams["language"]}
     brain.evaluation.folder = out or folder
     brain.evaluation.normaliser = score_by or brain.evaluation.normaliser
@@ -64,6 +71,9 @@ def evaluate(
             found, rows = brain.evaluate(brain.read(path), test_loader_kwargs=loader, name=name, weights=weights)
             seconds, audio = time.perf_counter() - begun, sum(float(row["duration"]) for row in rows)
             language = "+".join(sorted({r["language"] for r in rows}))
-            results.append(found | {"set": name, "language": language, "real_time_factor": seconds / audio})
+            results.append(found | {
+                "set": name, "language": language, "real_time_factor": seconds / audio,
+                "out_of_domain": name in {names[path] for path in others},
+            })  # fmt: skip
     left_out = {} if test else manifest.left_out(manifests)  # of a list of one's own it is printed
     typer.echo(test_sets.table(results, brain.evaluation.normaliser.name, left_out) + bank.said())

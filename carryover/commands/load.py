@@ -7,6 +7,9 @@ from pathlib import Path
 import typer
 
 RUN = typer.Argument(help="Run folder, e.g. results/whisper_ft/1234")
+SOURCE = typer.Argument(
+    metavar="MODEL", help="Run folder, a model's folder (Whisper, CTC; e.g. an exported one), or its name on the hub"
+)
 TRUST = typer.Option(False, "--trust", help="Run whatever the folder's YAML says, also what may do harm")
 
 
@@ -40,57 +43,95 @@ def load_run(folder: Path, trusted: bool = False):
         checkpointer = Checkpointer(folder / "save", clean=False, belongs_to=identity.of_run(folder))
         brain = hparams["brain"](hparams["modules"], None, hparams, {}, checkpointer)
         brain.evaluation.load_best()
+        if not run_folder.finished(folder):
+            print(f"{folder}: this run has not come to its end; these are the best weights that it has so far")
     return brain, hparams, folder / "manifests"
 
 
-WHISPER = "hparams/whisper_real.yaml"  # how a Whisper is heard that no run belongs to
+WHISPER, CTC = "hparams/whisper_real.yaml", "hparams/ctc_real.yaml"  # how a model is heard that no run belongs to
 GENERATED = 225  # tokens of an answer, where the model has room for them
+UNKNOWN = "und"  # the code of a language that nobody names
 
 
-def load_any(folder: Path, trusted: bool, language: str | None, out: Path | None, listed: bool):
-    """As `load_run`, also of a folder that holds a Whisper model and no run.
+def load_any(source: str, trusted: bool, language: str | None = None, out: Path | None = None):
+    """As `load_run`, also of a model that no run belongs to: a Whisper, or one with a head for CTC.
 
     Parameters
     ----------
+    source : str
+        A run's folder; a folder in transformers' format, or a name on the hub.
     language : str, optional
-        What is spoken; a model folder must be told.
+        What is spoken; of a model without one it is that of its generation settings, if any, and None for a Whisper
+        whose settings have none.
     out : Path, optional
-        Where predictions go; a model folder must be told.
-    listed : bool
-        Whether test sets are given; a model folder has none of its own.
+        Where predictions go.
 
     Raises
     ------
     ValueError
-        For a model folder where one of these is not given, for another model than a Whisper, and for a language
-        that it does not know.
+        For another model, one without a head, and for a language that it does not know.
     """
-    if (folder / "as_written.yaml").exists() or not (folder / "config.json").is_file():
+    folder = Path(source)
+    if not is_model(source):
         return load_run(folder, trusted)
-    for name, given in (("--language", language), ("--out", out), ("--test", listed)):
-        if not given:
-            raise ValueError(f"{folder} is a model folder, not a run's; give {name}, too")
     sys.path.insert(0, str(Path.cwd()))
     import transformers
 
     from carryover.experiment import Experiment
-    from carryover.models.kinds import require_whisper
-    from carryover.models.whisper import Tokenizer
+    from carryover.models.kinds import require_ctc
 
     transformers.logging.set_verbosity_error()
-    require_whisper(str(folder))
-    Tokenizer(str(folder)).code(language)  # before anything is written
-    asked = {"model": folder, "language": language, "data_folder": folder, "output_folder": out}
+    asked: dict = {"model": source, "data_folder": source, "output_folder": str(out or source), "num_workers": 0}
     asked |= {"train": "none", "keep_states": "null"}  # nothing is learned, and states of one hearing are of no use
-    longest = transformers.AutoConfig.from_pretrained(folder).max_target_positions - 4  # a prompt's tokens
-    asked["generation_length"] = min(longest, GENERATED)
+    config = require_ctc(source)
+    if config["model_type"] == "whisper" and "WhisperForCTC" not in (config.get("architectures") or []):
+        yaml, (language, more) = WHISPER, _generation(source, language, config.get("max_target_positions", 448))
+        asked |= more
+    else:
+        yaml, language = CTC, language or UNKNOWN
+        asked |= {"alphabet": _alphabet(source), "layerdrop": 0.0, "mask_time_prob": 0.0}
+    asked["language"] = language or UNKNOWN
     with contextlib.redirect_stdout(sys.stderr):
-        experiment, _ = Experiment.parse(
-            [WHISPER, *(word for key, x in asked.items() for word in (f"--{key}", str(x)))]
-        )
+        experiment, _ = Experiment.parse([yaml, *(word for key, x in asked.items() for word in (f"--{key}", str(x)))])
         hparams = experiment.hparams
         brain = hparams["brain"](hparams["modules"], None, hparams, {}, None)
-    return brain, hparams, folder / "manifests"
+    return brain, hparams | {"language": language}, folder / "manifests"
+
+
+def is_model(source: str) -> bool:
+    """Whether a source is a model by itself: a folder in transformers' format that is no run's, or a hub's name."""
+    folder = Path(source)
+    if folder.exists():
+        return not (folder / "as_written.yaml").exists() and (folder / "config.json").is_file()
+    return source.count("/") == 1 and not source.startswith((".", "/", "~", "results/"))
+
+
+def _alphabet(source: str) -> str:
+    """The characters that a CTC model's head can write."""
+    from carryover.models.ctc_head import old_symbols
+
+    if (symbols := old_symbols(source)) is None:
+        raise ValueError(f"{source}: the model has no head for CTC, or no vocab.json that says what it writes")
+    return "".join({char for label in symbols.labels if len(char := label.strip("▁ ")) == 1})
+
+
+def _generation(source: str, language: str | None, positions: int) -> tuple[str | None, dict]:
+    """What a Whisper's generation settings say: the language where none is asked for, limit and beams of an answer."""
+    from transformers import GenerationConfig
+
+    from carryover.models.whisper import Tokenizer
+
+    try:
+        config = GenerationConfig.from_pretrained(source)
+    except OSError:  # it has none
+        config = GenerationConfig()
+    tokenizer = Tokenizer(source)
+    if language is None and (named := getattr(config, "language", None)):
+        language = named.strip("<|>")
+    if language is not None:
+        tokenizer.code(language)  # before anything is written
+    longest = min(positions, config.max_length or positions) - tokenizer.prompt_length
+    return language, {"generation_length": min(longest, GENERATED), "test_beams": config.num_beams or 1}
 
 
 def set_beams(brain, beams: int | None) -> None:

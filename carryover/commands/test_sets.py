@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import fmean
 
 from carryover.data import manifest, parts, preparation
+from carryover.data.audio import ENDINGS
 from carryover.data.home import below, data_roots, with_home
 from carryover.data.table import found_at
 from carryover.data.utterance import Utterance
@@ -15,21 +16,46 @@ from carryover.text import Verbatim
 from carryover.text.whisper_normaliser import WhisperNormaliser
 
 SHOWN = 10  # rejected rows that are printed
+OUT = " (out of domain)"
+
+
+LISTS = (".csv", ".tsv", ".jsonl", ".json")
+NAMES = ("test", "manifest", "metadata")  # of the list of a folder
 
 
 def require_list(path: Path) -> None:
-    """Raise ValueError where a path is no list of recordings, before a model is loaded."""
-    if not path.is_file() or path.suffix.lower() not in (".csv", ".tsv", ".jsonl", ".json"):
+    """Raise ValueError where a path holds no recordings and texts, before a model is loaded."""
+    if path.is_dir() and (_list_of(path) or _pairs(path)):
+        return
+    if not path.is_file() or path.suffix.lower() not in LISTS:
         raise ValueError(
-            f"--test {path}: {found_at(path)}; expected a .csv, .tsv, .jsonl or .json file of recordings and texts"
+            f"--test {path}: {found_at(path)}; expected a {', '.join(LISTS)} file of recordings and texts, or a folder "
+            f"with one ({', '.join(NAMES)}) or with a text file beside each recording (a.wav, a.txt)"
         )
+
+
+def _list_of(folder: Path) -> Path | None:
+    """The list that lies in a folder."""
+    return next((p for n in NAMES for e in LISTS if (p := folder / f"{n}{e}").is_file()), None)
+
+
+def _pairs(folder: Path) -> list[dict[str, str]]:
+    """Rows of recordings below a folder that have a text file of the same name."""
+    texts = {path.with_suffix(""): path for path in sorted(folder.rglob("*.txt"))}
+    clips = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in ENDINGS]
+    return [
+        {"file": str(clip), "audio": str(clip), "ID": str(clip.relative_to(folder)), "split": "",
+         "text": text.read_text(encoding="utf-8").strip()}
+        for clip in clips if (text := texts.get(clip.with_suffix("")))
+    ]  # fmt: skip
 
 
 def prepare(path: Path, hparams: dict, folder: Path) -> Path:
     """The manifest of a list of one's own, checked as preparation checks a corpus; what is rejected is printed.
 
     Columns as in local/table.py, without a need for `split`: where there is one, its rows of `test`. A path is
-    relative to the list's folder or, as in a run's own manifests, to the working directory.
+    relative to the list's folder or, as in a run's own manifests, to the working directory. Of a folder it is the list
+    in it, else its recordings with a text file beside each.
 
     Raises
     ------
@@ -39,7 +65,9 @@ def prepare(path: Path, hparams: dict, folder: Path) -> Path:
     table = importlib.import_module("local.table")  # by name, as a YAML does: the library imports no corpus
 
     def corpus(_, language: str, splits) -> Iterator[Utterance]:
-        rows = [row for row in table.listed(path) if row["split"] in ("", *splits)]
+        listed = path if path.is_file() else _list_of(path)
+        rows = table.listed(listed) if listed else _pairs(path)
+        rows = [row for row in rows if row["split"] in ("", *splits)]
         for row in rows:
             (beside, part), given = parts.split(row["file"]), with_home(parts.split(row["audio"])[0])
             file = given if Path(given).exists() and not Path(beside).exists() else beside
@@ -99,7 +127,8 @@ def table(results: Sequence[Mapping], normaliser: str, left_out: Mapping[str, st
     Parameters
     ----------
     results : list of dict
-        What `Evaluation.test` found, with set, language and real_time_factor.
+        What `Evaluation.test` found, with set, language, real_time_factor and out_of_domain: whether the set is
+        marked and left out of the mean.
     normaliser : str
         Its name.
     left_out : dict
@@ -115,13 +144,15 @@ def table(results: Sequence[Mapping], normaliser: str, left_out: Mapping[str, st
     for r in results:
         kinds = (f"{100 * r[kind] / r['words']:.2f}" for kind in ("substitutions", "deletions", "insertions"))
         cells = [
-            r["set"], r["language"], r["utterances"], r["words"], with_interval(r["WER"], r["interval"]),
-            with_interval(r["CER"], r["interval_CER"]), *kinds, f"{r['real_time_factor']:.3f}",
+            r["set"] + OUT * r["out_of_domain"], r["language"], r["utterances"], r["words"],
+            with_interval(r["WER"], r["interval"]), with_interval(r["CER"], r["interval_CER"]), *kinds,
+            f"{r['real_time_factor']:.3f}",
         ]  # fmt: skip
         lines.append("| " + " | ".join(map(str, cells)) + " |")
-    if len(results) > 1:
-        means = [f"{fmean(r[rate] for r in results):.2f}" for rate in ("WER", "CER")]
-        lines.append("| " + " | ".join(["mean of the sets", *[""] * 3, *means, *[""] * 4]) + " |")
+    own = [r for r in results if not r["out_of_domain"]]
+    if len(own) > 1:
+        means = [f"{fmean(r[rate] for r in own):.2f}" for rate in ("WER", "CER")]
+        lines.append("| " + " | ".join([f"mean of the {len(own)} sets", *[""] * 3, *means, *[""] * 4]) + " |")
     said = conditions.said({r["set"]: r["interval_over"] for r in results})
     out = "".join(f"\n\nNot the whole test set of {name}: {what}." for name, what in left_out.items())
     return (

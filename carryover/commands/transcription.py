@@ -1,7 +1,8 @@
-"""Transcripts of recordings without a text, by the best weights of a run."""
+"""Transcripts of recordings without a text."""
 
 import itertools
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -14,14 +15,17 @@ from carryover.data.audio import ENDINGS
 from carryover.data.limits import Limits
 from carryover.data.table import found_at
 from carryover.data.utterance import Utterance
+from carryover.training.brain import RecipeBrain
 
 NO_RECORDING = "no recording"  # of what stands beside recordings: said, but no fault
+NO_SPEECH = "nobody speaks"  # why a text is empty
+Found = tuple[list[dict], dict[Path, str]]
 
 
 def find(paths: Iterable[str | Path], endings: Sequence[str]) -> list[Path]:
     """Files as they are given, and all that lies below folders, in alphabetical order, each once.
 
-    Whatever a folder holds is accounted for: what is no recording is refused by `transcribe`, with its reason.
+    Whatever a folder holds is accounted for: what is no recording is refused by `Listener`, with its reason.
 
     Raises
     ------
@@ -44,10 +48,9 @@ def _is_folder(path: Path, endings: Sequence[str]) -> bool:
     return path.is_dir() and path.suffix.lower() not in endings
 
 
-def transcribe(
-    brain, limits: Limits, files: Sequence[Path], language: str, batch_size: int, workers: int = 0
-) -> tuple[list[dict], dict[Path, str]]:
-    """What a model hears in each recording.
+@dataclass
+class Listener:
+    """A model that writes down recordings.
 
     Parameters
     ----------
@@ -55,114 +58,163 @@ def transcribe(
         With the weights to be used loaded.
     limits : Limits
         The recipe's; `limits.recording(utterance)` is the reason to refuse a recording, or None.
-    files : sequence of path
-    language : str
-        What is spoken, for a model whose prompt says so.
+    language : str or None
+        What is spoken, for a model whose prompt says so; None: it is detected, for each recording by itself.
     batch_size : int
-        Recordings at a time, of similar length.
+        Recordings or segments at a time, of similar length.
     workers : int
         Processes that read.
-
-    Returns
-    -------
-    rows : list of dict
-        audio, duration (seconds) and text of each recording that was transcribed, in the order of `files`.
-    refused : dict
-        Reason by file.
-    """
-    utterances, refused = [], {}
-    for path in tqdm(files, desc="Checking", unit="file", delay=2):
-        try:
-            seconds = _seconds(brain, path)
-        except ValueError as error:
-            refused[path] = str(error)
-            continue
-        utterance = Utterance(str(path), str(path), language, "", "", "", seconds)
-        if reason := limits.recording(utterance):
-            refused[path] = reason
-        else:
-            utterances.append(utterance)
-
-    if not utterances:
-        return [], refused
-    loader = _batches(brain, [(u, u.audio) for u in utterances], brain.recording(), batch_size, workers)
-    said = _heard(brain, tqdm(loader, desc="Transcribing", unit="batch"))
-    rows = [{"audio": u.audio, "duration": f"{u.duration:.2f}", "text": said[u.ID]} for u in utterances]
-    return rows, refused
-
-
-def transcribe_speech(
-    brain, limits: Limits, files: Sequence[Path], language: str, batch_size: int
-) -> tuple[list[dict], dict[Path, str]]:
-    """What a model hears where somebody speaks in recordings of any length, see `carryover.data.speech_segments`.
-
-    Parameters and results as of `transcribe`; a row has `segments` too, a list of {start, end, text} in seconds. A
-    recording in which nobody speaks has none, and an empty text.
+    times_words : bool
+        Whether to say when each word is said.
 
     Raises
     ------
     ValueError
-        For a recipe that does not hear.
+        For a recipe that does not know languages, or words.
     """
-    if brain.endings != ENDINGS:
-        raise ValueError("--vad: this recipe reads no audio, so there is no speech to be found in it")
-    piece = DynamicItem(["piece"], lambda piece: piece, ["wav"])
-    rows, refused = [], {}
-    for path in tqdm(files, desc="Transcribing", unit="file"):
-        try:
-            seconds = _seconds(brain, path)
-        except ValueError as error:
-            refused[path] = str(error)
-            continue
+
+    brain: RecipeBrain
+    limits: Limits
+    language: str | None
+    batch_size: int
+    workers: int = 0
+    times_words: bool = False
+
+    def __post_init__(self):
+        name = type(self.brain).__name__
+        if self.language is None and not self.brain.languages:
+            raise ValueError(f"--language: a {name} does not detect languages; say which one is spoken")
+        if self.times_words and not self.brain.times_words:
+            raise ValueError(f"--words: a {name} does not know when a word is said; Whisper and CTC models do")
+
+    def clips(self, files: Sequence[Path]) -> Found:
+        """What is heard in each recording.
+
+        Returns
+        -------
+        rows : list of dict
+            audio, duration (seconds) and text of each recording that was transcribed, in the order of `files`; the
+            language where it is detected; words, a list of {text, start, end} in seconds, where they are asked for.
+        refused : dict
+            Reason by file.
+        """
+        utterances, refused = [], {}
+        for path in tqdm(files, desc="Checking", unit="file", delay=2):
+            try:
+                seconds = self._seconds(path)
+            except ValueError as error:
+                refused[path] = str(error)
+                continue
+            utterance = Utterance(str(path), str(path), self.language or "", "", "", "", seconds)
+            if reason := self.limits.recording(utterance):
+                refused[path] = reason
+            else:
+                utterances.append(utterance)
+        if not utterances:
+            return [], refused
+        loader = self._batches([(u, u.audio) for u in utterances], self.brain.recording(), self.workers)
+        heard: dict[str, dict] = {}
+        for batch in tqdm(loader, desc="Transcribing", unit="batch"):
+            heard |= self._heard(batch, self.language or self._languages(batch))
+        return [{"audio": u.audio, "duration": f"{u.duration:.2f}", **heard[u.ID]} for u in utterances], refused
+
+    def speech(self, files: Sequence[Path]) -> Found:
+        """What is heard where somebody speaks in recordings of any length, see `carryover.data.speech_segments`.
+
+        Results as of `clips`; a row has `segments` too, a list of {start, end, text} in seconds, each with its words
+        where they are asked for. A language is detected in the first batch of segments, by their lengths. A
+        recording in which nobody speaks has no segments, an empty text, and the reason.
+
+        Raises
+        ------
+        ValueError
+            For a recipe that does not hear.
+        """
+        if self.brain.endings != ENDINGS:
+            raise ValueError("--vad: this recipe reads no audio, so there is no speech to be found in it")
+        rows, refused = [], {}
+        for path in tqdm(files, desc="Transcribing", unit="file"):
+            try:
+                rows.append({"audio": str(path), "duration": f"{self._seconds(path):.2f}"} | self._segments(path))
+            except ValueError as error:
+                refused[path] = str(error)
+        return rows, refused
+
+    def _segments(self, path: Path) -> dict:
+        """What a row of `speech` has besides audio and duration."""
+        piece = DynamicItem(["piece"], lambda piece: piece, ["wav"])
         segments: list[dict] = []
-        found = speech_segments.find(str(path), limits.longest)
-        while batch := list(itertools.islice(found, batch_size)):
+        language, found = self.language, speech_segments.find(str(path), self.limits.longest)
+        while some := list(itertools.islice(found, self.batch_size)):
             pairs = []
-            for segment in batch:
+            for segment in some:
                 ID, span = f"{len(segments) + len(pairs)}", segment.end - segment.start
-                pairs.append((Utterance(ID, str(path), language, "", "", "", span), segment.wav))
-            said = _heard(brain, _batches(brain, pairs, piece, batch_size))
-            segments += [
-                {"start": segment.start, "end": segment.end, "text": said[utterance.ID]}
-                for segment, (utterance, _) in zip(batch, pairs, strict=True)
-            ]
-        text = " ".join(segment["text"] for segment in segments if segment["text"])
-        rows.append({"audio": str(path), "duration": f"{seconds:.2f}", "text": text, "segments": segments})
-    return rows, refused
+                pairs.append((Utterance(ID, str(path), language or "", "", "", "", span), segment.wav))
+            (batch,) = self._batches(pairs, piece)
+            language = language or self._language(batch)
+            heard = self._heard(batch, language)
+            for segment, (utterance, _) in zip(some, pairs, strict=True):
+                said = {"start": segment.start, "end": segment.end} | heard[utterance.ID]
+                for word in said.get("words", ()):
+                    word |= {key: round(word[key] + segment.start, 3) for key in ("start", "end")}
+                segments.append(said)
+        row = {"text": " ".join(segment["text"] for segment in segments if segment["text"]), "segments": segments}
+        if not segments:
+            row["reason"] = NO_SPEECH
+        if self.language is None and language:
+            row["language"] = language
+        return row
 
+    def _seconds(self, path: Path) -> float:
+        """Length of a recording.
 
-def _seconds(brain, path: Path) -> float:
-    """Length of a recording.
+        Raises
+        ------
+        ValueError
+            The reason to refuse it.
+        """
+        if audio_kinds.beside(path) and path.suffix.lower() not in self.brain.endings:
+            raise ValueError(f"{NO_RECORDING}: a file with the ending '{path.suffix or path.name}'")
+        return self.brain.inspect(str(path))[0]
 
-    Raises
-    ------
-    ValueError
-        The reason to refuse it.
-    """
-    if audio_kinds.beside(path) and path.suffix.lower() not in brain.endings:
-        raise ValueError(f"{NO_RECORDING}: a file with the ending '{path.suffix or path.name}'")
-    return brain.inspect(str(path))[0]
+    def _batches(self, recordings: Sequence[tuple[Utterance, object]], item: DynamicItem, workers: int = 0):
+        """Batches of recordings of similar length, the longest first: where memory is short, that shows at once.
 
+        `item` of the reading pipeline opens what stands beside each utterance: its path, or its samples.
+        """
+        self.brain.modules.eval()
+        (name,) = item.takes
+        data = {
+            u.ID: {name: recording, "language": u.language, "row": vars(u) | {"id": u.ID}}
+            for u, recording in sorted(recordings, key=lambda pair: -pair[0].duration)
+        }
+        dataset = self.brain.dataset(data, [item])
+        return self.brain.make_dataloader(
+            dataset, Stage.TEST, ckpt_prefix=None, batch_size=self.batch_size, num_workers=workers
+        )
 
-def _batches(brain, recordings: Sequence[tuple[Utterance, object]], item, batch_size: int, workers: int = 0):
-    """Batches of recordings of similar length, the longest first: where memory is short, that shows at once.
+    def _heard(self, batch, language: str | list[str]) -> dict[str, dict]:
+        """Text of each recording of a batch by ID, with words and language where they are asked for."""
+        batch.language = [language] * len(batch) if isinstance(language, str) else language
+        with torch.no_grad(), self.brain.evaluation_ctx:
+            batch = batch.to(self.brain.device)
+            if self.times_words:
+                found = [{"text": text, "words": list(map(asdict, words))} for text, words in self.brain.words(batch)]
+            else:
+                found = [{"text": text} for text in self.brain.hear(batch)]
+        if not isinstance(language, str):
+            found = [one | {"language": code} for one, code in zip(found, language, strict=True)]
+        return dict(zip(batch.id, found, strict=True))
 
-    `item` of the reading pipeline opens what stands beside each utterance: its path, or its samples.
-    """
-    brain.modules.eval()
-    (name,) = item.takes
-    data = {
-        u.ID: {name: recording, "language": u.language, "row": vars(u) | {"id": u.ID}}
-        for u, recording in sorted(recordings, key=lambda pair: -pair[0].duration)
-    }
-    dataset = brain.dataset(data, [item])
-    return brain.make_dataloader(dataset, Stage.TEST, ckpt_prefix=None, batch_size=batch_size, num_workers=workers)
+    def _languages(self, batch) -> list[str]:
+        """The most probable language of each recording of a batch."""
+        return [self.brain.languages[i] for i in self._log_probs(batch).argmax(dim=1).tolist()]
 
+    def _language(self, batch) -> str:
+        """The most probable language of a batch that is all in one."""
+        seconds = torch.tensor([row["duration"] for row in batch.row])
+        return self.brain.languages[int((seconds[:, None] * self._log_probs(batch)).sum(dim=0).argmax())]
 
-def _heard(brain, loader) -> dict[str, str]:
-    """Text by ID."""
-    said: dict[str, str] = {}
-    for batch in loader:
-        with torch.no_grad(), brain.evaluation_ctx:
-            said.update(zip(batch.id, brain.hear(batch.to(brain.device)), strict=True))
-    return said
+    def _log_probs(self, batch) -> torch.Tensor:
+        with torch.no_grad(), self.brain.evaluation_ctx:
+            return self.brain.language_log_probs(batch.to(self.brain.device)).cpu()

@@ -16,6 +16,7 @@ PLACE = {"output_folder"}  # where the run lies, however it is written
 ANY_TIME = {"eval_batch_size", "workers", "save_every", "save_limit", "tracker"}
 # Read by the test alone: free to change while no test stands that was made with the old value.
 OF_THE_TEST = {"test_beams"}
+LENGTH = {"max_updates", "epochs"}  # may grow
 
 
 def plain(text: str, overrides: Mapping[str, str]) -> dict[str, str]:
@@ -67,6 +68,15 @@ def harmless(found: dict[str, tuple[str, str]], tested: bool) -> set[str]:
     came = [key for key, (was, _) in found.items() if key in free and was == MISSING]
     gone = {key for key, (_, now) in found.items() if now == MISSING}
     return {key for key in found if key in free or key in gone and difflib.get_close_matches(key, came, 1, 0.8)}
+
+
+def longer(found: dict[str, tuple[str, str]]) -> dict[str, tuple[str, str]]:
+    """Those of `differences` that only train a run on: more updates, or more epochs where these decide."""
+    return {
+        key: (was, now)
+        for key, (was, now) in found.items()
+        if key in LENGTH and was.isdigit() and now.isdigit() and int(now) > int(was)
+    }
 
 
 def said(found: dict[str, tuple[str, str]]) -> str:

@@ -114,6 +114,7 @@ def generate(
     languages: list[str],
     max_new_tokens: int,
     beams: int = 1,
+    before: list[int] | None = None,
 ) -> list[list[int]]:
     """Decode with transformers' own generate, greedy or beam, from encoder states that are there already.
 
@@ -127,22 +128,38 @@ def generate(
         Limit of tokens after the prompt; prompt and text fit into the decoder's positions by the YAML's check.
     beams : int
         1 for greedy.
+    before : list of int, optional
+        `Tokenizer.before`: what comes before each prompt.
 
     Returns
     -------
     ids : list of B lists
-        Ids with prompt, end and padding; `Tokenizer.decode` leaves these out.
+        Ids with what came before, prompt, end and padding; `Tokenizer.decode` leaves these out.
     """
     config = copy.deepcopy(model.generation_config)
-    config.max_length = tokenizer.prompt_length + max_new_tokens
+    before = before or []
+    config.max_length = len(before) + tokenizer.prompt_length + max_new_tokens
     config.num_beams, config.do_sample = beams, False
+    prompted = {"prompt_ids": torch.tensor(before, device=encoder_states.device)} if before else {}
     ids = model.generate(
         encoder_outputs=BaseModelOutput(encoder_states),
         generation_config=config,
         language=[tokenizer.code(language) for language in languages],
         task=tokenizer.task,
+        **prompted,
     )
     return ids.tolist()
+
+
+@torch.no_grad()
+def language_log_probs(
+    model: WhisperForConditionalGeneration, tokenizer: Tokenizer, encoder_states: torch.Tensor
+) -> torch.Tensor:
+    """(B, L) log-probabilities of `tokenizer.languages` after <|startoftranscript|>, of encoder states (B, P, D)."""
+    start = torch.full((len(encoder_states), 1), tokenizer.vocabulary["<|startoftranscript|>"])
+    hidden = model.model.decoder(input_ids=start.to(encoder_states.device), encoder_hidden_states=encoder_states)
+    ids = [tokenizer.vocabulary[f"<|{code}|>"] for code in tokenizer.languages]
+    return model.proj_out(hidden.last_hidden_state[:, -1]).float()[:, ids].log_softmax(dim=-1)
 
 
 @torch.no_grad()

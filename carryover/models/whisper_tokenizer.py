@@ -107,8 +107,12 @@ class Tokenizer:
         else:
             ids = prompt + self.ids(" ".join(text for *_, text in segments)) + [self.eot]
         room = min(most - len(ids), self.positions_before(most)) - 1
-        before = self.ids(f" {previous}")[-room:] if previous and room > 0 else []
-        return [self._id("<|startofprev|>"), *before, *ids] if before else ids
+        return [*self.before(previous, room), *ids] if previous and room > 0 else ids
+
+    def before(self, text: str, most: int | None = None) -> list[int]:
+        """<|startofprev|> and the ids of what was said before, the last `most` of them."""
+        ids = self.ids(f" {text}")
+        return [self._id("<|startofprev|>"), *(ids if most is None else ids[-most:])]
 
     @staticmethod
     def positions_before(most: int) -> int:
@@ -141,13 +145,18 @@ class Tokenizer:
         is_last = tokens.gather(1, last[:, None]).squeeze(1) == self.vocabulary["<|notimestamps|>"]
         return last + is_last.int()
 
+    def answer(self, ids: list[int]) -> list[int]:
+        """Ids up to the first end token, without what was said before."""
+        start = self.vocabulary["<|startoftranscript|>"]
+        ids = ids[ids.index(start) :] if start in ids else ids
+        return ids[: ids.index(self.eot)] if self.eot in ids else ids
+
     def text_ids(self, ids: list[int]) -> list[int]:
         """Ids between the prompt, where there is one, and the first end token, where there is one."""
-        ids = ids[: ids.index(self.eot)] if self.eot in ids else ids
+        ids = self.answer(ids)
         prompted = set(self.prompt(self.languages[0])) | {self.vocabulary[f"<|{code}|>"] for code in self.languages}
         return ids[next((i for i, token in enumerate(ids) if token not in prompted), len(ids)) :]
 
     def decode(self, ids: list[int]) -> str:
         """Text up to the first end token, without prompt and special tokens."""
-        ids = ids[: ids.index(self.eot)] if self.eot in ids else ids
-        return self.hf.decode(ids, skip_special_tokens=True).strip()
+        return self.hf.decode(self.answer(ids), skip_special_tokens=True).strip()

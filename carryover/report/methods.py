@@ -199,6 +199,15 @@ def length(runs):
         reach = f"{updates[0]}" if len(updates) == 1 else f"{updates[0]} to {updates[-1]}"
         epochs = {run.end.get("epoch") for run in ended} - {None}
         yield f"Training took {reach} updates" + (f" ({max(epochs)} epochs begun)." if len(epochs) == 1 else ".")
+    shorter = {run.name: run.info["planned_before"] for run in runs if run.info.get("planned_before")}
+    if shorter:
+        plans = {
+            f"{n} {key.removeprefix('max_')}" for plan in shorter.values() for step in plan for key, n in step.items()
+        }
+        yield (
+            f"{len(shorter)} of {len(runs)} runs were planned for {listed(sorted(plans), 'or')} and trained on "
+            "afterwards: until there their rates are those of the shorter plan."
+        )
 
 
 def seeds_and_machines(runs):

@@ -151,6 +151,11 @@ class Run:
         return to_float(found[-1].get("WER")) if found else math.nan
 
     @property
+    def lambda_mean(self) -> float:
+        """Lambda times the mean importance of a parameter, by which penalties are compared; nan without one."""
+        return to_float(self.summary.fisher[-1].get("lambda_mean")) if self.summary.fisher else math.nan
+
+    @property
     def penalty_ratio(self) -> float:
         """Penalty / task loss at the last train event; nan without a penalty."""
         ratios = self.summary.train.get("penalty_ratio", ())

@@ -104,14 +104,21 @@ def require_same_settings(folder: Path, text: str, overrides: dict[str, str]) ->
     found = differences.differences(was, differences.plain(text, overrides))
     log = folder / "metrics.jsonl"
     tested = log.exists() and b'"weights": "before"' in log.read_bytes()
-    harmless = differences.harmless(found, tested)
-    if bad := {key: values for key, values in found.items() if key not in harmless}:
+    free = differences.harmless(found, tested) | (more := differences.longer(found)).keys()
+    if bad := {key: values for key, values in found.items() if key not in free}:
         raise settings.SettingsError(
             f"{folder} holds a run with other settings: {clean(differences.said(bad))}. To continue that run, repeat "
-            "its command; to start a new one, give --output_folder or --seed, or delete the folder"
+            "its command; to train it on, give more max_updates (or epochs, where these decide); to start a new one, "
+            "give --output_folder or --seed, or delete the folder"
         )
-    if found:
-        print(f"{folder} goes on with other settings, which its training does not read: {differences.said(found)}")
+    if more:
+        line = f"trained on: {differences.said(more)}"
+        print(f"{folder} is {line}; rates follow the longer schedule from here on, those before are what they were")
+        info = read_info(folder)
+        planned = [*info.get("planned_before", []), {key: int(was) for key, (was, _) in more.items()}]
+        write_info(folder, {"changes": [*info.get("changes", []), [line]], "planned_before": planned})
+    if rest := {key: values for key, values in found.items() if key not in more}:
+        print(f"{folder} goes on with other settings, which its training does not read: {differences.said(rest)}")
 
 
 def _kept(text: str, overrides: dict[str, str]) -> tuple[str, dict[str, str]]:

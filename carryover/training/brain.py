@@ -17,7 +17,7 @@ from carryover.training import checkpoint, kept_states, stopping
 from carryover.training.evaluation import Evaluation, Stage, random_state_kept
 from carryover.training.micro_batches import halve_until_it_fits
 from carryover.training.optimisation import Optimisation, parameter_groups, require_no_own_rate
-from carryover.training.progress import Progress
+from carryover.training.progress import EPOCHS_DONE, UPDATES_DONE, Progress
 from carryover.training.recipe import Recipe
 from carryover.training.run_log import RunLog
 
@@ -115,7 +115,7 @@ class RecipeBrain(Recipe, sb.Brain):
         self.run_log.begin(self.flag_settings())  # now: the schedule is planned, the log cut back to the checkpoint
         self.print_plan(loader, groups, total)
 
-        progress = self.progress
+        (progress := self.progress).train_on(total, last_epoch)
         hidden = self.noprogressbar if progressbar is None else not progressbar
         bar = tqdm(total=total, initial=progress.update, disable=hidden, desc="Training", unit="update")
         with bar, stopping.after_the_update(self.hparams.stop_signals) as self.stop:
@@ -189,9 +189,9 @@ class RecipeBrain(Recipe, sb.Brain):
             progress.groups_done += 1
             bar.update(updated)
             if progress.update >= total:
-                progress.stopped = "all updates done"
+                progress.stopped = UPDATES_DONE
             elif is_last_epoch and progress.groups_done == groups:
-                progress.stopped = "all epochs done"
+                progress.stopped = EPOCHS_DONE
             self._after_group(valid_sets, updated, progress.groups_done == groups, bar)
 
     def _fit_group(self, group) -> bool:

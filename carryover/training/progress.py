@@ -10,6 +10,9 @@ def new_window() -> dict:
     return {"units": 0, "updates": 0, "terms": {}, "grad_norm": 0.0, "clipped": 0, "data_wait_seconds": 0.0}
 
 
+UPDATES_DONE, EPOCHS_DONE = "all updates done", "all epochs done"  # why a training came to its end
+
+
 @dataclass
 class Progress:
     """Counters of a run.
@@ -53,6 +56,11 @@ class Progress:
         """The keys that every event has: update, epoch, time (seconds since the run began)."""
         seconds = round(self.seconds_before + time.monotonic() - self.started, 3)
         return {"update": self.update, "epoch": self.epoch, "time": seconds}
+
+    def train_on(self, total: int, last_epoch: float) -> None:
+        """A training that came to its end goes on where more updates or epochs are planned now."""
+        if {UPDATES_DONE: self.update < total, EPOCHS_DONE: self.epoch < last_epoch}.get(self.stopped):
+            self.stopped = ""
 
     def add(self, norm: float, clipped: bool, done: list[tuple[int, dict, dict]]) -> None:
         """Add an update to the window: its gradient's norm, and (units, terms, statistics) of each micro-batch."""

@@ -1,5 +1,6 @@
 """What a recipe gives to the training loop, and the reading pipeline around it; the loop itself is brain.py."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import speechbrain as sb
@@ -13,6 +14,7 @@ from carryover import processes
 from carryover.data import audio, audio_check, manifest
 from carryover.data.batching import LengthGrouped
 from carryover.models.trained import module_of
+from carryover.text.words import Word
 from carryover.training import stopping
 from carryover.training.kept_states import changed_inputs
 from carryover.training.output import Output
@@ -62,6 +64,32 @@ class Recipe:
         `carryover export` compares them with those of the exported model.
         """
         raise NotImplementedError
+
+    # ---- what `carryover transcribe` can be asked for, where a recipe has it ----
+
+    times_words = False  # whether `words` knows when each is said
+    languages: Sequence[str] = ()  # that it can tell apart by sound
+
+    def words(self, batch) -> list[tuple[str, list[Word]]]:
+        """What is heard in each recording of a batch, and its words with their times."""
+        raise NotImplementedError
+
+    def language_log_probs(self, batch) -> torch.Tensor:
+        """(B, L) log-probabilities of `languages` for each recording."""
+        raise NotImplementedError
+
+    def expect(self, text: str) -> None:
+        """From now on hear with words in mind that are likely to come: names, terms.
+
+        Raises
+        ------
+        ValueError
+            For a recipe that cannot.
+        """
+        raise ValueError(
+            f"--hotwords: a {type(self).__name__} takes none, a Whisper does; a CTC model can be given an n-gram model "
+            "of the words: carryover ngram"
+        )
 
     def units(self, batch) -> int:
         """Number of units (target tokens, utterances) over which `compute_objectives` takes its mean."""

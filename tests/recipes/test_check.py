@@ -9,7 +9,7 @@ from carryover.checks import rules
 from carryover.commands.app import app
 from carryover.commands.check import checklist, measured, trial
 
-from .helpers import ROOT, train
+from .helpers import EMBEDDED, ROOT, small, train
 
 CTC, ADAPTATION, WHISPER = (f"hparams/{name}.yaml" for name in ("dutch_pretrain", "german_adaptation", "whisper_ft"))
 SOUND = {"epochs": "5", "max_updates": "35", "batch_size": "4", "warmup": "3", "valid_every": "7", "save_every": "7"}
@@ -72,6 +72,14 @@ def test_mistakes_of_an_adaptation_and_of_whisper(adaptation_run, whisper_run, t
         assert verdicts[rule] == "warn", verdicts
 
 
+@pytest.mark.parametrize("path", EMBEDDED, ids=lambda path: path.stem)
+def test_nothing_fails_in_a_yaml_as_it_is_shipped(path, tmp_path, monkeypatch):
+    """On a small corpus: most have a remark, that the updates are many epochs of it, for one."""
+    monkeypatch.chdir(ROOT)
+    verdicts = found(str(path.relative_to(ROOT)), small(path.stem, tmp_path))
+    assert "FAIL" not in verdicts.values() and len(verdicts) > 5, verdicts
+
+
 def test_the_disk_is_asked(ctc_run, monkeypatch):
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(rules.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000}))
@@ -81,6 +89,7 @@ def test_the_disk_is_asked(ctc_run, monkeypatch):
 def test_the_command_ends_with_a_status_that_says_so(ctc_run, monkeypatch):
     monkeypatch.chdir(ROOT)
     done = CliRunner().invoke(app, ["check", *argv(CTC, ctc_run | SOUND)])
+    assert "memory: weights " in done.stdout and " + optimizer " in done.stdout
     assert done.exit_code == 0 and "0 failed" in done.stdout and "28 utterances" in done.stdout, done.output
     done = CliRunner().invoke(app, ["check", *argv(CTC, ctc_run | {"max_updates": "3"})])
     assert done.exit_code == 1 and "FAIL  optimisation: warmup: warm-up 3 of 3 updates" in done.stdout, done.output
@@ -146,6 +155,20 @@ def test_kept_states_of_the_whole_sets_are_in_the_peak():
     assert found.peak(Facts) == 10**9 + 100_000 * (100 - 32 + 400 - 32 + 2000 - 100) + most
     Facts.brain.device_type = "cuda"
     assert found.peak(Facts) == 10**9
+
+
+def test_energy_and_money_are_those_of_the_whole_run():
+    log = [{"event": "train", "time": t, "energy_joules": j} for t, j in ((1.0, 900.0), (3.0, 100.0), (5.0, 140.0))]
+    assert measured._watts(log) == pytest.approx(60.0)
+    assert measured._watts([{"event": "train", "time": 1.0}] * 5) is None, "a machine that reports nothing"
+    assert checklist.cost(7200, 60.0, 1.5) == "; 0.12 kWh at 60 W; 3.00 in money at 1.5 an hour"
+    assert checklist.cost(7200, None, None) == ""
+
+
+def test_a_card_that_is_too_full():
+    assert rules.left_free(16 * 2**30, 24 * 2**30) is None
+    found = rules.left_free(19 * 2**30, 24 * 2**30)
+    assert found.verdict == rules.WARN and found.evidence.startswith("5.0 of 24 GiB") and "batch_size" in found.advice
 
 
 def test_the_longest_are_on_trial():

@@ -47,7 +47,7 @@ def port():
 
 def expected(runs, clip) -> list[str]:
     """What `carryover transcribe` writes."""
-    found = [transcription.transcribe(r.brain, r.hparams["limits"], [clip], "nl", 1)[0][0]["text"] for r in runs]
+    found = [transcription.Listener(r.brain, r.hparams["limits"], "nl", 1).clips([clip])[0][0]["text"] for r in runs]
     return found
 
 

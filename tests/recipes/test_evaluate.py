@@ -41,11 +41,21 @@ def test_lists_of_ones_own(tmp_path, whisper_run, monkeypatch):
     written = list(csv.DictReader((folder / f"predictions_mine_{tmp_path.name}_evaluate.csv").open(encoding="utf-8")))
     assert [row["id"] for row in written] == ["good"]
 
-    assert f"| mine_{tmp_path.name} | nl | 1 | 1 | " in said and "mean of the sets" not in said
+    assert f"| mine_{tmp_path.name} | nl | 1 | 1 | " in said and "mean of the" not in said
     second = tmp_path / "second.csv"
     second.write_text("path,text\ngood.wav,Een!\n")
     status, said = evaluate(folder, "--test", mine, "--test", second, "--normaliser", "verbatim")
-    assert status == 0 and "| mean of the sets |" in said and "normalised by verbatim" in said, said
+    assert status == 0 and "| mean of the 2 sets |" in said and "normalised by verbatim" in said, said
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    soundfile.write(clips / "a.wav", noise, 16_000)
+    (clips / "a.txt").write_text("Een!\n")
+    status, said = evaluate(folder, "--test", clips, "--out-of-domain", second)
+    assert status == 0 and f"| second_{tmp_path.name} (out of domain) | nl | 1 | 1 | " in said, said
+    assert f"| clips_{tmp_path.name} | nl | 1 | 1 | " in said and "mean of the" not in said
+    (clips / "a.txt").unlink()
+    status, said = evaluate(folder, "--test", clips)
+    assert status == 2 and "a text file beside each recording" in said, said
     status, said = evaluate(folder, "--normaliser", "whisper")
     assert status == 0 and "normalised by whisper (transformers" in said, said
     assert evaluate(folder, "--normaliser", "own") == (

@@ -10,6 +10,7 @@ import pytest
 
 from carryover.runs import run_folder
 from tests.recipes.helpers import events, start, train
+from tests.recipes.test_resume import require_equal
 
 
 @pytest.fixture
@@ -56,7 +57,8 @@ def test_a_finished_run_says_what_has_changed_and_goes_on_where_nothing_has(shor
         assert again.returncode == 2 and says in again.stderr and "Traceback" not in again.stderr, again.stderr[-1500:]
         assert (folder / "results.md").read_text() == results and events(folder) == wanted
 
-    refused("max_updates: 2 there, 3 here", max_updates="3")
+    refused("max_updates: 2 there, 1 here", max_updates="1")
+    refused("lr: ", max_updates="3", lr="0.5")
 
     weights = Path(short["model"]) / "model.safetensors"
     whole = weights.read_bytes()
@@ -86,3 +88,18 @@ def test_a_model_folder_is_whole_when_it_is_there(short):
     model = Path(short["output_folder"]) / "model"
     assert {"config.json", "model.safetensors"} <= {path.name for path in model.iterdir()}
     assert not [path for path in model.parent.iterdir() if ".partial" in path.name]
+
+
+def test_a_finished_run_is_trained_on_as_if_it_had_been_longer_from_the_start(short, tmp_path):
+    """With a rate that does not depend on the length: bit by bit."""
+    short |= {"lr_schedule": "constant_with_warmup", "max_updates": "2", "valid_every": "2", "test_before": "True"}
+    folder, whole = Path(short["output_folder"]), tmp_path / "whole"
+    assert train(short).returncode == 0
+    done = train(short | {"max_updates": "5"})
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "trained on: max_updates: 2 there, 5 here" in done.stdout
+    assert run_folder.finished(folder) and json.loads((folder / "run.json").read_text())["changes"]
+    assert [e["update"] for e in events(folder) if e["event"] == "end"] == [5]
+    assert train(short | {"max_updates": "5", "output_folder": str(whole)}).returncode == 0
+    require_equal(folder, whole)
+    assert (folder / "results.md").read_text() == (whole / "results.md").read_text()

@@ -9,7 +9,8 @@ import pytest
 import soundfile
 from typer.testing import CliRunner
 
-from carryover.commands import transcription
+from carryover import exits
+from carryover.commands import transcription, transcripts
 from carryover.commands.app import app
 
 from .helpers import ROOT, make_brain, small, train
@@ -24,7 +25,7 @@ def test_a_transcript_is_that_of_the_test(tmp_path, yaml):
     expected = {row["audio"]: row["hypothesis"] for row in rows}
     assert len(expected) > 2 and any(expected.values())
     files = transcription.find(expected, brain.endings)
-    heard, refused = transcription.transcribe(brain, hparams["limits"], files, hparams["language"], batch_size=3)
+    heard, refused = transcription.Listener(brain, hparams["limits"], hparams["language"], 3).clips(files)
     assert not refused
     assert [row["audio"] for row in heard] == [str(path) for path in files]
     assert {row["audio"]: row["text"] for row in heard} == expected
@@ -84,3 +85,101 @@ def test_bad_paths(tmp_path):
         transcription.find([tmp_path / "nowhere"], (".wav",))
     with pytest.raises(FileNotFoundError, match="is an empty folder; expected recordings: .wav"):
         transcription.find([tmp_path], (".wav",))
+
+
+def heard(*words, audio=None) -> tuple[int, str, str]:
+    """-> status, transcript and what is said of `carryover transcribe`."""
+    done = CliRunner().invoke(app, ["transcribe", *map(str, words)], input=audio)
+    known = exits.words(done.exception) if isinstance(done.exception, Exception) else None
+    return known and (*known, "") or (done.exit_code, done.stdout, done.stderr)
+
+
+@pytest.fixture(scope="module")
+def clip(shared):
+    return sorted((shared / "speech" / "nl_nathalie").rglob("*.flac"))[3]
+
+
+@pytest.fixture(scope="module", params=["whisper", "ctc"])
+def run(request, tiny_whisper, tiny_ctc, two_languages, tmp_path_factory):
+    """Folder of a run that has learned nothing yet."""
+    folder = tmp_path_factory.mktemp(request.param) / "run"
+    yaml, model = {"whisper": ("whisper_starter", tiny_whisper), "ctc": ("dutch_pretrain", tiny_ctc)}[request.param]
+    asked = {"corpus": "!name:local.table.utterances", "data_folder": str(two_languages / "nl"), "language": "nl"}
+    asked |= {"generation_length": "24"} if request.param == "whisper" else {}
+    asked |= {"model": str(model), "max_updates": "1", "test_before": "False", "output_folder": str(folder)}
+    done = train(asked, yaml=f"hparams/{yaml}.yaml")
+    assert done.returncode == 0, done.stderr[-2000:]
+    return folder
+
+
+def test_words_have_times_and_make_subtitles(run, clip, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    status, text, said = heard(run, clip, "--words", "--format", "json")
+    assert status == 0, said
+    (row,) = json.loads(text)
+    plain = json.loads(heard(run, clip, "--format", "json")[1])[0]
+    assert row["text"] == plain["text"] and "words" not in plain
+    assert " ".join(word["text"] for word in row["words"]).split() == row["text"].split()
+    times = [word[key] for word in row["words"] for key in ("start", "end")]
+    assert times == sorted(times) and all(0 <= time < float(row["duration"]) + 0.01 for time in times)
+    status, text, _ = heard(run, clip, "--words", "--format", "vtt")
+    assert status == 0 and text.startswith("WEBVTT")
+
+
+def test_a_model_without_its_run_hears_the_same(run, clip, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    before = sorted((run / "model").rglob("*"))
+    texts = [heard(source, clip, "--format", "txt") for source in (run, run / "model")]
+    assert [status for status, *_ in texts] == [0, 0], texts
+    assert texts[0][1] == texts[1][1]
+    assert sorted((run / "model").rglob("*")) == before, "and writes nothing there"
+    piped = heard(run / "model", "-", "--format", "csv", audio=clip.read_bytes())
+    assert piped[0] == 0 and piped[1].splitlines()[1].startswith("-,"), piped
+    out = tmp_path / "heard.csv"
+    status, *said = heard(run, "-", "--out", out, audio=b"no audio")
+    assert status == 2 and "refused: -: audio cannot be read" in said[-1] and not out.exists()
+
+
+def test_a_language_is_detected_where_the_model_can(run, clip, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    status, text, said = heard(run, clip, "--language", "detect")
+    if run.parent.name.startswith("ctc"):
+        assert status == 2 and "a CTCBrain does not detect languages" in text
+        status, text, _ = heard(run, clip, "--hotwords", "Zwolle")
+        assert status == 2 and "a CTCBrain takes none" in text and "carryover ngram" in text
+        return
+    assert status == 0, said
+    (row,) = csv.DictReader(io.StringIO(text))
+    assert len(row["language"]) in (2, 3)
+    status, text, said = heard(run, clip, "--hotwords", "Zwolle, IJssel")
+    assert status == 0 and "Zwolle, IJssel" not in text, said
+    status, text, _ = heard(run, clip, "--hotwords", "Zwolle " * 200)
+    assert status == 2 and "give fewer words" in text
+    status, text, _ = heard(run, clip, "--language", "xx")
+    assert status == 2 and "'xx' is unknown" in text
+
+
+def test_subtitles_of_words():
+    def said(text, start, end):
+        return {"text": text, "start": start, "end": end}
+
+    words = [said("Dag", 0.2, 0.5), said("allemaal.", 0.5, 1.0), said("Tot", 1.6, 1.8), said("ziens.", 1.8, 2.4)]
+    row = {"audio": "a.wav", "duration": "3.00", "text": "Dag allemaal. Tot ziens.", "words": words}
+    assert transcripts.subtitles(row) == [(0.2, 1.0, "Dag allemaal."), (1.6, 2.4, "Tot ziens.")]
+    assert transcripts.written([row], "srt").startswith("1\n00:00:00,200 --> 00:00:01,000\nDag allemaal.\n\n2\n")
+    long = [said("woord", 0.1 * i, 0.1 * i + 0.1) for i in range(30)]
+    found = transcripts.subtitles(row | {"words": long})
+    assert all(len(text) <= transcripts.CHARACTERS for *_, text in found) and len(found) == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--format", "srt"], "give --vad (of segments) or --words"),
+        (["--words"], "csv has no place for times"),
+        (["--words", "--out", "heard.txt"], "txt has no place for times"),
+    ],
+)
+def test_times_need_a_format_that_holds_them(words, message, clip):
+    status, said, _ = heard("results/none", clip, *words)
+    assert status == 2 and message in said

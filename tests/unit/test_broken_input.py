@@ -156,7 +156,7 @@ def test_every_file_is_accounted_for_at_preparation_and_transcription(tmp_path):
     files = transcription.find([clips], (".wav",))
     present = {p for p in clips.rglob("*") if not p.is_dir() or p.name == "a.wav"}
     assert set(files) == present
-    heard, refused = transcription.transcribe(Deaf(), Limits(), files, "nl", 1)
+    heard, refused = transcription.Listener(Deaf(), Limits(), "nl", 1).clips(files)
     assert heard == [] and set(refused) == present
     assert list(refused.values()).count("would be heard") == 1
     assert refused[clips / "notes.txt"] == "no recording: a file with the ending '.txt'"

@@ -197,6 +197,16 @@ def test_runs_that_describe_themselves(tmp_path):
     assert "Texts are spoken [new2030] (1 of 7 runs)." in found.text() and "% new2030: cited" in found.bibtex()
 
 
+def test_a_run_that_was_trained_on_says_so(runs, tmp_path):
+    info = json.loads((tmp_path / "ewc" / "1" / "run.json").read_text())
+    (tmp_path / "ewc" / "1" / "run.json").write_text(json.dumps(info | {"planned_before": [{"max_updates": 60}]}))
+    text = methods.describe(find_runs.load([tmp_path])).text()
+    assert (
+        "1 of 2 runs were planned for 60 updates and trained on afterwards: until there their rates are those of the "
+        "shorter plan."
+    ) in text
+
+
 @pytest.mark.parametrize("key", ["replay: {}", "forgetting: [{}]"])
 def test_joint_training_is_no_replay(tmp_path, key):
     """Of runs that do not describe themselves, too."""

@@ -13,7 +13,8 @@ def check(
     path: str = typer.Argument(
         metavar="YAML", autocompletion=yamls, help="An experiment; more arguments are those of train.py"
     ),
-    measure: bool = typer.Option(False, "--measure", help="Also try 13 updates and score some clips: time, memory"),
+    measure: bool = typer.Option(False, "--measure", help="Also try 13 updates and score some clips"),
+    rate: float = typer.Option(None, help="Money an hour of the machine costs, for --measure"),
 ) -> None:
     """Look for mistakes before a long run: settings, data, optimisation, evaluation, checkpoints; status 1 for a FAIL.
 
@@ -25,4 +26,4 @@ def check(
     from carryover.commands.check import checklist
 
     transformers.logging.set_verbosity_error()
-    raise typer.Exit(checklist.check([path, *context.args], measure, typer.echo))
+    raise typer.Exit(checklist.check([path, *context.args], measure, typer.echo, rate))

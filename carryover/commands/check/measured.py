@@ -4,13 +4,14 @@ import json
 import math
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
 
 from carryover.checks.facts import Facts
 from carryover.models.state_store import SHARD
+from carryover.runs import events
 
 WARM, TIMED = 3, 10  # updates
 TRIAL = "carryover.commands.check.trial"
@@ -38,6 +39,8 @@ class Measured:
         Of frozen parts that were kept: {store: (their number, bytes)}.
     total : float
         Seconds of that short run from its first test to its last.
+    watts : float or None
+        Mean power while it trained; None where the machine does not report energy.
     """
 
     updates: Sequence[tuple[float, float]]
@@ -49,6 +52,7 @@ class Measured:
     peak_memory_bytes: int
     states: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     total: float = 0.0
+    watts: float | None = None
 
     @property
     def seconds_per_update(self) -> float:
@@ -132,7 +136,14 @@ def measure(facts: Facts, argv: list[str], folder: Path, clock: str = "wall") ->
         raise ValueError(
             f"{updates} updates on trial ended with status {done.returncode}: {done.stderr.strip()[-300:]}"
         )
-    return Measured(**json.loads(out.read_text(encoding="utf-8")))
+    return Measured(**json.loads(out.read_text(encoding="utf-8")), watts=_watts(events.read(folder / "metrics.jsonl")))
+
+
+def _watts(found: Iterable[Mapping]) -> float | None:
+    """Energy of the updates after the first by their time: an event's is that since the event before it."""
+    told = [e for e in found if e["event"] == "train" and "energy_joules" in e]
+    seconds = told[-1]["time"] - told[0]["time"] if len(told) > 1 else 0
+    return sum(e["energy_joules"] for e in told[1:]) / seconds if seconds else None
 
 
 def _without(argv: list[str], keys) -> list[str]:

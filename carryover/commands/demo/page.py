@@ -53,8 +53,9 @@ class Heard:
         ValueError
             With the reason to refuse it.
         """
-        about = self.brain, self.hparams["limits"], [Path(path)], self.language, self.hparams["eval_batch_size"]
-        rows, refused = (transcription.transcribe_speech if self.vad else transcription.transcribe)(*about)
+        h = self.hparams
+        listener = transcription.Listener(self.brain, h["limits"], self.language, h["eval_batch_size"])
+        rows, refused = (listener.speech if self.vad else listener.clips)([Path(path)])
         if refused:
             hint = "; start the page with --vad" if not self.vad and "longer than" in refused[Path(path)] else ""
             raise ValueError(f"{self.name}: {refused[Path(path)]}{hint}")

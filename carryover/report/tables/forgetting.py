@@ -56,6 +56,7 @@ class Row:
     old_CER_to_baseline: Estimate = NONE
     valid_new: float = math.nan
     valid_old: float = math.nan
+    lambda_mean: float = math.nan
     penalty_ratio: float = math.nan
     seconds_per_update: float = math.nan
     relative_time: float = math.nan
@@ -113,15 +114,15 @@ class Table:
             "method", "seeds", f"{new} WER [95 %]", f"{new} WER, mean ± SD", f"{old} WER before",
             f"{old} WER after [95 %]", f"{old} WER after, mean ± SD", "forgetting [95 %]",
             "forgetting avoided [95 %]", f"{new} CER [95 %]", f"{old} CER after [95 %]",
-            f"{new} WER to {self.baseline}", f"{old} WER to {self.baseline}", "forward transfer", "penalty / loss",
-            "time", "memory",
+            f"{new} WER to {self.baseline}", f"{old} WER to {self.baseline}", "forward transfer",
+            "lambda x mean", "penalty / loss", "time", "memory",
         )  # fmt: skip
         cells = [
             (
                 row.method, len(row.seeds), rate(row.new), spread(row.new_seeds), number(row.old_before.value),
                 rate(row.old), spread(row.old_seeds), points(row.forgetting), share(row.avoided),
                 rate(row.new_CER), rate(row.old_CER), points(row.new_to_baseline), points(row.old_to_baseline),
-                points(row.forward_transfer), number(row.penalty_ratio, ".3g"),
+                points(row.forward_transfer), number(row.lambda_mean, ".3g"), number(row.penalty_ratio, ".3g"),
                 number(row.relative_time, ".2f", " x"), number(row.relative_memory, ".2f", " x"),
             )
             for row in self.rows
@@ -257,6 +258,7 @@ def _averages(runs: Sequence[Run]) -> list[str]:
 
 def _costs(row: Row, runs: Sequence[Run], baseline: Sequence[Run]) -> None:
     """Penalty, time and memory: means over seeds; an average of weights costs what its method does."""
+    row.lambda_mean = mean(run.lambda_mean for run in runs)
     row.penalty_ratio = mean(run.penalty_ratio for run in runs)
     row.seconds_per_update = mean(run.summary.seconds_per_update for run in runs)
     row.peak_memory_bytes = mean(run.summary.peak_memory_bytes for run in runs)

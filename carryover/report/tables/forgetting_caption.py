@@ -52,6 +52,8 @@ def caption(
         lines.append(
             f"Forward transfer: WER of {from_scratch} minus the row's, new language; positive: what was known helped."
         )
+    if any(not math.isnan(row.lambda_mean) for row in rows):
+        lines.append("Lambda x mean: lambda times the mean importance of a parameter, by which penalties are compared.")
     if any(not math.isnan(row.penalty_ratio) for row in rows):
         lines.append("Penalty / loss: at the last update logged.")
     if any(not math.isnan(row.relative_time) for row in rows):
