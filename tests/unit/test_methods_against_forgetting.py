@@ -150,6 +150,12 @@ def test_a_preset_takes_the_place_of_a_yamls_method_and_says_so(preset, used, ca
     assert capsys.readouterr().out == ""
 
 
+def test_german_without_dutch_has_no_method_left(capsys):
+    found, _ = Experiment.parse([str(HPARAMS / "ewc_on_whisper.yaml"), "--preset", "new_only"])
+    found.check()
+    assert found.methods == [] and "gives way to" in capsys.readouterr().out
+
+
 def test_penalties_left_in_a_yaml_are_not_read_by_another_methods_preset():
     """In ewc_on_whisper lambda stays 10, and nothing is held by it."""
     found, _ = Experiment.parse([str(HPARAMS / "ewc_on_whisper.yaml"), "--preset", "replay"])
