@@ -76,9 +76,9 @@ class Adapters:
         self.heads = {name: brain.head_of(self.bank.add(name, path)) for name, path in asked.items() if path}
         brain.modules.eval()
 
-    def use(self, language: str) -> str:
-        """Have the adapters of a language heard, or the base where it has none; -> their name: "none", a language, or
-        "" where they are for all languages, or none were asked for.
+    def use(self, language: str | None) -> str:
+        """Have the adapters of a language heard, or the base where it has none (None: the base); -> their name: "none",
+        a language, or "" where they are for all languages, or none were asked for.
 
         Raises
         ------
@@ -88,13 +88,14 @@ class Adapters:
         if not self.asked:
             return EVERY
         name = EVERY if EVERY in self.asked else language
-        path = self.asked.get(name)
+        path = None if language is None else self.asked.get(name)
         self.bank.use(None if path is None else name)
         head = self.heads.get(name) or self.base
         if head is not None:
             self.brain.use_head(*head)
         said = f"none for {language}, the base answers" if path is None else f"{path} for {name or 'all languages'}"
-        typer.echo(f"adapter: {said}", err=True)
+        if language is not None:
+            typer.echo(f"adapter: {said}", err=True)
         return NONE if path is None else name
 
     def use_for(self, manifest: Path, name: str) -> str:

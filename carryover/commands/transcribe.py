@@ -52,11 +52,12 @@ def transcribe(
     language = None if language == DETECT else language or hparams["language"]
     if hotwords:
         brain.expect(hotwords)
-    if asked and language is None:
-        raise ValueError(f"--language {DETECT}: adapters belong to languages; say which one is spoken")
-    adapter.Adapters(brain, asked).use(language)
-    workers = hparams["num_workers"]
-    listener = transcription.Listener(brain, hparams["limits"], language, hparams["eval_batch_size"], workers, words)
+    bank = adapter.Adapters(brain, asked)
+    if language is not None:
+        bank.use(language)
+    listener = transcription.Listener(
+        brain, hparams["limits"], language, hparams["eval_batch_size"], hparams["num_workers"], words, bank
+    )
     with _from_pipe(paths) as (paths, names):
         recordings = transcription.find(paths, brain.endings)
         if subtitles and len(recordings) > 1:

@@ -10,6 +10,7 @@ from speechbrain import Stage
 from speechbrain.utils.data_pipeline import DynamicItem
 from tqdm import tqdm
 
+from carryover.commands.adapter import Adapters
 from carryover.data import audio_kinds, speech_segments
 from carryover.data.audio import ENDINGS
 from carryover.data.limits import Limits
@@ -66,6 +67,8 @@ class Listener:
         Processes that read.
     times_words : bool
         Whether to say when each word is said.
+    adapters : Adapters, optional
+        Those of a language are put in where it is detected, and taken out to detect it.
 
     Raises
     ------
@@ -79,6 +82,7 @@ class Listener:
     batch_size: int
     workers: int = 0
     times_words: bool = False
+    adapters: Adapters | None = None
 
     def __post_init__(self):
         name = type(self.brain).__name__
@@ -112,11 +116,32 @@ class Listener:
                 utterances.append(utterance)
         if not utterances:
             return [], refused
-        loader = self._batches([(u, u.audio) for u in utterances], self.brain.recording(), self.workers)
         heard: dict[str, dict] = {}
-        for batch in tqdm(loader, desc="Transcribing", unit="batch"):
-            heard |= self._heard(batch, self.language or self._languages(batch))
+        for language, group in self._by_language(utterances).items():
+            self._adapt(language)
+            for batch in self._loader(group, "Transcribing"):
+                heard |= self._heard(batch, language)
         return [{"audio": u.audio, "duration": f"{u.duration:.2f}", **heard[u.ID]} for u in utterances], refused
+
+    def _by_language(self, utterances: Sequence[Utterance]) -> dict[str, list[Utterance]]:
+        """Recordings by what is spoken in them."""
+        if self.language is not None:
+            return {self.language: list(utterances)}
+        self._adapt(None)
+        spoken: dict[str, str] = {}
+        for batch in self._loader(utterances, "Detecting"):
+            codes = [self.brain.languages[i] for i in self._log_probs(batch).argmax(dim=1).tolist()]
+            spoken |= dict(zip(batch.id, codes, strict=True))
+        return {code: [u for u in utterances if spoken[u.ID] == code] for code in sorted(set(spoken.values()))}
+
+    def _loader(self, utterances: Sequence[Utterance], what: str):
+        loader = self._batches([(u, u.audio) for u in utterances], self.brain.recording(), self.workers)
+        return tqdm(loader, desc=what, unit="batch")
+
+    def _adapt(self, language: str | None) -> None:
+        """Put the adapters of a detected language in; None: take all out."""
+        if self.adapters is not None and self.language is None:
+            self.adapters.use(language)
 
     def speech(self, files: Sequence[Path]) -> Found:
         """What is heard where somebody speaks in recordings of any length, see `carryover.data.speech_segments`.
@@ -151,7 +176,9 @@ class Listener:
                 ID, span = f"{len(segments) + len(pairs)}", segment.end - segment.start
                 pairs.append((Utterance(ID, str(path), language or "", "", "", "", span), segment.wav))
             (batch,) = self._batches(pairs, piece)
-            language = language or self._language(batch)
+            if language is None:
+                self._adapt(None)
+                self._adapt(language := self._language(batch))
             heard = self._heard(batch, language)
             for segment, (utterance, _) in zip(some, pairs, strict=True):
                 said = {"start": segment.start, "end": segment.end} | heard[utterance.ID]
@@ -193,22 +220,18 @@ class Listener:
             dataset, Stage.TEST, ckpt_prefix=None, batch_size=self.batch_size, num_workers=workers
         )
 
-    def _heard(self, batch, language: str | list[str]) -> dict[str, dict]:
-        """Text of each recording of a batch by ID, with words and language where they are asked for."""
-        batch.language = [language] * len(batch) if isinstance(language, str) else language
+    def _heard(self, batch, language: str) -> dict[str, dict]:
+        """Text of each recording of a batch by ID; with words and a detected language where they are asked for."""
+        batch.language = [language] * len(batch)
         with torch.no_grad(), self.brain.evaluation_ctx:
             batch = batch.to(self.brain.device)
             if self.times_words:
                 found = [{"text": text, "words": list(map(asdict, words))} for text, words in self.brain.words(batch)]
             else:
                 found = [{"text": text} for text in self.brain.hear(batch)]
-        if not isinstance(language, str):
-            found = [one | {"language": code} for one, code in zip(found, language, strict=True)]
+        if self.language is None:
+            found = [one | {"language": language} for one in found]
         return dict(zip(batch.id, found, strict=True))
-
-    def _languages(self, batch) -> list[str]:
-        """The most probable language of each recording of a batch."""
-        return [self.brain.languages[i] for i in self._log_probs(batch).argmax(dim=1).tolist()]
 
     def _language(self, batch) -> str:
         """The most probable language of a batch that is all in one."""

@@ -140,6 +140,16 @@ def test_whisper_two_languages_on_one_base(whisper_run, small_corpus, tmp_path, 
     status, _, _ = carryover("evaluate", de, "--adapter", "none")
     assert status == 0 and predictions(de, "test_de_adapter-none") == predictions(de, "test_de_before")
 
+    # what is spoken decides: the base tells it, and the adapters of it are heard (the tiny model takes all for one)
+    clip = sorted(small_corpus.glob("*.wav"))[0]
+    detect = ("transcribe", nl, clip, "--language", "detect")
+    (row,) = csv.DictReader(carryover(*detect, "--adapter", "none")[1].splitlines())
+    code = row["language"]
+    for language, named in ((code, f"adapter: {nl} for {code}"), ("nl" if code != "nl" else "de", f"none for {code}")):
+        status, text, said = carryover(*detect, "--adapter", f"{language}={nl}")
+        (routed,) = csv.DictReader(text.splitlines())
+        assert status == 0 and named in said and routed["language"] == code, said
+
     mixed = tmp_path / "mixed.csv"
     clips = sorted(small_corpus.glob("*.wav"))[:2]
     mixed.write_text(f"path,text,language\n{clips[0]},een,nl\n{clips[1]},twee,de\n")
