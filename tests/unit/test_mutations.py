@@ -5,6 +5,7 @@ import random
 import pytest
 
 from benchmarks import mutations
+from benchmarks.mutated_commands import nothing_begins
 
 
 def test_240_mutations_end_in_words():
@@ -52,9 +53,9 @@ def test_rows_are_counted_by_other_code(name, text, rows):
     ],
 )  # fmt: skip
 def test_mutations_that_ended_in_a_traceback(seed, kind, number, tmp_path, monkeypatch):
-    for name, method in (("run", mutations.build), ("run_first", lambda self: None)):
-        monkeypatch.setattr(mutations.experiment.Experiment, name, method)
     places = mutations.Places(tmp_path)
     monkeypatch.chdir(places.checkout)
-    outcome, words = mutations.one(kind, random.Random(f"{seed} {kind} {number}"), places)
+    monkeypatch.setenv("CARRYOVER_CACHE", str(tmp_path / "cache"))
+    with nothing_begins():
+        outcome, words = mutations.one(kind, random.Random(f"{seed} {kind} {number}"), places)
     assert outcome in (mutations.ACCEPTED, mutations.REFUSED), words
