@@ -81,11 +81,13 @@ def load_any(source: str, trusted: bool, language: str | None = None, out: Path 
 
     from carryover.experiment import Experiment
     from carryover.models.kinds import require_ctc
+    from carryover.runs import checksums
 
     transformers.logging.set_verbosity_error()
     asked: dict = {"model": source, "data_folder": source, "output_folder": str(out or source), "num_workers": 0}
     asked |= {"train": "none", "keep_states": "null"}  # nothing is learned, and states of one hearing are of no use
     config = require_ctc(source)
+    checksums.require_whole("model", source)
     if config["model_type"] == "whisper" and "WhisperForCTC" not in (config.get("architectures") or []):
         yaml, (language, more) = WHISPER, _generation(source, language, config.get("max_target_positions", 448))
         asked |= more

@@ -35,13 +35,14 @@ class Manifests:
         FileNotFoundError
             Where it is not there.
         ValueError
-            Where it names a recording outside of the run's data folders.
+            Where it names a recording outside of the run's data folders, or is not as the run wrote it.
         """
         path = self.folder / language / f"{split}.csv"
         if not path.is_file():
             raise FileNotFoundError(f"{path}: no such file; repeat the run's command, which makes it")
         if not self.trusted:
             require_below(path, self.run)
+            manifest.require_as_written(path)
         return path
 
     def tests(self) -> dict[str, Path]:

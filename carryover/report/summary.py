@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from carryover import seals
 from carryover.report.log_reader import METRICS, Log, read_log
 from carryover.report.settings_reader import read_settings
 from carryover.runs.privacy import clean, clean_paths
@@ -140,8 +141,14 @@ def _summarise(folder: Path, name: str) -> Summary:
     found.experiment = _experiment(found, folder)
     found.seed = str(found.settings.get("seed", folder.name))
     read_log(found, folder / METRICS, found.settings)
+    recorded = found.info.get("files")
+    if found.info.get("finished") and isinstance(recorded, dict):
+        problems += seals.changed(folder, {str(name): digest for name, digest in recorded.items()})
     results = (folder / "results.md").is_file()
     found.status = "finished" if results and found.end is not None else "unfinished"
+    for made in sorted(folder.glob("manifests/*/")):
+        if not (made / ".done").exists():
+            problems.append(f"manifests/{made.name}/.done: not there; what was made of the corpus is unknown")
     for done in sorted(folder.glob("manifests/*/.done")):  # written last: a preparation without it was not finished
         found.counts[done.parent.name] = _counts(_read_json(done, problems))
         if (done.parent / "test.csv").is_file():
@@ -179,6 +186,8 @@ def _read_json(path: Path, problems: list[str]) -> dict:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(found, dict):
+            if seals.broken(found):
+                problems.append(f"{path.name}: was changed since the run wrote it")
             return found
         problems.append(f"{path.name}: expected keys and values, found {type(found).__name__}")
     except ValueError as error:
