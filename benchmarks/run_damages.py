@@ -181,8 +181,10 @@ class Folders:
         out = self.place.folder / "report"
         shutil.rmtree(out, ignore_errors=True)
         done = self.carryover("report", self.place.run, "--out", out)
-        made = {p.relative_to(out): p.read_bytes() for p in sorted(out.rglob("*")) if p.suffix in (".csv", ".md")}
-        return done, made
+        made = {p.relative_to(out): p.read_text() for p in sorted(out.rglob("*")) if p.suffix in (".csv", ".md")}
+        problems = made.pop(Path("tables/problems.md"), "")
+        made.pop(Path("tables/problems.csv"), None)
+        return CompletedProcess(done.args, done.returncode, done.stdout + problems, done.stderr), made
 
     # ---- one damage ----
 

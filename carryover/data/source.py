@@ -53,3 +53,10 @@ def loading(source: str, revision: str | None = None) -> Iterator[None]:
             f"{' '.join(str(error).split())}; only safetensors are read: check name and revision, give one that has "
             "them (save_pretrained writes them into a folder), and download it first where the hub is out of reach"
         ) from error
+    except Exception as error:
+        if not type(error).__name__.startswith("StrictDataclass"):  # the hub's: no subclass of ValueError
+            raise
+        raise ValueError(
+            f"model: {source}: {' '.join(str(error).split())}; correct that value in the YAML or in the model's "
+            "config.json"
+        ) from error
