@@ -111,7 +111,7 @@ def fuse(
     found = {
         "language": language, "order": order, "beams": beams, "sentences": len(sentences), "words": len(words),
         "ngrams": [len(model) for model in models], "test_words_unknown": sum(word not in words for word in spoken),
-        "alpha": best["alpha"], "beta": best["beta"],
+        "alpha": best["alpha"], "beta": best["beta"], "normaliser": hparams.normaliser.name,
         "valid": {"utterances": len(valid.rows), "ngram": best,
                   "greedy": error_rates.totals(valid.scored(greedy, hparams.normaliser))},
         "grid": grid, "test": results,
@@ -132,8 +132,9 @@ def table(found: dict) -> str:
         lines.append(f"| {name} | {valid[key]['WER']:.2f} | {' | '.join(rates)} |")
     worse = " Greedy is no worse on validation: keep it." if valid["greedy"]["WER"] <= valid["ngram"]["WER"] else ""
     return (
-        "\n".join(lines) + f"\n\nalpha {found['alpha']:g}, beta {found['beta']:g}, chosen among {len(found['grid'])} "
-        f"pairs on {valid['utterances']} validation utterances.{worse} The model has {found['words']} words of "
+        "\n".join(lines) + f"\n\nWER and CER in percent, normalised by {found['normaliser']}. alpha "
+        f"{found['alpha']:g}, beta {found['beta']:g}, chosen among {len(found['grid'])} pairs on "
+        f"{valid['utterances']} validation utterances.{worse} The model has {found['words']} words of "
         f"{found['sentences']} training sentences; {found['test_words_unknown']} of {test['ngram']['words']} words "
         "of the test set are unknown to it."
     )  # fmt: skip
