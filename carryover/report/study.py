@@ -243,7 +243,8 @@ def _fronts_caption(order: Order, compared: Sequence) -> str:
     said = (
         f"Test sets, {normalised(runs)}. Area: what a method's points dominate of the square up to a WER of 100 % in "
         "both languages (hypervolume), mean over seeds; more is better. The next column: old WER where the method has "
-        f"the new WER of {BASELINE}'s chosen trial with the same seed, linear between its points; only where every seed gets that far."
+        f"the new WER of {BASELINE}'s chosen trial with the same seed, linear between its points; only where every "
+        "seed gets that far."
     )
     if min(seeds) < MIN_SEEDS:
         return f"{said} With fewer than {MIN_SEEDS} seeds there are no intervals and no p-values."
