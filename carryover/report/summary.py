@@ -150,7 +150,9 @@ def _summarise(folder: Path, name: str) -> Summary:
         if not (made / ".done").exists():
             problems.append(f"manifests/{made.name}/.done: not there; what was made of the corpus is unknown")
     for done in sorted(folder.glob("manifests/*/.done")):  # written last: a preparation without it was not finished
-        found.counts[done.parent.name] = _counts(_read_json(done, problems))
+        about = _read_json(done, problems)
+        found.counts[done.parent.name] = _counts(about)
+        problems += _changed(done.parent, about.get("files"))
         if (done.parent / "test.csv").is_file():
             found.test_sets[done.parent.name] = _test_digest(done.parent / "test.csv")
     for language, data in (found.info.get("data") or {}).items():
@@ -206,6 +208,18 @@ def _counts(done: dict) -> dict:
     corpus = str(settings.get("corpus", "")).removeprefix("local.").removesuffix(".utterances")
     found |= {"hours": done.get("hours", {}), "digest": done.get("digest", ""), "corpus": corpus}
     return found | {"sample": settings.get("sample"), "sample_seed": settings.get("sample_seed")}
+
+
+def _changed(folder: Path, recorded) -> list[str]:
+    """What of a manifest folder is gone; of the test set, which is read here, also that it was changed."""
+    if not isinstance(recorded, dict):  # of an early version
+        return []
+    where = f"manifests/{folder.name}"
+    lines = [f"{where}/{name}: is gone" for name in recorded if not (folder / str(name)).is_file()]
+    test = folder / "test.csv"
+    if test.is_file() and recorded.get(test.name) not in (None, hashlib.sha256(test.read_bytes()).hexdigest()):
+        lines.append(f"{where}/{test.name}: was changed since the run wrote it")
+    return lines
 
 
 def _test_digest(path: Path) -> str:

@@ -1,6 +1,7 @@
 """Red flags while a recipe trains: in metrics.jsonl, on the screen, and over a stop."""
 
 import json
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -43,6 +44,25 @@ def test_a_healthy_run_is_silent(whisper_run, capsys):
     brain = fit(whisper_run | CONSTANT | {"lr": "1.0e-3"})
     lines = [line for line in capsys.readouterr().out.splitlines() if "red flag" in line]
     assert said(brain) == {"small set": 6} and len(lines) == 1 and lines[0].startswith(FEW)
+
+
+@pytest.mark.parametrize("sick", [False, True])
+def test_a_test_set_that_lost_clips_is_flagged_and_the_table_says_so(ctc_run, tmp_path, sick):
+    """The alphabet has no digits: sentences with one leave the test set."""
+    data = shutil.copytree(ctc_run["data_folder"], tmp_path / "data")
+    lines = (data / "manifest.tsv").read_text(encoding="utf-8").splitlines()
+    tests = [number for number, line in enumerate(lines) if line.endswith("\ttest")]
+    for number in tests[:2] if sick else ():
+        lines[number] = lines[number].removesuffix("\ttest") + " 42\ttest"
+    (data / "manifest.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    folder = tmp_path / "run"
+    own = {"data_folder": str(data), "max_updates": "1", "warmup": "1", "from_scratch": "True"}
+    done = train(ctc_run | own | {"output_folder": str(folder)}, "hparams/dutch_pretrain.yaml")
+    assert done.returncode == 0, done.stderr
+    kinds = [e.get("kind") for e in map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())]
+    assert ("test set incomplete" in kinds) is sick
+    assert ("red flag (test set incomplete): test_nl: 2 of 6 listed utterances" in done.stdout) is sick
+    assert ("2 of 6 listed utterances are refused" in (folder / "results.md").read_text()) is sick
 
 
 def test_a_rate_of_zero_is_said_at_once(whisper_run, capsys):
