@@ -46,7 +46,7 @@ def test_two_processes_on_one_folder(short):
 
 
 def test_a_run_that_ended_after_its_training_is_finished_by_the_same_command(short):
-    """What is written last cannot be: its training is over, and is not done again, also where a test is set otherwise."""
+    """Its training is over, and is not done again, also where the test is set otherwise."""
     folder = Path(short["output_folder"])
     in_the_way = folder / "predictions_test_nl_best.csv"
     in_the_way.mkdir(parents=True)

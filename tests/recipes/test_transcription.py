@@ -62,9 +62,11 @@ def test_the_command_writes_what_it_can_and_says_what_it_refuses(tmp_path, whisp
     for checkpoint in Path(run["output_folder"]).glob("save/CKPT+*"):
         shutil.rmtree(checkpoint)
     none = CliRunner().invoke(app, ["transcribe", run["output_folder"], str(clips / "a.wav")])
-    assert isinstance(none.exception, FileNotFoundError) and "holds no checkpoint; repeat the run's" in str(
-        none.exception
-    )
+    assert "holds no whole checkpoint: CKPT" in str(none.exception) and "is gone" in str(none.exception)
+    shutil.rmtree(Path(run["output_folder"]) / "save")
+    (Path(run["output_folder"]) / "save").mkdir()
+    none = CliRunner().invoke(app, ["transcribe", run["output_folder"], str(clips / "a.wav")])
+    assert "holds no checkpoint; repeat the run's command" in str(none.exception)
 
 
 def test_a_long_recording_has_the_words_and_times_of_its_speech(tmp_path, whisper_run, shared, monkeypatch):
