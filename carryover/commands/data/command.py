@@ -4,7 +4,6 @@ from pathlib import Path
 
 import typer
 
-from carryover.commands.load import TRUST
 from carryover.commands.manifests import require_below, run_of
 
 
@@ -18,7 +17,7 @@ def data(
         20, min=1, help="Clips of each split on the page: longest, shortest, fastest, and a draw"
     ),
     lhotse: Path = typer.Option(None, help="Write the manifests as lhotse's into this folder"),
-    trust: bool = TRUST,
+    trust: bool = typer.Option(False, "--trust", help="Open recordings outside of a run's data folders, too"),
 ) -> None:
     """Print what manifests hold: hours, speakers, lengths, characters, rejects, and what their splits share."""
     from carryover.commands.data import lengths, listening
