@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from carryover import seals
 from carryover.runs import run_folder
 from tests.recipes.helpers import events, start, train
 from tests.recipes.test_resume import require_equal
@@ -92,7 +93,7 @@ def test_a_finished_run_says_what_has_changed_and_goes_on_where_nothing_has(shor
     listing.write_text("".join(lines))
 
     info = json.loads((folder / "run.json").read_text())
-    (folder / "run.json").write_text(json.dumps(info | {"commit": "0" * 40}))
+    (folder / "run.json").write_text(json.dumps(seals.sealed(info | {"commit": "0" * 40})))
     again = train(short | {"eval_batch_size": "2"})
     assert again.returncode == 0, again.stderr[-2000:]
     assert "commit: " + "0" * 40 + " then, " in again.stdout and "eval_batch_size: 4 there, 2 here" in again.stdout
