@@ -116,6 +116,7 @@ def summarise(folder: str | Path, name: str | None = None) -> Summary:
         raise FileNotFoundError(f"{folder}: no {METRICS}; expected the folder of a run that train.py made")
     name = name or run_name(folder)
     try:
+        _require_own(folder)
         return _summarise(folder, name)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, IndexError, ArithmeticError) as error:
         frame, kept = error.__traceback__, folder
@@ -166,6 +167,14 @@ def _summarise(folder: Path, name: str) -> Summary:
         if "set" in e and "weights" in e and (e["set"], e["weights"]) not in found.predictions:
             problems.append(f"predictions_{e['set']}_{e['weights']}.csv: not there, though {METRICS} has that test")
     return found
+
+
+def _require_own(folder: Path) -> None:
+    """Raise ValueError where a file that is read here is a link out of the folder: a report is handed on."""
+    home = folder.resolve()
+    for path in (path for pattern in ("*", "manifests/*", "manifests/*/*") for path in folder.glob(pattern)):
+        if path.is_symlink() and path.name != "save" and not path.resolve().is_relative_to(home):
+            raise ValueError(f"{path.relative_to(folder)}: a link that leads out of the run folder; put the file there")
 
 
 def _experiment(found: Summary, folder: Path) -> str:

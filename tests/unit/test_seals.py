@@ -98,3 +98,17 @@ def test_settings_that_were_edited_make_nothing(tmp_path):
     with pytest.raises(ValueError, match="overrides.yaml: was changed since the run wrote it. Repeat the run's"):
         run_folder.load(tmp_path)
     assert run_folder.load(tmp_path, trusted=True)["x"] == 2
+
+
+@pytest.mark.parametrize("name", ["as_written.yaml", "metrics.jsonl", "predictions_test_de_best.csv", "manifests"])
+def test_a_report_reads_no_link_out_of_a_run(tmp_path, name):
+    run = made_runs.make(tmp_path / "run" / "1")
+    (run / "manifests").mkdir()
+    (run / name).rename(tmp_path / "elsewhere")
+    (run / name).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ValueError, match=f"{name}: a link that leads out of the run folder"):
+        summarise(run)
+    (run / "save").symlink_to(tmp_path)  # checkpoints may lie on another disk: they are not read
+    (run / name).unlink()
+    (tmp_path / "elsewhere").rename(run / name)
+    assert summarise(run).name == "run/1"
