@@ -36,7 +36,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     brain, hparams, manifests = load_run(args.run, trusted=True)
     tokenizer, score = brain.hparams.tokenizer, brain.evaluation.normaliser
-    path = manifests / hparams["language"] / "test.csv"
+    path = manifests.path(hparams["language"], "test")
     begun = time.perf_counter()
     clips = list(parity.heard(brain, path, 10**9))
     audio = sum(len(clip.wav) for clip in clips) / 16000

@@ -5,6 +5,7 @@ file that is written under its final name goes through here; tests/unit/test_fil
 """
 
 import csv
+import errno
 import json
 import os
 import re
@@ -152,6 +153,8 @@ def _take_place(partial: Path, path: Path) -> None:
         for part in list(partial.iterdir()):
             _take_place(part, path / part.name)
         flush(path)
+    elif path.is_dir() and not path.is_symlink():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))  # os.replace names the partial one
     else:
         os.replace(partial, path)
 

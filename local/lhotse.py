@@ -21,6 +21,8 @@ from carryover.data.utterance import Utterance
 
 PARTS = {"train": ("train",), "valid": ("dev", "valid", "validation"), "test": ("test",)}
 
+LONGEST = 16_000_000  # bytes of a line
+
 
 def utterances(
     data_folder: str | Path,
@@ -140,12 +142,20 @@ def _audio(home: Path, supervision: dict, recording: dict | None, offset: float)
     return parts_of.named(str(path), start, start + supervision["duration"]), None
 
 
-def _read(path: Path) -> Iterator[dict]:
+def _lines(path: Path) -> Iterator[bytes]:
+    """Lines of a file, unpacked as they are read: a few bytes of gzip can hold gigabytes."""
     try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
+            while line := file.readline(LONGEST + 1):
+                if len(line) > LONGEST:
+                    raise ValueError(f"{path}: a line of more than {LONGEST:,} bytes; no list of lhotse's has such")
+                yield line
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{path}: {error}; it is cut or no gzip: write it again") from error
-    for number, line in enumerate(data.split(b"\n"), start=1):
+
+
+def _read(path: Path) -> Iterator[dict]:
+    for number, line in enumerate(_lines(path), start=1):
         if line.strip():
             try:
                 row = json.loads(line)

@@ -59,10 +59,8 @@ def evaluate(
     results = []
     with tempfile.TemporaryDirectory() as made, contextlib.redirect_stdout(sys.stderr):
         sets = {names[path]: test_sets.prepare(path, hparams, Path(made) / names[path]) for path in test}
-        sets = sets or {f"test_{path.parent.name}": path for path in sorted(manifests.glob("*/test.csv"))}
+        sets = sets or {f"test_{name}": path for name, path in manifests.tests().items()}
         for name, path in sets.items():
-            if not test and not trust:
-                test_sets.require_below(path, hparams)
             weights = bank.use_for(path, name)
             predictions = brain.evaluation.folder / f"predictions_{name}_{weights}.csv"
             if predictions.is_symlink():
@@ -75,5 +73,5 @@ def evaluate(
                 "set": name, "language": language, "real_time_factor": seconds / audio,
                 "out_of_domain": name in {names[path] for path in others},
             })  # fmt: skip
-    left_out = {} if test else manifest.left_out(manifests)  # of a list of one's own it is printed
+    left_out = {} if test else manifest.left_out(manifests.folder)  # of a list of one's own it is printed
     typer.echo(test_sets.table(results, brain.evaluation.normaliser.name, left_out) + bank.said())

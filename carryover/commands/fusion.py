@@ -11,6 +11,7 @@ from speechbrain import Stage
 from tqdm import tqdm
 
 from carryover import files
+from carryover.commands.manifests import Manifests
 from carryover.data import manifest
 from carryover.decoding import BeamSearch, Greedy
 from carryover.report.tables import cells
@@ -41,12 +42,9 @@ def require_spelling(brain, folder: Path) -> None:
         raise ValueError(f"{folder}: an n-gram model helps where words are spelled by CTC; this recipe does not")
 
 
-def texts(brain, manifests: Path, language: str, more: Iterable[Path] = ()) -> list[str]:
+def texts(brain, manifests: Manifests, language: str, more: Iterable[Path] = ()) -> list[str]:
     """Training transcripts of a language and the lines of other files, as targets are normalised."""
-    path = manifests / language / "train.csv"
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; repeat the run's command, which makes it")
-    written = [row["text"] for row in manifest.load(path).values()]
+    written = [row["text"] for row in manifest.load(manifests.path(language, "train")).values()]
     for file in more:
         written += file.read_text(encoding="utf-8").splitlines()
     return [brain.hparams.target_text(text, language) for text in written]
@@ -82,7 +80,7 @@ def tuned(heard: Heard, decoder: BeamSearch, alphas: Sequence[float], betas: Seq
 
 
 def fuse(
-    brain, manifests: Path, language: str, out: Path, *,
+    brain, manifests: Manifests, language: str, out: Path, *,
     order: int, more: Sequence[Path], alphas: Sequence[float], betas: Sequence[float], beams: int, most: int,
 ) -> dict:  # fmt: skip
     """Make the model, tune, test; -> what `ngram.json` of `out` holds.
@@ -90,15 +88,12 @@ def fuse(
     Raises
     ------
     FileNotFoundError, ValueError
-        Without manifests; for texts without words.
+        Without manifests, for those that `Manifests` refuses, and for texts without words.
     """
     hparams, lm = brain.hparams, out / "lm.arpa"
     sentences = texts(brain, manifests, language, more)
     models = ngram.estimate(sentences, order)
-    sets = {split: manifests / language / f"{split}.csv" for split in ("valid", "test")}
-    for path in sets.values():
-        if not path.is_file():
-            raise FileNotFoundError(f"{path}: no such file; repeat the run's command, which makes it")
+    sets = {split: manifests.path(language, split) for split in ("valid", "test")}
     files.write(lm, ngram.arpa(models))
     greedy = Greedy(hparams.tokenizer)
     fused = BeamSearch(hparams.tokenizer, lm=str(lm), beam_size=beams)
@@ -116,7 +111,7 @@ def fuse(
     found = {
         "language": language, "order": order, "beams": beams, "sentences": len(sentences), "words": len(words),
         "ngrams": [len(model) for model in models], "test_words_unknown": sum(word not in words for word in spoken),
-        "alpha": best["alpha"], "beta": best["beta"],
+        "alpha": best["alpha"], "beta": best["beta"], "normaliser": hparams.normaliser.name,
         "valid": {"utterances": len(valid.rows), "ngram": best,
                   "greedy": error_rates.totals(valid.scored(greedy, hparams.normaliser))},
         "grid": grid, "test": results,
@@ -137,8 +132,9 @@ def table(found: dict) -> str:
         lines.append(f"| {name} | {valid[key]['WER']:.2f} | {' | '.join(rates)} |")
     worse = " Greedy is no worse on validation: keep it." if valid["greedy"]["WER"] <= valid["ngram"]["WER"] else ""
     return (
-        "\n".join(lines) + f"\n\nalpha {found['alpha']:g}, beta {found['beta']:g}, chosen among {len(found['grid'])} "
-        f"pairs on {valid['utterances']} validation utterances.{worse} The model has {found['words']} words of "
+        "\n".join(lines) + f"\n\nWER and CER in percent, normalised by {found['normaliser']}. alpha "
+        f"{found['alpha']:g}, beta {found['beta']:g}, chosen among {len(found['grid'])} pairs on "
+        f"{valid['utterances']} validation utterances.{worse} The model has {found['words']} words of "
         f"{found['sentences']} training sentences; {found['test_words_unknown']} of {test['ngram']['words']} words "
         "of the test set are unknown to it."
     )  # fmt: skip

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import typer
 
+from carryover.commands.manifests import Manifests
+
 RUN = typer.Argument(help="Run folder, e.g. results/whisper_ft/1234")
 SOURCE = typer.Argument(
     metavar="MODEL", help="Run folder, a model's folder (Whisper, CTC; e.g. an exported one), or its name on the hub"
@@ -14,7 +16,7 @@ TRUST = typer.Option(False, "--trust", help="Run whatever the folder's YAML says
 
 
 def load_run(folder: Path, trusted: bool = False):
-    """Brain of a run with its best weights loaded, its values, and its manifest folder.
+    """Brain of a run with its best weights loaded, its values, and its `Manifests`.
 
     Raises
     ------
@@ -45,7 +47,7 @@ def load_run(folder: Path, trusted: bool = False):
         brain.evaluation.load_best()
         if not run_folder.finished(folder):
             print(f"{folder}: this run has not come to its end; these are the best weights that it has so far")
-    return brain, hparams, folder / "manifests"
+    return brain, hparams, Manifests(folder, trusted)
 
 
 WHISPER, CTC = "hparams/whisper_real.yaml", "hparams/ctc_real.yaml"  # how a model is heard that no run belongs to
@@ -79,11 +81,13 @@ def load_any(source: str, trusted: bool, language: str | None = None, out: Path 
 
     from carryover.experiment import Experiment
     from carryover.models.kinds import require_ctc
+    from carryover.runs import checksums
 
     transformers.logging.set_verbosity_error()
     asked: dict = {"model": source, "data_folder": source, "output_folder": str(out or source), "num_workers": 0}
     asked |= {"train": "none", "keep_states": "null"}  # nothing is learned, and states of one hearing are of no use
     config = require_ctc(source)
+    checksums.require_whole("model", source)
     if config["model_type"] == "whisper" and "WhisperForCTC" not in (config.get("architectures") or []):
         yaml, (language, more) = WHISPER, _generation(source, language, config.get("max_target_positions", 448))
         asked |= more
@@ -95,7 +99,7 @@ def load_any(source: str, trusted: bool, language: str | None = None, out: Path 
         experiment, _ = Experiment.parse([yaml, *(word for key, x in asked.items() for word in (f"--{key}", str(x)))])
         hparams = experiment.hparams
         brain = hparams["brain"](hparams["modules"], None, hparams, {}, None)
-    return brain, hparams | {"language": language}, folder / "manifests"
+    return brain, hparams | {"language": language}, Manifests(folder, trusted)
 
 
 def is_model(source: str) -> bool:

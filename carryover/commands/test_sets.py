@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
-from carryover.data import manifest, parts, preparation
+from carryover.data import parts, preparation
 from carryover.data.audio import ENDINGS
-from carryover.data.home import below, data_roots, with_home
+from carryover.data.home import with_home
 from carryover.data.table import found_at
 from carryover.data.utterance import Utterance
 from carryover.stats import conditions
@@ -97,20 +97,6 @@ def _say_rejected(path: Path, folder: Path) -> None:
         print(f"rejected: {row['ID']} ({row['audio']}): {row['reason']}")
     if rejected:
         print(f"{len(rejected)} rows of {path} are rejected, and not in the table")
-
-
-def require_below(path: Path, hparams: dict) -> None:
-    """Raise ValueError where a run's manifest names a recording outside of the run's data folders."""
-    others = (hparams.get("other_tests") or {}).values()
-    mixed = getattr(hparams.get("corpus"), "keywords", {}).get("corpora", ())  # of local.mixed
-    mixed = [one.get("data_folder") for one in mixed]
-    roots = data_roots([hparams.get("data_folder"), hparams.get("old_data_folder"), *others, *mixed])
-    for ID, row in manifest.load(path).items():
-        if not below(row["audio"], roots):
-            raise ValueError(
-                f"{path}: '{row['audio']}' of ID '{ID}' does not lie below the run's data_folder "
-                f"({', '.join(map(str, roots)) or 'none'}); if the list is your own, give --trust"
-            )
 
 
 def normaliser(name: str):

@@ -99,5 +99,5 @@ def _from_pipe(paths: Sequence[Path]) -> Iterator[tuple[list[Path], dict[str, st
         return
     with tempfile.TemporaryDirectory() as folder:
         piped = Path(folder) / "recording"
-        piped.write_bytes(sys.stdin.buffer.read())
+        files.write(piped, sys.stdin.buffer.read())
         yield [piped if path == Path(STDIN) else path for path in paths], {str(piped): STDIN}

@@ -52,7 +52,12 @@ class Summary:
 
 
 def read(paths: Sequence[Path]) -> dict[str, list[dict]]:
-    """Rows of manifests by split (and by language, where there are several folders).
+    """Rows of manifests; arguments, names and errors as `lists`."""
+    return {name: list(manifest.load(file).values()) for name, file in lists(paths).items()}
+
+
+def lists(paths: Sequence[Path]) -> dict[str, Path]:
+    """Manifests by split (and by language, where there are several folders).
 
     Parameters
     ----------
@@ -68,19 +73,19 @@ def read(paths: Sequence[Path]) -> dict[str, list[dict]]:
     for path in paths:
         runs = sorted(marker.parent for marker in (path / "manifests").glob("*/.done"))
         folders += runs or [path]
-    found: dict[str, list[dict]] = {}
+    found: dict[str, Path] = {}
     for path in folders:
-        lists = [path] if path.is_file() else sorted((p for p in path.glob("*.csv") if _is_manifest(p)), key=_order)
-        if not lists:
+        there = [path] if path.is_file() else sorted((p for p in path.glob("*.csv") if _is_manifest(p)), key=_order)
+        if not there:
             raise FileNotFoundError(
                 f"{path}: {found_at(path)}; expected a manifest ({', '.join(COLUMNS)}), a folder of them, such as "
                 "results/NAME/1/manifests/nl, or a run folder"
             )
-        for file in lists:
+        for file in there:
             name = file.stem if len(folders) == 1 else f"{file.parent.name}/{file.stem}"
             if name in found:
                 raise ValueError(f"{file}: a second manifest named {name}; give them one at a time")
-            found[name] = list(manifest.load(file).values())
+            found[name] = file
     return found
 
 

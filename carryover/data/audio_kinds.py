@@ -38,4 +38,10 @@ def said(path: Path, data: bytes) -> str | None:
     for place, first, what, advice in KINDS:
         if data[place:].startswith(first) or (first == b"<" and data.lstrip()[:1] == b"<"):
             return f"audio {what}: {advice}"
+    rest = data.lstrip(b"\0")
+    if len(rest) < len(data) and (rest.startswith(b"ID3") or len(rest) > 1 and rest[0] == 255 and rest[1] >= 224):
+        zeros = len(data) - len(rest)
+        return (
+            f"audio begins with {zeros} bytes of zeros before an mp3: cut them off (tail -c +{zeros + 1} IN > OUT.mp3)"
+        )
     return None

@@ -10,12 +10,14 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from carryover import files
+from carryover import files, seals
+from carryover.data import listed
 from carryover.data.home import as_tilde, with_home
 from carryover.data.table import read_table
 from carryover.data.utterance import COLUMNS, Utterance
 
 REMARKS = "remarks.csv"  # what is kept, with what is to be known of it: clipped, not writable, ...
+BESIDE = ("rejected.csv", REMARKS, "counts.md", listed.FILE)
 STEPS = ("available", "passed the metadata", "sampled", "valid audio")  # each counts a part of the one before it
 
 
@@ -81,10 +83,16 @@ def write(
         "steps": steps,
         "rejected": dict(reasons),
         "remarks": dict(Counter(what.split(":")[0] for _, what in remarks)),
-        "files": {f"{split}.csv": _sha256(folder / f"{split}.csv") for split in kept},
     }
-    files.write_json(folder / ".done", done)
+    mark(folder, done)
     return done
+
+
+def mark(folder: Path, done: dict) -> None:
+    """Write `.done`, with digests of the files that it stands for and of itself."""
+    names = [*(f"{split}.csv" for split in done["hours"]), *BESIDE]
+    digests = {name: _sha256(folder / name) for name in names}
+    files.write_json(folder / ".done", seals.sealed(done | {"files": digests}))
 
 
 def _sha256(path: Path) -> str:
@@ -111,21 +119,39 @@ def read_done(folder: str | Path) -> dict | None:
     """The `.done` marker of a manifest folder; None where preparation has not finished, a manifest is gone, or one of
     these files is not as it was written (which is said)."""
     marker = Path(folder) / ".done"
+    again = "the run's command makes the manifests beside it again"
     if not marker.exists():
         return None
     try:
         done = json.loads(marker.read_bytes())
         manifests = [marker.parent / f"{split}.csv" for split in done["hours"]]
-    except (ValueError, TypeError, KeyError):
-        print(f"{marker} is damaged; the manifests beside it are made again")
+        others = [marker.parent / name for name in done.get("files", {})]
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        done = None
+    if done is None or seals.broken(done):
+        print(f"{marker} is damaged; {again}")
         return None
     if not all(path.exists() for path in manifests):
         return None
-    for path in manifests:
-        if done.get("files", {}).get(path.name) not in (None, _sha256(path)):  # None: an earlier version's
-            print(f"{path} is not as it was written; the manifests beside it are made again")
+    for path in {*manifests, *others}:
+        # None: an earlier version's
+        if not path.is_file() or done.get("files", {}).get(path.name) not in (None, _sha256(path)):
+            print(f"{path} is not as it was written; {again}")
             return None
     return done
+
+
+def require_as_written(path: Path) -> None:
+    """Raise ValueError where a manifest is not as the preparation of its folder wrote it."""
+    try:
+        recorded = json.loads((path.parent / ".done").read_bytes())["files"].get(path.name)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):  # gone, damaged, an earlier version's
+        return
+    if recorded not in (None, _sha256(path)):
+        raise ValueError(
+            f"{path} is not as it was written; repeat the run's command, which makes it again, or give --trust where "
+            "you changed it yourself"
+        )
 
 
 def left_out(manifests: str | Path) -> dict[str, str]:

@@ -14,7 +14,6 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from carryover import files
 from carryover.data import examining, listed, manifest
 from carryover.data.home import as_tilde
 from carryover.data.limits import Limits
@@ -108,7 +107,7 @@ def prepare(
         print(f"Manifests in {folder} are up to date: {manifest.summary(done)}")
         return done["counts"]
     if begun and done and done["settings"] == settings and _still_the_same(folder, utterances, look):
-        files.write_json(folder / ".done", done | {"listing": listing})
+        manifest.mark(folder, done | {"listing": listing})
         print(f"Manifests in {folder} stay: times of files differ, no content does; {manifest.summary(done)}")
         return done["counts"]
 

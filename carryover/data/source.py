@@ -1,5 +1,6 @@
 """Where a model comes from: a folder in transformers' format, or a name on the hub."""
 
+import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,4 +53,16 @@ def loading(source: str, revision: str | None = None) -> Iterator[None]:
             f"model: {source}{f' at revision {revision}' if revision else ''} cannot be loaded: "
             f"{' '.join(str(error).split())}; only safetensors are read: check name and revision, give one that has "
             "them (save_pretrained writes them into a folder), and download it first where the hub is out of reach"
+        ) from error
+    except pickle.UnpicklingError as error:  # torch reads tensors out of a pickle, and makes nothing else of it
+        raise ValueError(
+            f"model: {source}: its pytorch_model.bin holds more than tensors ({' '.join(str(error).split())[-160:]}), "
+            "which may do harm and was not run; give a checkpoint in safetensors (save_pretrained writes them)"
+        ) from error
+    except Exception as error:
+        if not type(error).__name__.startswith("StrictDataclass"):  # the hub's: no subclass of ValueError
+            raise
+        raise ValueError(
+            f"model: {source}: {' '.join(str(error).split())}; correct that value in the YAML or in the model's "
+            "config.json"
         ) from error

@@ -16,6 +16,7 @@ from carryover import files
 from carryover.models import weights
 from carryover.models.lora import ADAPTERS, CONFIG, INSIDE, LoRA, of_model
 from carryover.models.trained import is_lora
+from carryover.runs import checksums
 
 FOLDER = "adapter"  # below an exported model
 BASE = "base.json"
@@ -90,9 +91,12 @@ def find(path: Path) -> Path:
     ------
     FileNotFoundError
         Where none of them holds adapters.
+    ValueError
+        Where the exported model that they are a part of is not as it was written.
     """
     for folder in (path, path / FOLDER, path / "model" / FOLDER):
         if (folder / ADAPTERS).is_file():
+            checksums.require_whole("adapter", folder.parent)
             return folder
     raise FileNotFoundError(
         f"adapter: {path} holds no {ADAPTERS}; expected the folder {FOLDER}/ of a model that was trained with "

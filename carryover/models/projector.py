@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from transformers.utils import cached_file
 
 from carryover import files
+from carryover.data.home import as_tilde
 from carryover.models.weights import differences, digest, load_weights
 
 WEIGHTS, CONFIG = "projector.safetensors", "config.json"
@@ -162,7 +163,7 @@ class Linear(Projector):
 
 
 def identity(source: str, revision: str | None = None, from_scratch: bool = False, model=None) -> dict:
-    """Source, revision and the SHA-256 of each weight file of a model that a projector is made for.
+    """Source, revision and the SHA-256 of each weight file of a model that a projector is made for; `~` for the home.
 
     Parameters
     ----------
@@ -174,7 +175,7 @@ def identity(source: str, revision: str | None = None, from_scratch: bool = Fals
     """
     if from_scratch:
         sha = digest(model.state_dict().items())
-        return {"source": source, "revision": revision, "sha256": {"random weights": sha}}
+        return {"source": as_tilde(source), "revision": revision, "sha256": {"random weights": sha}}
     folder = Path(source)
     if not folder.is_dir():
         folder = Path(cached_file(source, "config.json", revision=revision)).parent
@@ -182,7 +183,7 @@ def identity(source: str, revision: str | None = None, from_scratch: bool = Fals
     for path in sorted(folder.glob("*.safetensors")):
         with open(path, "rb") as file:
             digests[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"source": source, "revision": revision, "sha256": digests}
+    return {"source": as_tilde(source), "revision": revision, "sha256": digests}
 
 
 def save(projector: Projector, folder: str | Path, made_for: dict) -> None:

@@ -12,7 +12,7 @@ from carryover.models.kinds import require_whisper
 from carryover.models.lora import LoRA, NoLoRA
 from carryover.models.pretrained import load_whole
 from carryover.models.trained import Parts, set_trained
-from carryover.models.whisper_check import require_bands, say_missing
+from carryover.models.whisper_check import drop_decoding, require_bands, say_missing
 from carryover.models.whisper_tokenizer import Tokenizer
 
 
@@ -89,11 +89,13 @@ def parts(model: WhisperForConditionalGeneration) -> Parts:
 
 
 def set_generation_ids(model: WhisperForConditionalGeneration, tokenizer: Tokenizer) -> None:
-    """Write the ids of languages, tasks and <|notimestamps|> into the model's generation settings, from the tokenizer.
+    """Write the ids of languages, tasks and <|notimestamps|> into the model's generation settings, from the tokenizer,
+    and leave out how somebody else decoded.
 
     Many fine-tuned checkpoints lack them and then decode without a prompt; an export carries them to the pipeline.
     """
     config = model.generation_config
+    drop_decoding(config)
     # private, for want of a public way: else transformers makes it anew from config.json and forgets what is set here
     config._from_model_config = False
     config.is_multilingual = True

@@ -3,9 +3,18 @@
 import json
 from pathlib import Path
 
-from transformers import WhisperForConditionalGeneration
+from transformers import GenerationConfig, WhisperForConditionalGeneration
 
 ENGLISH_ONLY = 51864  # units of all .en models
+# Of generation settings those that change a greedy or beam search and are no key of a YAML.
+OF_DECODING = (
+    "bad_words_ids", "constraints", "diversity_penalty", "early_stopping", "encoder_no_repeat_ngram_size",
+    "encoder_repetition_penalty", "exponential_decay_length_penalty", "force_words_ids", "forced_bos_token_id",
+    "forced_eos_token_id", "guidance_scale", "length_penalty", "max_new_tokens", "max_time", "min_length",
+    "min_new_tokens", "no_repeat_ngram_size", "num_beam_groups", "num_return_sequences", "penalty_alpha",
+    "prompt_lookup_num_tokens", "repetition_penalty", "sequence_bias", "stop_strings", "watermarking_config",
+)  # fmt: skip
+NEUTRAL = (None, False, 0, 1, [])
 
 
 def require_fitting(model: WhisperForConditionalGeneration, tokenizer, source: str = "") -> None:
@@ -56,6 +65,19 @@ def require_bands(source: str, bands: int) -> None:
             f"model: {file} makes {said} mel bands, and the model takes {bands} (config.json: num_mel_bins); give the "
             "preprocessor_config.json of the model that it was fine-tuned from (80 bands; large-v3 and turbo: 128)"
         )
+
+
+def drop_decoding(config: GenerationConfig) -> None:
+    """Take out of a model's generation settings how somebody else decoded with it, e.g. a repetition penalty; said.
+
+    It would change every hypothesis, validation and the export, and no key of the YAML would say so.
+    """
+    dropped = {name: value for name in OF_DECODING if (value := getattr(config, name, None)) not in NEUTRAL}
+    for name in dropped:
+        setattr(config, name, None)
+    if dropped:
+        said = ", ".join(f"{name}: {value}" for name, value in sorted(dropped.items()))
+        print(f"model: its generation_config.json asks for {said}; left out, for decoding is as the YAML has it")
 
 
 def say_missing(source: str) -> None:

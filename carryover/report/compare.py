@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from ruamel.yaml.comments import CommentedBase, TaggedScalar
 
+from carryover.report.normalisers import normalised
 from carryover.report.predictions import Utterance
 from carryover.report.run_folder import Run, same_normaliser
 from carryover.report.system_scores import Scores
@@ -172,7 +173,7 @@ def compare(
     if all(recorded.values()):
         settings += _differences("", recorded["A"], recorded["B"])
     sets = [_test_set(language, run_a, run_b, weights, utterances, resamples, seed) for language in common]
-    caption = _caption({found.language: found.units.over for found in sets}, resamples)
+    caption = _caption({found.language: found.units.over for found in sets}, resamples, normalised([run_a, run_b]))
     return Comparison(run_a.folder, run_b.folder, weights, settings, sets, notes, caption)
 
 
@@ -295,9 +296,9 @@ def _test_set(language: str, run_a: Run, run_b: Run, weights: str, shown: int, r
     )  # fmt: skip
 
 
-def _caption(over: dict[str, str], resamples: int) -> str:
+def _caption(over: dict[str, str], resamples: int, by: str) -> str:
     return " ".join([
-        "WER and CER in percent over the test set, normalised; B - A in points, below 0 where B is better, on the same "
+        f"WER and CER in percent over the test set, {by}; B - A in points, below 0 where B is better, on the same "
         "utterances.",
         *conditions.said(over, resamples=resamples),
         "p, two-sided and not corrected, of these two models: whether they would differ on other speech of the kind, "

@@ -18,7 +18,9 @@ from carryover.runs.privacy import clean_value
 
 
 class _Tagged(str):
-    """A value with a tag, as text."""
+    """A value with a tag, as text; `within` is what a mapping or a list under the tag holds."""
+
+    within: dict | list | None = None
 
 
 def read_settings(folder: Path, problems: list[str]) -> tuple[dict, dict[str, str], dict[str, str]]:
@@ -48,7 +50,10 @@ def read_settings(folder: Path, problems: list[str]) -> tuple[dict, dict[str, st
 
 
 def data_roots(folder: Path) -> list[Path]:
-    """The data folders that a run's settings name, as they may be read below (`privacy.data_roots`)."""
+    """The data folders that a run's settings name, as they may be read below (`privacy.data_roots`).
+
+    A corpus made of others (local.mixed) has a data_folder for each.
+    """
     tree = {}
     for name in ("as_written.yaml", "overrides.yaml"):
         try:
@@ -56,9 +61,17 @@ def data_roots(folder: Path) -> list[Path]:
         except (OSError, YAMLError, ValueError):
             continue
     others = tree.get("other_tests")
-    folders = [tree.get("data_folder"), tree.get("old_data_folder")]
+    folders = [tree.get("data_folder"), tree.get("old_data_folder"), *_data_folders(tree.get("corpus"))]
     folders += others.values() if isinstance(others, dict) else []
     return privacy.data_roots([_resolve(folder, tree) for folder in folders])
+
+
+def _data_folders(value) -> list[str]:
+    """Each data_folder somewhere in a value."""
+    value = value.within if isinstance(value, _Tagged) else value
+    if isinstance(value, dict):
+        return [x for key, x in value.items() if key == "data_folder"] + _data_folders(list(value.values()))
+    return [folder for part in value for folder in _data_folders(part)] if isinstance(value, list) else []
 
 
 class _Constructor(SafeConstructor):
@@ -82,7 +95,16 @@ def _list_as_text(value):
     return value
 
 
-_Constructor.add_multi_constructor("!", lambda loader, suffix, node: _Tagged(_as_text(node)))
+def _tagged(loader: _Constructor, _, node: Node) -> _Tagged:
+    found = _Tagged(_as_text(node))
+    if isinstance(node, MappingNode):
+        found.within = loader.construct_mapping(node, deep=True)
+    elif isinstance(node, SequenceNode):
+        found.within = loader.construct_sequence(node, deep=True)
+    return found
+
+
+_Constructor.add_multi_constructor("!", _tagged)
 
 
 @functools.lru_cache(16)  # the runs of a sweep have one YAML

@@ -13,6 +13,7 @@ from statistics import fmean, median
 from carryover import files
 from carryover.report.figures import fronts as figure
 from carryover.report.grouping import BASELINE
+from carryover.report.normalisers import normalised
 from carryover.report.run_folder import Run
 from carryover.report.tables import forgetting
 from carryover.report.tables.cells import number, points, rate
@@ -193,9 +194,10 @@ def _of_all(values: Mapping[str, float], p: bool = False) -> Estimate:
 
 def tuning_table(order: Order) -> Table:
     """How much of the budget a method's trials took, and how much it needs its tuning; CSV and Markdown alike."""
-    rows, utterances = [], []
+    rows, utterances, every = [], [], []
     for name, method in order.methods.items():
         runs = [Run(folder) for folder in method.trials.values()]
+        every += runs
         means = [min(fmean(point) for point in validated(folder)) for folder in method.trials.values()]
         hours = sum(run.summary.seconds for run in runs) / 3600
         updates = sum(run.summary.last_update for run in runs)
@@ -217,8 +219,9 @@ def tuning_table(order: Order) -> Table:
     ]
     caption = (
         "Trials of each method: updates and hours of all of them, and the mean validation WER of the languages, "
-        f"percent, one seed: the best trial's, what the best of {few} trials drawn at random has on average, the "
-        f"median's and the worst's. Needs tuning: what is lost, in points, by {few} trials instead of all."
+        f"percent, {normalised(every)}, one seed: the best trial's, what the best of {few} trials drawn at random has "
+        f"on average, the median's and the worst's. Needs tuning: what is lost, in points, by {few} trials instead of "
+        "all."
     )
     notes = []
     if utterances and min(utterances) < FEW_VALID:
@@ -236,10 +239,12 @@ def _languages(order: Order) -> tuple[str, str | None]:
 
 def _fronts_caption(order: Order, compared: Sequence) -> str:
     seeds = {len(folders) for method in order.methods.values() for folders in method.chosen.values()}
+    runs = (Run(f) for method in order.methods.values() for folders in method.chosen.values() for f in folders)
     said = (
-        "Test sets. Area: what a method's points dominate of the square up to a WER of 100 % in both languages "
-        "(hypervolume), mean over seeds; more is better. The next column: old WER where the method has the new WER of "
-        f"{BASELINE}'s chosen trial with the same seed, linear between its points; only where every seed gets that far."
+        f"Test sets, {normalised(runs)}. Area: what a method's points dominate of the square up to a WER of 100 % in "
+        "both languages (hypervolume), mean over seeds; more is better. The next column: old WER where the method has "
+        f"the new WER of {BASELINE}'s chosen trial with the same seed, linear between its points; only where every "
+        "seed gets that far."
     )
     if min(seeds) < MIN_SEEDS:
         return f"{said} With fewer than {MIN_SEEDS} seeds there are no intervals and no p-values."

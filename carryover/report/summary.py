@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from carryover import seals
 from carryover.report.log_reader import METRICS, Log, read_log
 from carryover.report.settings_reader import read_settings
 from carryover.runs.privacy import clean, clean_paths
@@ -115,6 +116,7 @@ def summarise(folder: str | Path, name: str | None = None) -> Summary:
         raise FileNotFoundError(f"{folder}: no {METRICS}; expected the folder of a run that train.py made")
     name = name or run_name(folder)
     try:
+        _require_own(folder)
         return _summarise(folder, name)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, IndexError, ArithmeticError) as error:
         frame, kept = error.__traceback__, folder
@@ -140,10 +142,18 @@ def _summarise(folder: Path, name: str) -> Summary:
     found.experiment = _experiment(found, folder)
     found.seed = str(found.settings.get("seed", folder.name))
     read_log(found, folder / METRICS, found.settings)
+    recorded = found.info.get("files")
+    if found.info.get("finished") and isinstance(recorded, dict):
+        problems += seals.changed(folder, {str(name): digest for name, digest in recorded.items()})
     results = (folder / "results.md").is_file()
     found.status = "finished" if results and found.end is not None else "unfinished"
+    for made in sorted(folder.glob("manifests/*/")):
+        if not (made / ".done").exists():
+            problems.append(f"manifests/{made.name}/.done: not there; what was made of the corpus is unknown")
     for done in sorted(folder.glob("manifests/*/.done")):  # written last: a preparation without it was not finished
-        found.counts[done.parent.name] = _counts(_read_json(done, problems))
+        about = _read_json(done, problems)
+        found.counts[done.parent.name] = _counts(about)
+        problems += _changed(done.parent, about.get("files"))
         if (done.parent / "test.csv").is_file():
             found.test_sets[done.parent.name] = _test_digest(done.parent / "test.csv")
     for language, data in (found.info.get("data") or {}).items():
@@ -157,6 +167,14 @@ def _summarise(folder: Path, name: str) -> Summary:
         if "set" in e and "weights" in e and (e["set"], e["weights"]) not in found.predictions:
             problems.append(f"predictions_{e['set']}_{e['weights']}.csv: not there, though {METRICS} has that test")
     return found
+
+
+def _require_own(folder: Path) -> None:
+    """Raise ValueError where a file that is read here is a link out of the folder: a report is handed on."""
+    home = folder.resolve()
+    for path in (path for pattern in ("*", "manifests/*", "manifests/*/*") for path in folder.glob(pattern)):
+        if path.is_symlink() and path.name != "save" and not path.resolve().is_relative_to(home):
+            raise ValueError(f"{path.relative_to(folder)}: a link that leads out of the run folder; put the file there")
 
 
 def _experiment(found: Summary, folder: Path) -> str:
@@ -179,6 +197,8 @@ def _read_json(path: Path, problems: list[str]) -> dict:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(found, dict):
+            if seals.broken(found):
+                problems.append(f"{path.name}: was changed since the run wrote it")
             return found
         problems.append(f"{path.name}: expected keys and values, found {type(found).__name__}")
     except ValueError as error:
@@ -197,6 +217,18 @@ def _counts(done: dict) -> dict:
     corpus = str(settings.get("corpus", "")).removeprefix("local.").removesuffix(".utterances")
     found |= {"hours": done.get("hours", {}), "digest": done.get("digest", ""), "corpus": corpus}
     return found | {"sample": settings.get("sample"), "sample_seed": settings.get("sample_seed")}
+
+
+def _changed(folder: Path, recorded) -> list[str]:
+    """What of a manifest folder is gone; of the test set, which is read here, also that it was changed."""
+    if not isinstance(recorded, dict):  # of an early version
+        return []
+    where = f"manifests/{folder.name}"
+    lines = [f"{where}/{name}: is gone" for name in recorded if not (folder / str(name)).is_file()]
+    test = folder / "test.csv"
+    if test.is_file() and recorded.get(test.name) not in (None, hashlib.sha256(test.read_bytes()).hexdigest()):
+        lines.append(f"{where}/{test.name}: was changed since the run wrote it")
+    return lines
 
 
 def _test_digest(path: Path) -> str:

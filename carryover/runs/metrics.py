@@ -6,7 +6,7 @@ import math
 import os
 from pathlib import Path
 
-from carryover import processes
+from carryover import processes, seals
 from carryover.files import system_errors
 from carryover.runs import events
 
@@ -61,9 +61,19 @@ class MetricsLog:
         """Bytes written so far: a checkpoint keeps it, so that a resume can continue from there."""
         return self.path.stat().st_size if self.path.exists() else 0
 
+    def seal(self) -> dict:
+        """What a checkpoint keeps of the log as it is: its size, and a digest."""
+        digest = seals.file_digest(self.path) if self.path.exists() else None
+        return {"metrics_size": self.size(), "metrics_digest": digest}
+
     @processes.by_the_first
-    def truncate(self, size: int) -> int:
-        """Drop what was logged after a checkpoint, for it will be computed again; returns the lines dropped."""
+    def truncate(self, size: int, digest: str | None = None) -> int:
+        """Drop what was logged after a checkpoint, for it will be computed again; returns the lines dropped.
+
+        What is before it, and has another digest than at the checkpoint, is said.
+        """
+        if digest is not None and self.size() >= size and digest != seals.file_digest(self.path, size):
+            print(f"{self.path} was changed since the checkpoint was made: what reads this log sees other numbers")
         if self.size() < size:
             print(
                 f"{self.path} has {self.size()} bytes, but {size} were there at the checkpoint: lines are lost, and "

@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ from pathlib import Path
 import torch
 from ruamel.yaml.error import YAMLError
 
-from carryover import files, processes
+from carryover import files, processes, seals
 from carryover.config import differences, settings
 from carryover.data import manifest
 from carryover.data.home import with_home
@@ -27,6 +28,7 @@ PACKAGES = (
     "espeakng-loader", "numpy", "tokenizers",
 )  # fmt: skip
 AS_WRITTEN, OVERRIDES, RESOLVED = "as_written.yaml", "overrides.yaml", "hyperparams.yaml"
+WRITTEN = (AS_WRITTEN, OVERRIDES, RESOLVED)  # before anything is prepared
 
 
 def create(folder: str | Path, path: str, overrides: dict[str, str], brain: type, argv: list[str]) -> Path:
@@ -55,6 +57,7 @@ def create(folder: str | Path, path: str, overrides: dict[str, str], brain: type
         **commit(),
         "hardware": hardware(),
         "settings": differences.digest(text, overrides),
+        "files": None,
     }
     # first: after a kill among the files below, it says that this command's settings are the run's
     write_info(folder, info)
@@ -63,6 +66,7 @@ def create(folder: str | Path, path: str, overrides: dict[str, str], brain: type
     files.write(folder / RESOLVED, portable(settings.resolved_text(text, overrides)))
     source = inspect.getsourcefile(brain)
     files.copy(source, folder / Path(source).name)
+    write_info(folder, {"files": seals.of(folder, WRITTEN)})
     return folder
 
 
@@ -146,18 +150,22 @@ def _by_key(lines: str) -> dict[str, str]:
 
 def read_info(folder: str | Path) -> dict:
     """What run.json says; a damaged one is set aside as run.json.damaged, which is said."""
-    file = Path(folder) / "run.json"
+    file, what = Path(folder) / "run.json", "no JSON object"
     try:
         found = json.loads(file.read_bytes())
-        if isinstance(found, dict):
+        if isinstance(found, dict) and not seals.broken(found):
             return found
+        what = "changed since the run wrote it" if isinstance(found, dict) else what
     except FileNotFoundError:
         return {}
-    except ValueError:
+    except (ValueError, IsADirectoryError):
         pass
-    os.replace(file, file.with_name("run.json.damaged"))
+    aside = file.with_name("run.json.damaged")
+    if aside.is_dir() and not aside.is_symlink():
+        shutil.rmtree(aside)
+    os.replace(file, aside)
     print(
-        f"{file} is damaged ({file.with_name('run.json.damaged').stat().st_size} bytes, no JSON object). It is kept as "
+        f"{file} is damaged ({aside.stat().st_size} bytes, {what}). It is kept as "
         "run.json.damaged and written anew; what it said of earlier starts (commit, versions, starting weights) is not "
         "compared this time"
     )
@@ -176,8 +184,10 @@ def changed(was: dict, now: dict) -> list[str]:
 
 
 def finish(folder: Path, results: list[list[str]]) -> None:
-    """Write into run.json that the run is finished, with its tests, [set, weights] each."""
-    write_info(folder, {"finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "tests": results})
+    """Write into run.json that the run is finished, with its tests, [set, weights] each, and what its files are."""
+    names = [f"predictions_{name}_{weights}.csv" for name, weights in results]
+    found = seals.of(folder, [*WRITTEN, "metrics.jsonl", "results.md", *names])
+    write_info(folder, {"finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "tests": results, "files": found})
 
 
 def finished(folder: str | Path) -> bool:
@@ -196,7 +206,7 @@ def finished(folder: str | Path) -> bool:
 
 def write_info(folder: str | Path, values: dict) -> None:
     """Add values to run.json."""
-    processes.first_does(lambda: files.write_json(Path(folder) / "run.json", read_info(folder) | values))
+    processes.first_does(lambda: files.write_json(Path(folder) / "run.json", seals.sealed(read_info(folder) | values)))
 
 
 def data_digests(manifests: Path) -> dict[str, dict]:
@@ -268,6 +278,7 @@ def load(folder: str | Path, trusted: bool = False) -> dict:
         )
     if not trusted:
         require_own_files(folder)
+        require_as_written(folder)
     text = with_home(settings.read(folder / AS_WRITTEN))
     if not text.strip():
         raise ValueError(f"{folder / AS_WRITTEN} is empty; repeat the run's command, which writes it again")
@@ -279,6 +290,20 @@ def load(folder: str | Path, trusted: bool = False) -> dict:
     hparams = settings.load(text, overrides, where=None if trusted else str(folder / AS_WRITTEN))
     settings.require_values(text, overrides, path=str(folder / AS_WRITTEN))  # of what is trusted by now
     return hparams
+
+
+def require_as_written(folder: Path) -> None:
+    """Raise ValueError where the files that hold a run's settings are not as the run wrote them."""
+    try:
+        recorded = json.loads((folder / "run.json").read_bytes())["files"]
+        lines = seals.changed(folder, {name: recorded[name] for name in (AS_WRITTEN, OVERRIDES)})
+    except (OSError, ValueError, KeyError, TypeError):  # of an earlier version, or damaged: nothing to compare with
+        return
+    if lines:
+        raise ValueError(
+            f"{folder}: {'; '.join(lines)}. Repeat the run's command, which writes it again, or give --trust where you "
+            "changed it yourself"
+        )
 
 
 def require_own_files(folder: Path) -> None:

@@ -55,7 +55,7 @@ def test_ctc_two_languages_on_one_base(ctc_run, adaptation_run, two_languages, t
                                                   "vocab.json"}  # fmt: skip
     whole = sum(p.stat().st_size for p in (de / "model").glob("*.safetensors"))
     assert (folder / "adapter_model.safetensors").stat().st_size < 0.5 * whole
-    batch = batches(run, manifests / "de" / "test.csv", 4)[0]
+    batch = batches(run, manifests.path("de", "test"), 4)[0]
     with torch.no_grad():
         inputs, lengths, _ = run.features(batch, None)
         run.modules.eval()

@@ -85,7 +85,7 @@ def test_one_wer_in_evaluate_and_in_every_format(run, tmp_path, to):
 
     brain, _, manifests = load_run(run)
     found = formats.decoders(brain, asked.Asked(to, None, 0, "unknown", None, False), tmp_path / to)
-    tokenizer, rows = brain.hparams.tokenizer, list(manifest.load(manifests / "nl" / "test.csv").values())
+    tokenizer, rows = brain.hparams.tokenizer, list(manifest.load(manifests.path("nl", "test")).values())
     wavs = [audio.read(row["audio"]).numpy() for row in rows]
     said = [tokenizer.decode(tokenizer.text_ids(found.tokens(wav))) for wav in wavs]
     with open(run / "predictions_test_nl_evaluate.csv", newline="", encoding="utf-8") as file:

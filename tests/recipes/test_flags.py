@@ -1,6 +1,7 @@
 """Red flags while a recipe trains: in metrics.jsonl, on the screen, and over a stop."""
 
 import json
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -43,6 +44,29 @@ def test_a_healthy_run_is_silent(whisper_run, capsys):
     brain = fit(whisper_run | CONSTANT | {"lr": "1.0e-3"})
     lines = [line for line in capsys.readouterr().out.splitlines() if "red flag" in line]
     assert said(brain) == {"small set": 6} and len(lines) == 1 and lines[0].startswith(FEW)
+
+
+@pytest.mark.parametrize("state", ["healthy", "unwritable", "sick"])
+def test_a_test_set_that_lost_clips_is_flagged_and_the_table_says_so(ctc_run, tmp_path, state):
+    """Two recordings that cannot be read; sentences with a digit, which the alphabet has not, stay and count."""
+    data = shutil.copytree(ctc_run["data_folder"], tmp_path / "data")
+    lines = (data / "manifest.tsv").read_text(encoding="utf-8").splitlines()
+    for number in [number for number, line in enumerate(lines) if line.endswith("\ttest")][:2]:
+        if state == "unwritable":
+            lines[number] = lines[number].removesuffix("\ttest") + " 42\ttest"
+        elif state == "sick":
+            (data / lines[number].split("\t")[0]).write_text("no audio")
+    (data / "manifest.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    folder, sick = tmp_path / "run", state == "sick"
+    own = {"data_folder": str(data), "max_updates": "1", "warmup": "1", "from_scratch": "True"}
+    done = train(ctc_run | own | {"output_folder": str(folder)}, "hparams/dutch_pretrain.yaml")
+    assert done.returncode == 0, done.stderr
+    events = list(map(json.loads, (folder / "metrics.jsonl").read_text().splitlines()))
+    tested = [e for e in events if e["event"] == "test"][-1]
+    assert tested["utterances"] == (4 if sick else 6)
+    assert ("test set incomplete" in [e.get("kind") for e in events]) is sick
+    assert ("red flag (test set incomplete): test_nl: 2 of 6 listed utterances" in done.stdout) is sick
+    assert ("2 of 6 listed utterances are refused" in (folder / "results.md").read_text()) is sick
 
 
 def test_a_rate_of_zero_is_said_at_once(whisper_run, capsys):

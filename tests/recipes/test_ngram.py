@@ -7,7 +7,9 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from typer.testing import CliRunner
 
 from carryover.commands import ngram
@@ -20,6 +22,14 @@ needs_kenlm = pytest.mark.skipif(
     reason="kenlm is not installed: pip install -e '.[lm]'",
 )
 CTC = "hparams/dutch_pretrain.yaml"
+
+
+FIND_SPEC = importlib.util.find_spec
+
+
+def with_kenlm(name: str, *package):
+    """importlib.util.find_spec where kenlm is installed; transformers asks it, too."""
+    return object() if name in ("kenlm", "pygtrie") else FIND_SPEC(name, *package)
 
 
 def run(*words: str):
@@ -53,6 +63,17 @@ def test_it_is_tuned_on_validation_and_tested_beside_greedy(ctc_run, tmp_path, m
     assert sorted(path.name for path in (folder / "ngram").iterdir()) == [
         "lm.arpa", "ngram.json", "predictions_test_nl_greedy.csv", "predictions_test_nl_ngram.csv",
     ]  # fmt: skip
+    outside = tmp_path / "outside.wav"
+    soundfile.write(outside, np.full(16000, 0.1), 16000)
+    for split in ("valid", "test"):  # a stranger's folder: its lists name what lies elsewhere
+        strange = tmp_path / f"strange_{split}"
+        shutil.copytree(folder, strange)
+        lines = (path := strange / "manifests" / "nl" / f"{split}.csv").read_text(encoding="utf-8").splitlines()
+        fields = lines[1].split(",")
+        path.write_text("\n".join([lines[0], ",".join([fields[0], str(outside), *fields[2:]])]) + "\n")
+        said = str(run(str(strange), *given, "--out", str(tmp_path / "out")).exception)
+        assert f"{split}.csv: '{outside}' of ID" in said and "does not lie below the run's data_folder" in said
+    assert not (tmp_path / "out").exists()
     # what it says to test a run with is a decoder
     decoder = re.search(r"--decoder '(.*)'", done.stdout)[1]
     shutil.rmtree(folder / "ngram" / "nothing", ignore_errors=True)
@@ -64,14 +85,14 @@ def test_bad_input_is_one_line(whisper_run, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(ngram.importlib.util, "find_spec", lambda name: None)
     assert "kenlm and pygtrie: pip install -e '.[lm]'" in str(run(str(tmp_path)).exception)
-    monkeypatch.setattr(ngram.importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(ngram.importlib.util, "find_spec", with_kenlm)
     assert "--alphas: 'much'; expected numbers" in str(run(str(tmp_path), "--alphas", "much").exception)
     assert "--betas: '1,-1'; expected numbers" in str(run(str(tmp_path), "--betas", "1,-1").exception)
     assert "--text" in str(run(str(tmp_path), "--text", str(tmp_path / "no.txt")).exception)
     assert "is no run folder" in str(run(str(tmp_path)).exception)
     monkeypatch.undo()
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(ngram.importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(ngram.importlib.util, "find_spec", with_kenlm)
     done = train(whisper_run | {"max_updates": "1", "warmup": "1", "test_before": "False"})
     assert done.returncode == 0, done.stderr
     monkeypatch.undo()

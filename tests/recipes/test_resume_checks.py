@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from carryover import seals
 from carryover.runs import run_folder
 from tests.recipes.helpers import events, start, train
 from tests.recipes.test_resume import require_equal
@@ -45,6 +46,25 @@ def test_two_processes_on_one_folder(short):
     assert updates == sorted(set(updates)) and run_folder.finished(log.parent)
 
 
+def test_a_run_that_ended_after_its_training_is_finished_by_the_same_command(short):
+    """Its training is over, and is not done again, also where the test is set otherwise."""
+    folder = Path(short["output_folder"])
+    in_the_way = folder / "predictions_test_nl_best.csv"
+    in_the_way.mkdir(parents=True)
+    short |= {"test_before": "False"}
+    done = train(short)
+    assert done.returncode == 2 and f"{in_the_way}: Is a directory" in done.stderr and "Traceback" not in done.stderr
+    log = events(folder)
+    assert log[-1]["event"] in ("end", "flag") and not run_folder.finished(folder)
+    in_the_way.rmdir()
+    done = train(short | {"test_beams": "2"})
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "other settings, which its training does not read: test_beams: " in done.stdout
+    assert run_folder.finished(folder) and in_the_way.is_file()
+    trained = ("train", "valid", "checkpoint")
+    assert [e for e in events(folder) if e["event"] in trained] == [e for e in log if e["event"] in trained]
+
+
 def test_a_finished_run_says_what_has_changed_and_goes_on_where_nothing_has(short):
     done = train(short)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -73,7 +93,7 @@ def test_a_finished_run_says_what_has_changed_and_goes_on_where_nothing_has(shor
     listing.write_text("".join(lines))
 
     info = json.loads((folder / "run.json").read_text())
-    (folder / "run.json").write_text(json.dumps(info | {"commit": "0" * 40}))
+    (folder / "run.json").write_text(json.dumps(seals.sealed(info | {"commit": "0" * 40})))
     again = train(short | {"eval_batch_size": "2"})
     assert again.returncode == 0, again.stderr[-2000:]
     assert "commit: " + "0" * 40 + " then, " in again.stdout and "eval_batch_size: 4 there, 2 here" in again.stdout

@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -56,6 +58,15 @@ def test_the_command_writes_what_it_can_and_says_what_it_refuses(tmp_path, whisp
     out = tmp_path / "heard.csv"
     good = CliRunner().invoke(app, ["transcribe", run["output_folder"], str(clips / "a.wav"), "--out", str(out)])
     assert good.exit_code == 0 and out.read_text().splitlines()[0] == "audio,duration,text"
+
+    for checkpoint in Path(run["output_folder"]).glob("save/CKPT+*"):
+        shutil.rmtree(checkpoint)
+    none = CliRunner().invoke(app, ["transcribe", run["output_folder"], str(clips / "a.wav")])
+    assert "holds no whole checkpoint: CKPT" in str(none.exception) and "is gone" in str(none.exception)
+    shutil.rmtree(Path(run["output_folder"]) / "save")
+    (Path(run["output_folder"]) / "save").mkdir()
+    none = CliRunner().invoke(app, ["transcribe", run["output_folder"], str(clips / "a.wav")])
+    assert "holds no checkpoint; repeat the run's command" in str(none.exception)
 
 
 def test_a_long_recording_has_the_words_and_times_of_its_speech(tmp_path, whisper_run, shared, monkeypatch):

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from carryover.commands import transcription
-from carryover.data import manifest
+from carryover.data import audio, manifest
 from carryover.data.audio_check import inspect
 from carryover.data.limits import Limits
 from carryover.data.preparation import prepare
@@ -91,6 +91,7 @@ REFUSED = {
     "wma": (raw("a.wma", b"\x30\x26\xb2\x75" + bytes(99)), "a.wma", "Windows Media"),
     "amr": (raw("a.amr", b"#!AMR\n" + bytes(99)), "a.amr", "AMR"),
     "raw": (raw("a.raw", TONE.astype("<i2").tobytes()[:999] + b"x"), "a.raw", "no header: raw samples"),
+    "zeros before mp3": (of_wav("a.mp3", lambda data: bytes(600) + data, "MP3"), "a.mp3", "600 bytes of zeros before"),
     "folder": (lambda folder: (folder / "a.wav").mkdir(), "a.wav", "cannot be opened: a folder"),
     "dead link": (lambda folder: (folder / "a.wav").symlink_to("b.wav"), "a.wav", r"not there \(b.wav\)"),
     "pipe": (lambda folder: os.mkfifo(folder / "a.wav"), "a.wav", "a pipe or device"),
@@ -104,6 +105,44 @@ SAID = {
     "4 kHz": (samples("a.wav", TONE, 4000), "low sampling rate: 4000 Hz"),
 }
 READ = ("a.aiff", "a.au", "a.w64", "a.caf", "a.wav", "a.flac", "a.mp3", "a.ogg")
+
+
+def resampled(hz):
+    return 0.3 * np.sin(2 * np.pi * 220 * np.arange(hz) / hz)
+
+
+def with_list(data):
+    """A chunk of ffmpeg's before the samples."""
+    chunk = b"LIST" + (26).to_bytes(4, "little") + b"INFOISFT" + (14).to_bytes(4, "little") + b"Lavf59.27.100\0"
+    return data[: data.index(b"data")] + chunk + data[data.index(b"data") :]
+
+
+def plain(data):
+    return data
+
+
+GOOD = {  # forms that people have, and what is in them
+    "RF64": (samples("a.wav", format="RF64"), "a.wav"),
+    "wavex": (samples("a.wav", format="WAVEX", subtype="PCM_16"), "a.wav"),
+    "24 bit": (samples("a.wav", subtype="PCM_24"), "a.wav"),
+    "float64": (samples("a.wav", subtype="DOUBLE"), "a.wav"),
+    "flac of 24 bit": (samples("a.flac", subtype="PCM_24"), "a.flac"),
+    "mu-law of 8 kHz": (samples("a.wav", resampled(8000), 8000, subtype="ULAW"), "a.wav"),
+    "22 050 Hz": (samples("a.wav", resampled(22050), 22050), "a.wav"),
+    "192 kHz": (samples("a.wav", resampled(192_000), 192_000), "a.wav"),
+    "two channels": (samples("a.wav", np.stack([TONE, TONE], 1)), "a.wav"),
+    "left channel only": (samples("a.wav", np.stack([TONE, 0 * TONE], 1)), "a.wav"),
+    "one of 8 channels": (samples("a.wav", np.stack([TONE] + 7 * [0 * TONE], 1)), "a.wav"),
+    "mp3 named wav": (of_wav("a.wav", plain, "MP3"), "a.wav"),
+    "wav named mp3": (of_wav("a.mp3", plain), "a.mp3"),
+    "ID3 before mp3": (of_wav("a.mp3", lambda data: b"ID3\3\0\0\0\0\x10\0" + bytes(2048) + data, "MP3"), "a.mp3"),
+    "opus in ogg": (of_wav("a.ogg", plain, "OGG", subtype="OPUS"), "a.ogg"),
+    "size never known": (of_wav("a.wav", header(b"\xff\xff\xff\xff")), "a.wav"),
+    "LIST before data": (of_wav("a.wav", with_list), "a.wav"),
+    ".WAV": (of_wav("A.WAV", plain), "A.WAV"),
+    "blanks and letters": (of_wav("a b é 語.wav", plain), "a b é 語.wav"),
+    "link": (lambda folder: (of_wav("b.wav", plain)(folder), (folder / "a.wav").symlink_to("b.wav")), "a.wav"),
+}
 
 
 @pytest.mark.parametrize("case", REFUSED)
@@ -126,6 +165,23 @@ def test_good_recordings_have_no_remark(tmp_path, name):
     samples(name)(tmp_path)
     found = inspect(str(tmp_path / name))
     assert found.remark is None and found.duration == pytest.approx(1, abs=0.1)
+
+
+@pytest.mark.parametrize("form", GOOD)
+def test_good_forms_are_read_as_what_they_hold(tmp_path, form):
+    write, name = GOOD[form]
+    write(tmp_path)
+    found, wav = inspect(str(tmp_path / name)), audio.read(str(tmp_path / name), RATE).numpy()
+    assert found.remark is None
+    seconds = 6 if "MP3" in form.upper() and form != "wav named mp3" or "opus" in form else 1
+    assert found.duration == pytest.approx(seconds, abs=0.1) and len(wav) == pytest.approx(
+        seconds * RATE, abs=0.1 * RATE
+    )
+    middle = wav[len(wav) // 2 - 2000 : len(wav) // 2 + 2000]
+    spectrum = np.abs(np.fft.rfft(middle * np.hanning(len(middle))))
+    assert spectrum.argmax() * RATE / len(middle) == pytest.approx(220, abs=5)  # the tone, at its pitch
+    files = transcription.find([tmp_path / name], (".wav", ".flac", ".mp3", ".ogg"))
+    assert list(files) == [tmp_path / name]
 
 
 class Deaf:

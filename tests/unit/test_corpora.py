@@ -286,23 +286,3 @@ def test_a_run_is_evaluated_on_segments(ending, tmp_path, monkeypatch):
     assert [row["audio"] for row in found.values()] == [f"far/talk.wav#t={t}" for t in ("0,0.5", "0.5,1", "1,1.5")]
     again = sets.prepare(made, hparams, tmp_path / "m2")  # a manifest of ours names parts in its column audio
     assert manifest.load(again).keys() == found.keys()
-
-
-def test_clips_of_mixed_corpora_lie_below_the_runs_folders(tmp_path):
-    import functools
-
-    from carryover.commands import test_sets as sets
-    from local import mixed
-
-    given = []
-    for name in ("a", "b"):
-        corpora.clip(tmp_path / name / "1.wav")
-        corpora.write(tmp_path / name / "test.tsv", ("path", "text"), ("1.wav", "ja"))
-        given.append({"name": name, "corpus": table.utterances, "data_folder": str(tmp_path / name)})
-    corpus = functools.partial(mixed.utterances, corpora=given)
-    preparation.prepare(corpus, tmp_path / "a", tmp_path / "m", "nl", ["test"], Limits())
-    sets.require_below(tmp_path / "m" / "test.csv", {"data_folder": str(tmp_path / "a"), "corpus": corpus})
-    with pytest.raises(ValueError, match="'b-1' does not lie below the run's data_folder"):
-        sets.require_below(
-            tmp_path / "m" / "test.csv", {"data_folder": str(tmp_path / "a"), "corpus": table.utterances}
-        )

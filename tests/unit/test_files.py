@@ -168,7 +168,7 @@ def run(place: Path, overrides=(("lr", "2.0e-3"),), begun=False) -> Path:
 def content(folder: Path) -> dict[str, str]:
     texts = {p.relative_to(folder).as_posix(): p.read_text() for p in folder.rglob("*") if p.is_file()}
     info = json.loads(texts.pop("run.json"))
-    return texts | {"info": {key: value for key, value in info.items() if key not in ("started", "finished")}}
+    return texts | {"info": {key: value for key, value in info.items() if key not in ("started", "finished", "sealed")}}
 
 
 def test_ended_at_any_operation_it_goes_on(data, tmp_path, monkeypatch):

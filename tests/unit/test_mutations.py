@@ -4,32 +4,33 @@ import random
 
 import pytest
 
-from benchmarks import mutations
+from benchmarks import damage, mutations
+from benchmarks.mutated_commands import nothing_begins
 
 
 def test_240_mutations_end_in_words():
     found, wrong = mutations.mutate(240, seed=2)
     assert wrong == [], wrong[0]["words"]
-    assert all(counts[mutations.REFUSED] for counts in found.values()), "nothing was damaged"
+    assert all(counts[damage.REFUSED] for counts in found.values()), "nothing was damaged"
     assert sum(counts.total() for counts in found.values()) == 240
 
 
 @pytest.mark.parametrize(
     "main, outcome",
     [
-        (lambda: None, mutations.ACCEPTED),
-        (lambda: 2, mutations.SILENT),
-        (lambda: int("x"), mutations.REFUSED),
-        (lambda: print("a word") or 2, mutations.REFUSED),
+        (lambda: None, damage.ACCEPTED),
+        (lambda: 2, damage.SILENT),
+        (lambda: int("x"), damage.REFUSED),
+        (lambda: print("a word") or 2, damage.REFUSED),
     ],
 )
 def test_outcomes(main, outcome):
-    assert mutations.of_command(main)[0] == outcome
+    assert damage.of_command(main)[0] == outcome
 
 
 def test_a_bug_is_counted_as_a_traceback(monkeypatch):
     monkeypatch.setitem(mutations.KINDS, "logs", (lambda places, chance: {}["bug"], 15))
-    assert mutations.one("logs", random.Random(1), None)[0] == mutations.TRACEBACK
+    assert mutations.one("logs", random.Random(1), None)[0] == damage.TRACEBACK
 
 
 @pytest.mark.parametrize(
@@ -48,13 +49,14 @@ def test_rows_are_counted_by_other_code(name, text, rows):
     [
         (3, "yamls", 5461), (3, "logs", 5764), (3, "logs", 6372), (3, "logs", 6568), (3, "run folders", 7681),
         (5, "yamls", 5260), (5, "logs", 6406), (5, "run folders", 7029), (5, "run folders", 7205),
-        (5, "run folders", 7898),
+        (5, "run folders", 7898), (11, "other commands", 1572), (11, "other commands", 1841),
+        (11, "run folders", 3099),
     ],
 )  # fmt: skip
 def test_mutations_that_ended_in_a_traceback(seed, kind, number, tmp_path, monkeypatch):
-    for name, method in (("run", mutations.build), ("run_first", lambda self: None)):
-        monkeypatch.setattr(mutations.experiment.Experiment, name, method)
     places = mutations.Places(tmp_path)
     monkeypatch.chdir(places.checkout)
-    outcome, words = mutations.one(kind, random.Random(f"{seed} {kind} {number}"), places)
-    assert outcome in (mutations.ACCEPTED, mutations.REFUSED), words
+    monkeypatch.setenv("CARRYOVER_CACHE", str(tmp_path / "cache"))
+    with nothing_begins():
+        outcome, words = mutations.one(kind, random.Random(f"{seed} {kind} {number}"), places)
+    assert outcome in (damage.ACCEPTED, damage.REFUSED), words

@@ -1,6 +1,8 @@
 """What lies in a model's folder is whole and belongs together, or is refused: pretrained.py and whisper_check.py."""
 
 import json
+import os
+import pickle
 import shutil
 from pathlib import Path
 
@@ -92,6 +94,7 @@ def test_another_number_of_layers(folder, layers, said):
         (lambda f: f.write_text("version https://git-lfs.github.com/spec/v1\n"), ValueError, "pointer of git lfs"),
         (lambda f: f.unlink(), FileNotFoundError, "no file named model.safetensors"),
         (lambda f: (f.parent / "config.json").write_text("{"), ValueError, "not a valid JSON.*damaged: download"),
+        (lambda f: (f.parent / "config.json").write_text(""), ValueError, "not a valid JSON.*damaged: download"),
     ],
 )
 def test_files_that_cannot_be_read(folder, damage, error, said):
@@ -107,6 +110,87 @@ def test_half_precision_and_no_generation_config_are_taken(folder):
     require_fitting(model, tokenizer)
     whisper.set_generation_ids(model, tokenizer)
     assert model.generation_config.lang_to_id == {"<|de|>": 313, "<|nl|>": 312}
+
+
+FORCED = [[1, 312], [2, 315], [3, 319]]
+
+
+def heard(folder, capsys) -> tuple[list, str]:
+    """Ids that a model decodes of noise, and what was said."""
+    model, tokenizer = load(folder), whisper.Tokenizer(str(folder))
+    require_fitting(model, tokenizer)
+    whisper.set_generation_ids(model, tokenizer)
+    noise = torch.randn(2, 80, 2 * model.config.max_source_positions, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        states = model.eval().model.encoder(noise).last_hidden_state
+    return whisper.generate(model, tokenizer, states, ["nl", "de"], 30), capsys.readouterr().out
+
+
+def v4(folder):
+    """As transformers 4.26 wrote it: the settings of decoding in config.json, no generation_config.json."""
+    (folder / "generation_config.json").unlink()
+    eot = json.loads((folder / "config.json").read_text())["eos_token_id"]
+    setting(
+        folder, forced_decoder_ids=FORCED, suppress_tokens=[], begin_suppress_tokens=[5, eot], max_length=224,
+        transformers_version="4.26.1", torch_dtype="float32",
+    )  # fmt: skip
+
+
+def v4gen(folder):
+    """As somebody who decodes in another way exported it."""
+    setting(
+        folder, "generation_config.json", forced_decoder_ids=FORCED, suppress_tokens=[], max_new_tokens=7,
+        max_length=224, transformers_version="4.38.0", num_beams=5, repetition_penalty=1.8, no_repeat_ngram_size=2,
+    )  # fmt: skip
+
+
+def as_bin(folder):
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+
+
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        (v4, "no generation_config.json"),
+        (v4gen, "asks for max_new_tokens: 7, no_repeat_ngram_size: 2, repetition_penalty: 1.8; left out"),
+        (lambda f: setting(f, "generation_config.json", suppress_tokens=[], begin_suppress_tokens=[]), ""),
+        (as_bin, ""),
+        (lambda f: (f / "preprocessor_config.json").unlink(), ""),
+    ],
+    ids=["v4", "v4gen", "suppress_empty", "bin", "no_preprocessor"],
+)
+def test_other_forms_of_a_checkpoint_decode_as_it_does(folder, change, said, capsys):
+    wanted, _ = heard(folder, capsys)
+    change(folder)
+    found, words = heard(folder, capsys)
+    assert found == wanted and max(map(len, found)) > 12
+    assert said in words and words.count("left out") == ("left out" in said)
+
+
+class Harm:
+    """What a pickle may ask for."""
+
+    def __reduce__(self):
+        return os.system, ("touch RAN",)
+
+
+@pytest.mark.parametrize("form", ["zip", "old", "bare"])
+def test_a_pickle_of_weights_that_would_run_something_does_not(folder, form, monkeypatch):
+    monkeypatch.chdir(folder)
+    tensors = load_file("model.safetensors") | {"harm": Harm()}
+    if form == "bare":
+        Path("pytorch_model.bin").write_bytes(pickle.dumps(Harm()))
+    else:
+        torch.save(tensors, "pytorch_model.bin", _use_new_zipfile_serialization=form == "zip")
+    Path("model.safetensors").unlink()
+    with pytest.raises(ValueError, match="holds more than tensors .*was not run; give a checkpoint in safetensors"):
+        load(folder)
+    assert not Path("RAN").exists()
+    for more in (audio_encoder.load, lambda source: Chat(source)):  # these read safetensors alone
+        with pytest.raises((ValueError, FileNotFoundError)):
+            more(str(folder))
+    assert not Path("RAN").exists()
 
 
 def test_adapters_alone_are_no_model(folder):

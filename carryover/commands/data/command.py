@@ -4,6 +4,8 @@ from pathlib import Path
 
 import typer
 
+from carryover.commands.manifests import require_below, run_of
+
 
 def data(
     manifests: list[Path] = typer.Argument(
@@ -15,12 +17,17 @@ def data(
         20, min=1, help="Clips of each split on the page: longest, shortest, fastest, and a draw"
     ),
     lhotse: Path = typer.Option(None, help="Write the manifests as lhotse's into this folder"),
+    trust: bool = typer.Option(False, "--trust", help="Open recordings outside of a run's data folders, too"),
 ) -> None:
     """Print what manifests hold: hours, speakers, lengths, characters, rejects, and what their splits share."""
     from carryover.commands.data import lengths, listening
     from carryover.data import account
     from carryover.data import lhotse as lhotse_manifests
 
+    if (page or lhotse) and not trust:  # which open the recordings
+        for file in account.lists(manifests).values():
+            if run := run_of(file):
+                require_below(file, run)
     splits = account.read(manifests)
     for line in lengths.tables(splits, account.rejects(manifests)):
         typer.echo(line)

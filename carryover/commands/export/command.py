@@ -7,6 +7,7 @@ import typer
 
 from carryover import files
 from carryover.commands.load import RUN, TRUST, load_run
+from carryover.commands.manifests import Manifests
 
 CLIPS = 8
 
@@ -39,11 +40,10 @@ def export(
 
     brain, hparams, manifests = load_run(folder, trust)
     asked.require_model(brain, folder)
-    tests = manifests / hparams["language"] / "test.csv"
     try:
         with files.made_folder(out) as made:
             formats.write(brain, asked, made)
-            said = _compared(brain, hparams, asked, made, tests, trust)
+            said = _compared(brain, hparams, asked, made, manifests)
             card.write(made, folder, brain, asked, said)
             checksums.seal(made)
     except compare.Different as error:
@@ -55,9 +55,8 @@ def export(
         typer.echo((hub.told if dry_run else hub.push)(out, push, license))
 
 
-def _compared(brain, hparams: dict, asked, folder: Path, tests: Path, trust: bool) -> str:
+def _compared(brain, hparams: dict, asked, folder: Path, manifests: Manifests) -> str:
     """What the parity check found, in a sentence."""
-    from carryover.commands import test_sets
     from carryover.commands.export import formats, parity
 
     if not asked.parity:
@@ -65,11 +64,9 @@ def _compared(brain, hparams: dict, asked, folder: Path, tests: Path, trust: boo
     decoders = formats.decoders(brain, asked, folder)
     if decoders.tokens is None:
         return "not checked: no other program than this one decodes such a model"
-    if not tests.is_file():
-        raise FileNotFoundError(
-            f"{tests}: not there; repeat the run's command, which makes it, or leave the check out: --parity 0"
-        )
-    if not trust:
-        test_sets.require_below(tests, hparams)
+    try:
+        tests = manifests.path(hparams["language"], "test")
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{error}; or leave the check out: --parity 0") from None
     exact = asked.quantization is None
     return parity.check(brain, decoders, tests, asked.parity, asked.name, exact)

@@ -93,6 +93,12 @@ class Plan:
         first = found["first"] if isinstance(found["first"], dict) else {"experiment": found["first"]}
         if not isinstance(first.get("experiment"), str):
             raise SettingsError(f"{path}: first: {found['first']}; expected a model, or {{experiment: a YAML, ...}}")
+        own = {f"methods: {name}": keys for name, keys in found["methods"].items()}
+        for where, keys in ({"common": found["common"]} | own).items():
+            if not isinstance(keys, dict | None):
+                raise SettingsError(f"{path}: {where}: {keys!r}; expected keys with their values")
+            if isinstance(keys, dict) and not isinstance(keys.get("first", {}), dict | None):
+                raise SettingsError(f"{path}: {where}: first: {keys['first']!r}; expected keys with their values")
         plan = cls(
             experiment=found["experiment"], first=first["experiment"],
             first_common=_as_text({k: v for k, v in first.items() if k != "experiment"}),

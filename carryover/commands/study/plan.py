@@ -118,7 +118,10 @@ class Plan:
         mine = json.loads(json.dumps(self._written(), default=vars))
         path = folder / PLAN
         if path.is_file():
-            there = json.loads(path.read_text(encoding="utf-8"))
+            try:
+                there = dict(json.loads(path.read_bytes()))
+            except (ValueError, TypeError):
+                raise SettingsError(f"{path} is damaged; bring it back, or give another folder by --out") from None
             if differ := sorted(key for key in mine.keys() | there.keys() if mine.get(key) != there.get(key)):
                 raise SettingsError(
                     f"{path}: the study was begun with another plan ({', '.join(differ)} differ). A plan is not "

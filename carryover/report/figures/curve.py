@@ -123,9 +123,9 @@ def curves(
             line[valid.index(min(valid))].chosen = True
     seeds = {f"{p.method}{'' if p.value is None else f' {key} {p.value:g}'}": p.seeds for p in found}
     caption = (
-        f"WER in percent, normalised. Bold: the {key} with the lowest mean of both languages' validation WER (none "
-        "where a validation is missing); the tests chose nothing. Forgetting: test WER of the old language after minus "
-        "before, in points. " + " ".join(conditions.said(table.over, seeds, resamples))
+        f"WER in percent, {table.normalised}. Bold: the {key} with the lowest mean of both languages' validation WER "
+        "(none where a validation is missing); the tests chose nothing. Forgetting: test WER of the old language after "
+        "minus before, in points. " + " ".join(conditions.said(table.over, seeds, resamples))
     )
     return Curves(found, table.language, table.old_language, caption, key)
 

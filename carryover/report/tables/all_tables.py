@@ -61,7 +61,7 @@ def make(
     for name, (found, reason) in made.items():
         found = found if isinstance(found, list) else [found] if found is not None else []
         for table in found:
-            if names and "normalised" in table.caption:
+            if names and "normalised" in table.caption and "normalised by" not in table.caption:
                 table.notes = [*table.notes, f"Normalised by {names}."]
         tables += found
         left_out += [] if found else [f"{name}: {reason}"]

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from carryover.report.grouping import BASELINE, FROM_SCRATCH
+from carryover.report.normalisers import normalised
 from carryover.report.run_folder import Run
 from carryover.report.system_scores import Scores
 from carryover.report.tables import table as report_table
@@ -100,6 +101,7 @@ class Table:
     caption: str
     over: Mapping[str, str] = field(default_factory=dict)  # `Units.over` by language
     baseline: str = BASELINE
+    normalised: str = "normalised"  # by what, see `normalisers.normalised`
 
     def as_table(self, name: str = "methods") -> report_table.Table:
         """Rows that are shown, under their heads, without columns in which no row has anything to say: those of an
@@ -218,7 +220,8 @@ def table(
     _correct([row for row in rows if row.shown])
     over = {name: scores.units.over for name, scores in ((language, new), (old_language, old)) if scores}
     text = caption(rows, runs, baseline, from_scratch, resamples, over, unchosen)
-    return Table(rows, language, old_language, text, over, baseline)
+    by = normalised(run for found in runs.values() for run in found)
+    return Table(rows, language, old_language, text, over, baseline, by)
 
 
 def mean(values) -> float:

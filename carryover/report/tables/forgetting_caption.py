@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
+from carryover.report.normalisers import normalised
 from carryover.report.run_folder import Run
 from carryover.stats import conditions
 
@@ -35,7 +36,8 @@ def caption(
     compared = [
         p for row in rows for p in (row.new_to_baseline.p_holm, row.old_to_baseline.p_holm) if not math.isnan(p)
     ]
-    lines = ["WER and CER in percent over the test set, normalised; differences in points."]
+    by = normalised(run for found in runs.values() for run in found)
+    lines = [f"WER and CER in percent over the test set, {by}; differences in points."]
     lines += conditions.said(over, {name: len(found) for name, found in runs.items()}, resamples)
     if any(len(row.seeds) > 1 for row in rows):
         lines.append("Mean ± SD: each seed's WER over the test set, their mean and standard deviation (n - 1).")

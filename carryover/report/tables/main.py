@@ -47,7 +47,8 @@ def main(compared: forgetting.Table, about: str, name: str = "main") -> Table:
     heads = ["method", *marked, "forgetting", "p"]
     kept = [i for i in range(len(heads)) if i < 2 or any(row[i] != "-" for row in cells)]
     shown = [heads[i] for i in kept]
-    said = ["WER in percent over the test set, normalised, with 95 % intervals beneath; the lowest are bold."]
+    by = compared.normalised
+    said = [f"WER in percent over the test set, {by}, with 95 % intervals beneath; the lowest are bold."]
     if "forgetting" in shown:
         said.append(f"Forgetting: {old} WER after minus before, in points.")
     if "p" in shown:

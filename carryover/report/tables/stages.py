@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 
+from carryover.report.normalisers import normalised
 from carryover.report.run_folder import Run
 from carryover.report.tables.table import Table
 from carryover.stats import transfer
@@ -52,6 +53,8 @@ def table(
             head, n = [method, f"{k + 1} {language}"], len(found)
             shown.append([*head, *map(_shown, means, deviations), n])
             full.append([*head, *means, *deviations, n])
+    every = [folder for seeds in methods.values() for folders in seeds for folder in folders if folder is not None]
+    by, order = normalised(Run(Path(folder)) for folder in every), " -> ".join(languages)
     reference = "the language learned alone from the first stage's model, without a method" if alone else "not run"
     notes = [
         "Average WER: of the languages learned so far. BWT: mean over the languages before of the WER after their own "
@@ -62,7 +65,7 @@ def table(
         "nothing here says how far another seed would be off.",
     ]  # fmt: skip
     return Table(
-        "stages", columns, shown, f"WER in percent over the test sets after each stage; {' -> '.join(languages)}.",
+        "stages", columns, shown, f"WER in percent over the test sets after each stage, {by}; {order}.",
         notes, csv_columns=csv_columns, csv_values=full,
     )  # fmt: skip
 
