@@ -159,6 +159,12 @@ class SpeechLLMBrain(RecipeBrain):
         """The frozen models and the prompts; an encoder that is trained is in the checkpoint itself."""
         return {name: value for name, value in self.frozen.items() if name not in self.modules}
 
+    def train_loader(self, dataset, kwargs):
+        if self.tasks.others and kwargs.get("num_workers"):
+            # readers draw what a clip is asked; they begin each epoch anew, or an unbroken run would draw otherwise
+            kwargs = kwargs | {"persistent_workers": False}
+        return super().train_loader(dataset, kwargs)
+
     def target(self):
         tasks, target_text = self.tasks, self.hparams.target_text
 

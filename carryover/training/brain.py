@@ -1,6 +1,5 @@
 """The training loop that every recipe shares: accumulate, update, validate, keep the best, stop early."""
 
-import contextlib
 import itertools
 import json
 import math
@@ -13,7 +12,7 @@ from speechbrain.utils.seed import seed_everything
 from tqdm import tqdm
 
 from carryover import processes
-from carryover.training import checkpoint, kept_states, stopping
+from carryover.training import checkpoint, epochs, kept_states, stopping
 from carryover.training.evaluation import Evaluation, Stage, random_state_kept
 from carryover.training.micro_batches import halve_until_it_fits
 from carryover.training.optimisation import Optimisation, parameter_groups, require_no_own_rate
@@ -99,12 +98,12 @@ class RecipeBrain(Recipe, sb.Brain):
             language: self.make_dataloader(dataset, Stage.VALID, ckpt_prefix=None, **valid_loader_kwargs)
             for language, dataset in valid_sets.items()
         }
-        epochs = list(epoch_counter)
-        if not epochs:
+        planned = list(epoch_counter)
+        if not planned:
             raise ValueError("epochs: at least 1 is needed; use max_updates to train for less than an epoch")
         groups = math.ceil(len(loader) / self.grad_accumulation_factor)  # per epoch, the last one may be short
-        total = self.hparams.max_updates or groups * len(epochs)
-        last_epoch = math.inf if self.hparams.max_updates else epochs[-1]
+        total = self.hparams.max_updates or groups * len(planned)
+        last_epoch = math.inf if self.hparams.max_updates else planned[-1]
         self.schedule.plan(total)
         with random_state_kept():  # an importance that is estimated and one that is reused train the same
             kept_states.fill(self, train_set, valid_loader_kwargs, total * len(loader.dataset) // groups)
@@ -121,7 +120,7 @@ class RecipeBrain(Recipe, sb.Brain):
         with bar, stopping.after_the_update(self.hparams.stop_signals) as self.stop:
             if progress.validating:  # a signal came in the middle of it
                 self._after_group(valid_sets, True, progress.groups_done == groups, bar)
-            for epoch in itertools.count(epochs[0]) if self.hparams.max_updates else epochs:
+            for epoch in itertools.count(planned[0]) if self.hparams.max_updates else planned:
                 if progress.stopped:
                     break
                 if epoch < progress.epoch or (epoch == progress.epoch and progress.groups_done == groups):
@@ -178,9 +177,7 @@ class RecipeBrain(Recipe, sb.Brain):
             self.train_sampler.set_epoch(progress.epoch)
         self.train_mode()
         self.optimisation.zero_grad()
-        # to make the iterator draws a seed: of an epoch that is gone on with, it was drawn before the checkpoint
-        with random_state_kept() if progress.groups_done else contextlib.nullcontext():
-            batches = iter(loader)
+        batches = epochs.begin(loader, begun=progress.groups_done > 0)
         while progress.groups_done < groups and not progress.stopped:
             start = time.perf_counter()
             group = list(itertools.islice(batches, self.grad_accumulation_factor))
@@ -201,8 +198,8 @@ class RecipeBrain(Recipe, sb.Brain):
         total = processes.total(sum(self.units(batch) for batch in group))
 
         def fit(batch):
-            n = self.units(batch.to(self.device))
-            return n, *self.fit_batch(batch, share=n / total)
+            n = self.units(batch)  # before it is on the device: to read a number there waits for all that is under way
+            return n, *self.fit_batch(batch.to(self.device, non_blocking=True), share=n / total)
 
         done, progress.halvings = halve_until_it_fits(
             group, fit, self.optimisation.zero_grad, progress.halvings, self.run_log.say

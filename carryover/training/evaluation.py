@@ -61,7 +61,7 @@ class Evaluation:
             if number is not None:  # the update is done: it is saved, and its validation made at the resume
                 raise Stopped(number)
             if (batch := next(batches, None)) is not None:
-                found.append(self.batch(batch.to(brain.device), stage))
+                found.append(self.batch(batch.to(brain.device, non_blocking=True), stage))
         brain.hparams.kept.flush()
         for terms, n, scored in processes.merge(processes.gather(found)):
             units += n

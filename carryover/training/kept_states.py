@@ -93,7 +93,7 @@ def _probe(brain, dataset) -> float | None:
 def _states(brain, batch) -> int | None:
     """Keep a batch's states; -> their bytes."""
     try:
-        brain.compute_forward(batch.to(brain.device), Stage.VALID)
+        brain.compute_forward(batch.to(brain.device, non_blocking=True), Stage.VALID)
     except Filled as filled:
         return filled.bytes
     return None

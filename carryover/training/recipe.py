@@ -281,8 +281,13 @@ class Recipe:
             yield PaddedBatch([dataset[i] for i in indices[start : start + batch_size]]).to(self.device)
 
     def train_loader(self, dataset, kwargs: dict):
-        """Loader of a training set: shuffled as `kwargs` say, or batches of similar length (`group_by_length`)."""
+        """Loader of a training set: shuffled as `kwargs` say, or batches of similar length (`group_by_length`).
+
+        Beside a GPU its readers live as long as the run.
+        """
         kwargs = {"collate_fn": self.hparams.collate} | kwargs  # training alone: clips may share a window there
+        if kwargs.get("num_workers"):
+            kwargs = {"persistent_workers": self.device_type == "cuda"} | kwargs
         if self.hparams.group_by_length:
             lengths = [row["duration"] for row in dataset.data.values()]
             sampler = LengthGrouped(lengths, kwargs.get("batch_size", 1) * processes.count(), seed=self.hparams.seed)
@@ -293,11 +298,13 @@ class Recipe:
     def make_dataloader(self, dataset, stage, ckpt_prefix="dataloader-", **kwargs):
         """SpeechBrain's; processes that read clips leave signals to this one.
 
+        Beside a GPU batches lie in page-locked memory, from where they are copied while the GPU computes.
         Of several processes that train together each reads its share: see carryover.processes.Shares.
         """
         if kwargs.get("num_workers"):
             kwargs.setdefault("worker_init_fn", stopping.left_to_the_trainer)
             stopping.end_readers_at_exit()
+        kwargs.setdefault("pin_memory", self.device_type == "cuda")
         if processes.count() > 1:
             kwargs = self._shared(dataset, stage, kwargs)
         return super().make_dataloader(dataset, stage, ckpt_prefix, **kwargs)
