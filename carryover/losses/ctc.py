@@ -226,8 +226,8 @@ def sample(
     ]
 
 
-def blank_ratio(log_probs: torch.Tensor, frames: torch.Tensor, blank: int) -> tuple[int, int]:
-    """Frames whose most probable symbol is blank, and all valid frames: two counts, which add up over batches.
+def blank_ratio(log_probs: torch.Tensor, frames: torch.Tensor, blank: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Frames whose most probable symbol is blank, and all valid frames: two counts, (), which add up over batches.
 
     A model that has learned to write nothing, as all do at first, stands at 1.0; one that stays there is not learning.
 
@@ -240,4 +240,4 @@ def blank_ratio(log_probs: torch.Tensor, frames: torch.Tensor, blank: int) -> tu
     """
     best = log_probs.argmax(dim=-1)  # (B, T)
     valid = torch.arange(best.shape[1], device=best.device) < frames.to(best.device)[:, None]
-    return int(((best == blank) & valid).sum()), int(valid.sum())
+    return ((best == blank) & valid).sum(), valid.sum()

@@ -15,7 +15,7 @@ from carryover import processes
 from carryover.training import checkpoint, epochs, kept_states, stopping
 from carryover.training.evaluation import Evaluation, Stage, random_state_kept
 from carryover.training.micro_batches import halve_until_it_fits
-from carryover.training.optimisation import Optimisation, parameter_groups, require_no_own_rate
+from carryover.training.optimisation import Optimisation, parameter_groups, read, require_no_own_rate
 from carryover.training.progress import EPOCHS_DONE, UPDATES_DONE, Progress
 from carryover.training.recipe import Recipe
 from carryover.training.run_log import RunLog
@@ -204,28 +204,31 @@ class RecipeBrain(Recipe, sb.Brain):
         done, progress.halvings = halve_until_it_fits(
             group, fit, self.optimisation.zero_grad, progress.halvings, self.run_log.say
         )
-        bad = [(f"loss {v[1]}", b.id[:4]) for b, v in done if not all(map(math.isfinite, v[1].values()))]
-        told = processes.gather(([found for _, found in done], bad, progress.halvings))
-        done, bad = ([item for part in told for item in part[i]] for i in (0, 1))
+        norm, found = read(self.optimisation.prepare(progress.update + 1), [values for _, values in done])
+        losses = zip((batch for batch, _ in done), (terms for _, terms, _ in found), strict=True)
+        bad = [(f"loss {terms}", b.id[:4]) for b, terms in losses if not all(map(math.isfinite, terms.values()))]
+        told = processes.gather((found, bad, progress.halvings))
+        found, bad = ([item for part in told for item in part[i]] for i in (0, 1))
         progress.halvings = max(part[2] for part in told)
         if bad:
+            self.optimisation.drop()
             return self._skip_update(*bad[0])
-        norm, fault = self.optimisation.step(progress.update + 1)
+        made, fault = self.optimisation.step(norm)
         if fault:
             return self._skip_update(fault)
-        if norm is None:
+        if not made:
             progress.skipped += 1
             return False
         self.optimizer_step = progress.update = progress.update + 1  # the first is SpeechBrain's name for it
         for method in self.methods:
             method.after_update()
-        progress.add(norm, self.optimisation.clipped, done)
+        progress.add(norm, self.optimisation.clipped, found)
         return True
 
-    def fit_batch(self, batch, share: float = 1.0) -> tuple[dict[str, float], dict[str, float]]:
+    def fit_batch(self, batch, share: float = 1.0) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor | float]]:
         """Add one micro-batch's gradient, weighted by its share of the group's units; -> its terms, its statistics.
 
-        A non-finite loss is returned without a backward pass. A penalty on the weights is no part of `loss`.
+        What is on the device is not read: whoever does waits. A penalty on the weights is no part of `loss`.
         """
         with self.training_ctx:
             output = self.compute_forward(batch, Stage.TRAIN)
@@ -238,10 +241,9 @@ class RecipeBrain(Recipe, sb.Brain):
                 else:
                     terms |= found
         loss = self.total(terms)
-        if torch.isfinite(loss):
-            self.optimisation.scaler.scale((loss + penalty) * share).backward()
-        values = {"loss": loss.item()} | {name: term.item() for name, term in terms.items()}
-        return values, self.batch_statistics(output, batch)
+        self.optimisation.scaler.scale((loss + penalty) * share).backward()
+        terms = {"loss": loss} | terms
+        return {name: term.detach() for name, term in terms.items()}, self.batch_statistics(output, batch)
 
     def total(self, terms: dict) -> torch.Tensor:
         """The loss: terms weighed by `loss_weights`, or by the method that gives one; each is logged unweighed."""
@@ -253,9 +255,8 @@ class RecipeBrain(Recipe, sb.Brain):
         return sum(weights[name] * term for name, term in terms.items())
 
     def _skip_update(self, what: str, IDs=()) -> bool:
-        """Drop the group's gradient, count it, and give up past `nonfinite_patience`."""
+        """Count a group whose gradient is dropped, and give up past `nonfinite_patience`."""
         progress = self.progress
-        self.optimisation.zero_grad()
         progress.skipped += 1
         progress.nonfinite_count += 1
         where = f" at {', '.join(IDs)}" if IDs else ""

@@ -1,7 +1,7 @@
 """One update: parameter groups with rates of their own, the schedule, loss scaling, clipping, what is not finite."""
 
 import math
-from functools import partial
+from functools import partial, reduce
 
 import torch
 
@@ -89,17 +89,11 @@ class Optimisation:
         self.max_grad_norm, self.methods = max_grad_norm, methods
         self.lr, self.clipped = 0.0, False
 
-    def step(self, n: int) -> tuple[float | None, str]:
-        """Make update n (counted from 1) of the gradients that are there.
+    def prepare(self, n: int) -> torch.Tensor:
+        """Make the gradients that are there ready for update n (counted from 1); -> their norm before clipping, ().
 
         The rate is set, gradients are summed over processes and unscaled, the methods add theirs, the norm over all
-        parameters is clipped.
-
-        Returns
-        -------
-        (norm, fault)
-            Norm of the gradient before clipping; None where there was no step: then `fault` says why, "" for an
-            overflow of fp16, which the lower scale mends.
+        parameters is clipped. Nothing is read of the device; `step` or `drop` has to follow.
         """
         self.lr = self.schedule.apply(self.optimizer, n)
         trained = [p for p in self.modules.parameters() if p.requires_grad]
@@ -107,18 +101,60 @@ class Optimisation:
         self.scaler.unscale_(self.optimizer)
         for method in self.methods:
             method.add_gradient()
-        norm = torch.nn.utils.clip_grad_norm_(trained, self.max_grad_norm or math.inf).item()
+        return torch.nn.utils.clip_grad_norm_(trained, self.max_grad_norm or math.inf)
+
+    def step(self, norm: float) -> tuple[bool, str]:
+        """Make the update that `prepare` has made ready, whose norm has been read.
+
+        Returns
+        -------
+        (made, fault)
+            Whether there was a step, and why not: "" for an overflow of fp16, which the lower scale mends.
+        """
         if not math.isfinite(norm):
             scale = self.scaler.get_scale()
             self.scaler.update()
             self.zero_grad()
-            return None, "" if self.scaler.get_scale() < scale else f"gradient norm {norm}"
+            return False, "" if self.scaler.get_scale() < scale else f"gradient norm {norm}"
         self.clipped = norm > (self.max_grad_norm or math.inf)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.zero_grad()
-        return norm, ""
+        return True, ""
+
+    def drop(self) -> None:
+        """Make no update of what `prepare` has made ready; the scale of fp16 stays as it is."""
+        self.scaler.update(self.scaler.get_scale())
+        self.zero_grad()
 
     def zero_grad(self) -> None:
         """Drop the gradients."""
         self.optimizer.zero_grad(set_to_none=True)
+
+
+def read(
+    norm: torch.Tensor, found: list[tuple[int, dict, dict]]
+) -> tuple[float, list[tuple[int, dict[str, float], dict[str, float]]]]:
+    """All that an update reads of the device, in one transfer: to read a number waits for all that is under way.
+
+    Parameters
+    ----------
+    norm : torch.Tensor
+        Of `Optimisation.prepare`, ().
+    found : list of (int, dict, dict)
+        Of each micro-batch: units, terms, statistics; of the device () each, or numbers already.
+
+    Returns
+    -------
+    (norm, found)
+        The same as Python's numbers.
+    """
+    there = [norm, *(v for _, *both in found for values in both for v in values.values() if torch.is_tensor(v))]
+    dtype = reduce(torch.promote_types, (t.dtype for t in there))
+    numbers = iter(torch.stack([t.detach().to(dtype) for t in there]).tolist())
+    norm = next(numbers)
+
+    def numbered(values: dict) -> dict[str, float]:
+        return {name: next(numbers) if torch.is_tensor(v) else v for name, v in values.items()}
+
+    return norm, [(n, numbered(terms), numbered(statistics)) for n, terms, statistics in found]

@@ -211,9 +211,10 @@ class Recipe:
 
     # ---- statistics ----
 
-    def batch_statistics(self, output: Output, batch) -> dict[str, float]:
+    def batch_statistics(self, output: Output, batch) -> dict[str, float | torch.Tensor]:
         """Sums over a batch that are logged: `audio_seconds`, `frames` and `padded_frames` (of any one unit), ...
 
+        What is counted on the device is left there, (): the loop reads all of it at once.
         Here for utterances that are padded to the longest of their batch, in seconds.
         """
         seconds = [row["duration"] for row in batch.row]

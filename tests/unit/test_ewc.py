@@ -155,6 +155,24 @@ def test_an_update_of_the_brain_is_that_of_the_whole_loss(gradient, micro_batche
         torch.testing.assert_close(old - p.detach(), r.grad, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("micro_batches", [[8], [2, 2, 2, 2]])
+def test_an_update_reads_the_device_once(micro_batches, monkeypatch):
+    """Each reading waits for all that a GPU has to do; here they are counted on a CPU."""
+    model, reads = network(), []
+    penalty, *_ = held(model, 0.7)
+    x, y = torch.randn(8, 6), torch.randn(8, 3)
+    group = [Pair(pair) for pair in zip(x.split(micro_batches), y.split(micro_batches), strict=True)]
+    brain = training_brain(model, [penalty], max_norm=0.05)
+
+    def counted(name, real):
+        return lambda *args: reads.append(name) or real(*args)
+
+    for name in ("item", "tolist", "__bool__", "__int__", "__float__"):
+        monkeypatch.setattr(torch.Tensor, name, counted(name, getattr(torch.Tensor, name)))
+    assert brain._fit_group(group)
+    assert reads == ["tolist"]
+
+
 @pytest.mark.parametrize("fp16_scale", [None, 2.0**14])
 def test_a_penalty_that_is_not_finite_moves_no_weight_and_ends_the_run(fp16_scale):
     """The scaler of fp16 looks at gradients before the penalty's is there."""

@@ -1,12 +1,13 @@
 """Parameter groups with rates of their own, and the rate of each group at every update."""
 
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from carryover.models.trained import module_of
-from carryover.training.optimisation import Optimisation, parameter_groups, require_no_own_rate
+from carryover.training.optimisation import Optimisation, parameter_groups, read, require_no_own_rate
 from carryover.training.schedule import Schedule
 
 
@@ -58,9 +59,11 @@ def test_a_step_moves_each_module_by_its_rate():
     for p in net.parameters():
         p.grad = torch.ones_like(p)
     scaler = torch.amp.GradScaler("cpu", enabled=False)
-    norm, fault = Optimisation(net, optimizer, schedule, scaler, 0.0, []).step(1)
+    optimisation = Optimisation(net, optimizer, schedule, scaler, 0.0, [])
+    norm = optimisation.prepare(1).item()
+    assert optimisation.step(norm) == (True, "")
     n = sum(p.numel() for p in net.parameters())
-    assert norm == pytest.approx(n**0.5, rel=1e-6) and fault == ""
+    assert norm == pytest.approx(n**0.5, rel=1e-6)
     for name, p in net.named_parameters():
         moved = 0.1 if name.startswith("ctc") else 1.0
         torch.testing.assert_close(before[name] - p.detach(), torch.full_like(p, moved))
@@ -86,3 +89,29 @@ def test_nothing_to_train_and_an_optimizers_own_rate_are_refused():
         require_no_own_rate(partial(torch.optim.AdamW, lr=0.5))
     require_no_own_rate(partial(torch.optim.AdamW, weight_decay=0.1))
     require_no_own_rate(torch.optim.SGD)
+
+
+def test_what_is_read_of_the_device_keeps_its_digits_and_its_place():
+    loss, count = torch.tensor(1 / 3), torch.tensor(12_345)
+    found = [(3, {"loss": loss, "nll": -loss}, {"seconds": 0.1, "blanks": count}), (1, {"loss": 2 * loss}, {})]
+    norm, numbers = read(torch.tensor(7.25), found)
+    assert norm == 7.25
+    assert numbers == [
+        (3, {"loss": loss.item(), "nll": -loss.item()}, {"seconds": 0.1, "blanks": 12_345}),
+        (1, {"loss": (2 * loss).item()}, {}),
+    ]
+
+
+@pytest.mark.parametrize("scale", [None, 2.0**14])
+def test_what_is_dropped_moves_nothing_and_leaves_the_scale(scale):
+    net = modules()
+    optimizer = torch.optim.SGD(net.parameters(), lr=1.0)
+    scaler = torch.amp.GradScaler("cpu", init_scale=scale or 1.0, enabled=scale is not None)
+    optimisation = Optimisation(net, optimizer, SimpleNamespace(apply=lambda optimizer, n: 1.0), scaler, 0.0, [])
+    before = [p.detach().clone() for p in net.parameters()]
+    for _ in range(2):  # the scaler unscales a gradient once an update
+        scaler.scale(sum((p * torch.inf).sum() for p in net.parameters())).backward()
+        assert not torch.isfinite(optimisation.prepare(1))
+        optimisation.drop()
+    assert all(torch.equal(a, b) and b.grad is None for a, b in zip(before, net.parameters(), strict=True))
+    assert scaler.get_scale() == (scale or 1.0)
