@@ -67,6 +67,11 @@ def words(error: BaseException) -> tuple[int, str] | None:
         return FAILED, f"{said}; the same command goes on from the last checkpoint"
     if isinstance(error, RuntimeError) and any(part in str(error) for part in DEVICE):
         return INPUT, f"--device: {said}; give --device cpu, or one that this machine has"
+    if isinstance(error, RuntimeError) and "FlashAttention only support" in str(error):
+        return INPUT, (
+            "attention: flash_attention_2 computes in bf16 and fp16 alone, and something here is computed in float32 "
+            "(eval_precision, keep_states, importances and other old knowledge); give attention: sdpa"
+        )
     if isinstance(error, (YAMLError, yaml.YAMLError)):
         return INPUT, f"no YAML: {said}; correct that line"
     if isinstance(error, pydoc.ErrorDuringImport):

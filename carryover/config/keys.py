@@ -149,7 +149,8 @@ KEYS: dict[str, Kind] = {
     # precision and speed
     "precision": Kind((str,), words=PRECISIONS), "eval_precision": Kind((str,), words=PRECISIONS),
     "num_workers": FROM_0, "keep_states": Kind((str,), words=("float32", "float16"), null=True),
-    "nonfinite_patience": FROM_0,
+    "nonfinite_patience": FROM_0, "gradient_checkpointing": FLAG,
+    "attention": Kind((str,), words=("eager", "sdpa", "flash_attention_2"), null=True),
     # run, files and logs
     "seed": SEED, "pretrain_seed": SEED, "run_first": TEXT_OR_NULL, "output_root": TEXT, "output_folder": TEXT,
     "log_every": UPDATES, "save_every": UPDATES, "save_limit": COUNT_OR_NULL,

@@ -54,7 +54,10 @@ GROUPS = {
         "valid_every", "test_before", "valid_beams", "test_beams", "generation_length", "tokens_per_second", "task",
         "normaliser", "decoder", "prompt", "system_prompt", "plain_template", "template_options", "pad_token", "tasks",
     ),
-    "Precision and speed": ("precision", "eval_precision", "num_workers", "keep_states", "nonfinite_patience"),
+    "Precision and speed": (
+        "precision", "eval_precision", "gradient_checkpointing", "attention", "num_workers", "keep_states",
+        "nonfinite_patience",
+    ),
     "Run, files and logs": (
         "seed", "pretrain_seed", "run_first", "output_root", "output_folder", "log_every", "save_every", "save_limit",
         "stop_signals",
@@ -127,6 +130,8 @@ MEANINGS = {
     "stop_signals": "Signals that finish the update, save and stop the run; with a status of 128 + number.",
     "precision": "fp32, bf16 or fp16, of training (autocast; the weights stay float32).",
     "eval_precision": "The same, of validation and test.",
+    "gradient_checkpointing": "Compute what trained layers computed again in the backward pass, instead of keeping it.",
+    "attention": "How attention is computed: eager, sdpa or flash_attention_2; null: as transformers chooses.",
     "num_workers": "Processes that read data; 0: the training's own.",
     "lambda": "Weight of the penalty; 0 or more. A method's preset sets its own.",
     "fisher_samples": "Clips of the old language that importance is estimated from.",

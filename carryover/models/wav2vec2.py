@@ -1,8 +1,10 @@
 """wav2vec2, HuBERT, WavLM, w2v-BERT and Whisper's encoder, with a CTC head that can grow by new symbols."""
 
 import torch
-from transformers import AutoConfig, AutoModelForCTC
+from transformers import MODEL_FOR_CTC_MAPPING, AutoConfig, AutoModelForCTC
 
+from carryover.models import gradient_checkpointing as checkpointing
+from carryover.models.attention import choose as choose_attention
 from carryover.models.ctc_head import grow_head, old_symbols, report, require_symbols
 from carryover.models.frozen import Frozen, Kept, settings_of
 from carryover.models.kinds import require_ctc
@@ -136,6 +138,8 @@ def load(
     mask_feature_length: int = 10,
     lora: LoRA | NoLoRA | None = None,
     kept: Kept | None = None,
+    gradient_checkpointing: bool = False,
+    attention: str | None = None,
 ) -> CTCModel:
     """A CTC model from a hub name or a folder; its head's rows are carried over by symbol, new symbols get new rows.
 
@@ -160,6 +164,10 @@ def load(
         Adapters in the encoder: they are trained, with the head, and the rest is frozen.
     kept : Kept, optional
         Where the states of frozen parts are kept.
+    gradient_checkpointing : bool
+        As `carryover.models.gradient_checkpointing`: less memory, more time, the same losses.
+    attention : str, optional
+        As `carryover.models.attention`: eager, sdpa or flash_attention_2; None: as transformers chooses.
 
     Raises
     ------
@@ -167,12 +175,13 @@ def load(
         When `source` is neither a folder with a model nor a name that the hub answers.
     ValueError
         When the model has units that the tokenizer lacks, or has at other places, or that nothing names; for a `train`
-        that this model cannot satisfy; for adapters without the head where symbols are new.
+        or `attention` that this model cannot satisfy; for adapters without the head where symbols are new.
     """
     require_ctc(source)
     config = AutoConfig.from_pretrained(source)
     whisper = config.model_type == "whisper"
     kind = WhisperForCTC if whisper else AutoModelForCTC
+    choose_attention(config, attention, WhisperForCTC if whisper else MODEL_FOR_CTC_MAPPING[type(config)])
     if whisper:
         if mask_time_prob or mask_feature_prob:
             raise ValueError(
@@ -221,6 +230,8 @@ def load(
     set_trained(found, train)
     if found.named["stem"] and not any(p.requires_grad for p in found.named["stem"][0].parameters()):
         model.freeze_feature_encoder()  # else it would still compute the gradient of what it hears
+    if gradient_checkpointing:
+        checkpointing.enable(model)
     for stem in found.named["stem"] if not whisper else []:
         stem.__class__ = type(f"Kept{type(stem).__name__}", (Stem, type(stem)), {})  # names of its weights stay
     new_units = [] if from_scratch else list(range(carried, size))

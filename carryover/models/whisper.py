@@ -6,7 +6,9 @@ import torch
 from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperForConditionalGeneration
 from transformers.modeling_outputs import BaseModelOutput
 
+from carryover.models import gradient_checkpointing as checkpointing
 from carryover.models import whisper_encoder
+from carryover.models.attention import choose as choose_attention
 from carryover.models.frozen import Kept
 from carryover.models.kinds import require_whisper
 from carryover.models.lora import LoRA, NoLoRA
@@ -27,6 +29,8 @@ def load(
     decoder_layerdrop: float = 0.0,
     lora: LoRA | NoLoRA | None = None,
     kept: Kept | None = None,
+    gradient_checkpointing: bool = False,
+    attention: str | None = None,
 ) -> WhisperForConditionalGeneration:
     """A Whisper from a hub name or a folder, with the parts that stay as they are frozen.
 
@@ -44,14 +48,18 @@ def load(
         Adapters in the model, trained by `train: lora`.
     kept : Kept, optional
         Where the states of the encoder's frozen layers are kept.
+    gradient_checkpointing : bool
+        As `carryover.models.gradient_checkpointing`: less memory, more time, the same losses.
+    attention : str, optional
+        As `carryover.models.attention`: eager, sdpa or flash_attention_2; None: as transformers chooses.
 
     Raises
     ------
     FileNotFoundError
         When `source` is neither a folder with a model nor a name that the hub answers.
     ValueError
-        For another kind of model, weights that are not whole (see `pretrained.load_whole`), and a `train` that this
-        model cannot satisfy.
+        For another kind of model, weights that are not whole (see `pretrained.load_whole`), and a `train` or
+        `attention` that this model cannot satisfy.
     """
     regularisation = {
         "dropout": dropout,
@@ -61,10 +69,12 @@ def load(
         "decoder_layerdrop": decoder_layerdrop,
     }
     require_whisper(source)
+    config = WhisperConfig.from_pretrained(source, **regularisation)
+    choose_attention(config, attention, WhisperForConditionalGeneration)
     if from_scratch:
-        model = WhisperForConditionalGeneration(WhisperConfig.from_pretrained(source, **regularisation))
+        model = WhisperForConditionalGeneration(config)
     else:
-        model, _ = load_whole(WhisperForConditionalGeneration, source, dtype=torch.float32, **regularisation)
+        model, _ = load_whole(WhisperForConditionalGeneration, source, config=config, dtype=torch.float32)
     require_bands(source, model.config.num_mel_bins)
     if not from_scratch:
         say_missing(source)
@@ -73,6 +83,8 @@ def load(
     model.model.encoder.embed_positions.requires_grad_(False)  # sinusoids: from_pretrained forgets that they are fixed
     (lora or NoLoRA()).add(model)
     set_trained(parts(model), train)
+    if gradient_checkpointing:
+        checkpointing.enable(model)
     whisper_encoder.keep(model.model.encoder, kept or Kept())
     return model
 

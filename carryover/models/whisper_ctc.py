@@ -23,6 +23,8 @@ class WhisperForCTC(WhisperPreTrainedModel):
         `vocab_size` is the number of symbols.
     """
 
+    _supports_flash_attn = False  # it takes another mask over the padding than is made here
+
     def __init__(self, config: WhisperConfig):
         super().__init__(config)
         self.model = torch.nn.ModuleDict({"encoder": WhisperEncoder(config)})  # the names of a whole Whisper

@@ -6,6 +6,7 @@ import subprocess
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import (
     SmolLM3Config,
     SmolLM3ForCausalLM,
@@ -177,6 +178,22 @@ def test_ctc_runs_and_is_carried_over(small, two_languages, tmp_path):
 def test_speech_llm_runs(small, tiny_whisper, tmp_path):
     models = {"encoder": str(tiny_whisper), "language_model": tiny_language_model.make(tmp_path / "lm"), "hidden": "16"}
     two_updates("speech_llm_real", small | models | {"tokens_per_second": "40", "prompt": '"{audio}write"'})
+
+
+@pytest.mark.parametrize(
+    "train, more", [("all", ("--preset", "lwf")), ("decoder", ("--augment_prob", "0")), ("encoder_top_1", ())]
+)
+def test_gradient_checkpointing_learns_the_same(small, tiny_whisper, tmp_path, train, more):
+    """Also where the old model is put in place between forward and backward, and where states are kept."""
+    found = []
+    for switch in ("False", "True"):
+        own = {"model": str(tiny_whisper), "generation_length": "12", "dropout": "0.1", "train": train}
+        own |= {"gradient_checkpointing": switch, "output_root": str(tmp_path / switch), "test_before": "False"}
+        folder = two_updates("whisper_real", small | own, *more)
+        found.append((events(folder), load_file(folder / "model" / "model.safetensors")))
+    (log, weights), (other_log, other_weights) = found
+    assert log == other_log
+    assert all(torch.equal(weights[name], other_weights[name]) for name in weights)
 
 
 def test_sign_runs(small, tmp_path):

@@ -94,3 +94,8 @@ def test_an_event_that_the_disk_takes_in_part_is_taken_back(tmp_path, monkeypatc
 def test_a_dead_reader_and_a_diverged_loss_are_one_line(error, says):
     status, line = exits.words(error)
     assert status == exits.FAILED and says in line and "same command" in line and "\n" not in line
+
+
+def test_flash_attention_in_float32_is_one_line():
+    status, line = exits.words(RuntimeError("FlashAttention only support fp16 and bf16 data type"))
+    assert status == exits.INPUT and line.startswith("attention: flash_attention_2 computes in bf16 and fp16 alone")
