@@ -2,12 +2,12 @@
 
 import time
 from contextlib import ExitStack
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
 
-from carryover import files, forgetting, needed_run, processes
+from carryover import batch_auto, files, forgetting, needed_run, processes
 from carryover.checks import short
 from carryover.config import overfit, presets, profiles, reference, settings
 from carryover.data import manifest, preparation
@@ -54,7 +54,11 @@ class Experiment:
     methods : list of carryover.forgetting.Method
     hparams : dict
         All values and objects; made when it is first asked for.
+    batch_auto : bool
+        Whether the micro-batch is found by trial.
     """
+
+    batch_auto = False
 
     def __init__(self, path: str, text: str, overrides: dict[str, str], asked: dict[str, str], run_options: dict):
         self.path, self.text, self.overrides, self.asked, self.run_options = path, text, overrides, asked, run_options
@@ -79,6 +83,7 @@ class Experiment:
             For what cannot be understood, naming the nearest key.
         """
         names, rest = presets.take(argv)
+        auto, rest = batch_auto.take(rest)
         profile, rest = profiles.take(rest)
         path, asked, run_options, flags = settings.parse(rest, settings.FLAGS)
         text = settings.read(path)
@@ -86,9 +91,13 @@ class Experiment:
         written = presets.scalars(text)
         overrides = presets.apply(names, written) | profiles.overrides(profile) | asked
         gate = overfit.overrides(asked.get("overfit"), written, settings.resolved(text, overrides))
-        found = cls(path, text, overrides | gate | asked, asked, run_options)
+        overrides |= gate | asked
+        overrides |= batch_auto.overrides(auto, settings.resolved(text, overrides))
+        found = cls(path, text, overrides, asked, run_options)
+        found.batch_auto = auto
         if "forgetting" in presets.apply(names, written) and (was := settings.make("forgetting", text, {}, path)):
-            print(f"forgetting: {_classes(was)} of {path} gives way to {_classes(found.methods)} (--preset)")
+            gone, given = forgetting.names(was), forgetting.names(found.methods)
+            print(f"forgetting: {gone} of {path} gives way to {given} (--preset)")
         return found, flags
 
     @cached_property
@@ -108,9 +117,11 @@ class Experiment:
         brain = settings.make("brain", self.text, self.overrides, self.path)
         settings.require_values(self.text, self.overrides, READ | reads_of(brain, self.path), self.path)
         settings.require_device(self.run_options.get("device") or "cpu")
+        if self.batch_auto:
+            batch_auto.require_possible(self.run_options.get("device"), self.methods)
         self._require_corpora()
         stopping.numbers(self.values["stop_signals"])
-        used = _classes(self.methods)
+        used = forgetting.names(self.methods)
         for key, is_given in (
             ("lambda", "lambda" in self.overrides and self.values["lambda"]),
             ("fisher_samples", "fisher_samples" in self.overrides),
@@ -194,7 +205,7 @@ class Experiment:
         seconds = time.strftime("%H:%M:%S", time.gmtime(brain.progress.now()["time"]))
         memory = peak_memory_bytes(brain.device_type) / 2**30
         print(f"\n{table}\n\nRun folder: {folder}; total time {seconds}; peak memory {memory:.2f} GiB")
-        return self.gate(brain, results) if hparams["overfit"] else 0
+        return overfit.gate(brain.run_log, results, hparams["language"]) if hparams["overfit"] else 0
 
     def _begin(self, command: list[str]) -> tuple[Path, dict, dict, tuple]:
         """Make the run folder and its manifests; -> the folder, what run.json said, digests of the data, the sets."""
@@ -279,6 +290,8 @@ class Experiment:
                     f"{log.metrics.path}: {len(results)} of {len(tests)} tests before the training are left in it, so "
                     "there is nothing to compare with; start a new run with --output_folder or --seed"
                 )
+        if self.batch_auto:
+            brain.ready = partial(batch_auto.find, brain, folder)
         brain.fit(
             range(1, hparams["epochs"] + 1),
             train,
@@ -315,15 +328,6 @@ class Experiment:
             run_folder.write_info(folder, {"exported": exported})
         return results
 
-    def gate(self, brain, results: list[dict]) -> int:
-        """Say whether the overfit gate was passed; -> the exit status."""
-        language = self.hparams["language"]
-        by_heart = next(r for r in results if r["weights"] == "best" and r["language"] == language)
-        said = overfit.verdict(by_heart, brain.run_log.metrics.events())
-        brain.run_log.text.log_stats(brain.progress.now() | {"overfit": said})
-        print(said)
-        return int(by_heart["WER"] > 0)
-
 
 def train(argv: list[str]) -> int:
     """What `python train.py ...` does; returns the exit status."""
@@ -343,8 +347,3 @@ def train(argv: list[str]) -> int:
         if "run_first_only" in flags:  # a sweep makes what its runs share before it starts them
             return 0
         return experiment.run(["train.py", *argv], "train_only" in flags)
-
-
-def _classes(methods: list) -> str:
-    """The methods by their classes' names."""
-    return ", ".join(type(method).__name__ for method in methods) or "none"

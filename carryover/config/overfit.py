@@ -108,3 +108,21 @@ def verdict(found: Mapping[str, float], events: Sequence[Mapping]) -> str:
             "the tokenizer's round trip, or a normaliser that differs between targets and scoring"
         )
     return said + f"The loss is still falling ({first:.4g} -> {last:.4g}): raise max_updates, then lr"
+
+
+def gate(run_log, results: Sequence[Mapping], language: str) -> int:
+    """Say on the screen and in a run's log whether the gate was passed; -> the exit status.
+
+    Parameters
+    ----------
+    run_log : carryover.training.run_log.RunLog
+    results : sequence of mapping
+        What was found in each test.
+    language : str
+        The one that was learned.
+    """
+    by_heart = next(r for r in results if r["weights"] == "best" and r["language"] == language)
+    said = verdict(by_heart, run_log.metrics.events())
+    run_log.text.log_stats(run_log.progress.now() | {"overfit": said})
+    print(said)
+    return int(by_heart["WER"] > 0)

@@ -17,6 +17,7 @@ OPTIONS = {
     "--KEY VALUE": "any key of the YAML; a value is replaced as a whole",
     "--preset NAME[,NAME]": "a named set of values, see docs/guides/tuning.md",
     "--profile 24GB": "micro-batch for a card's memory: 16GB, 24GB, 40GB, 80GB, auto",
+    "--batch auto": "the largest micro-batch that fits into the GPU's memory, by trial; the effective batch stays",
     "--overfit N": "prove that N utterances can be learned by heart",
     "--train_only": "train and validate, but test and export nothing: what is compared before one is chosen",
     "--deterministic": "torch's deterministic algorithms",

@@ -7,7 +7,7 @@ from carryover.forgetting.ewc import EWC
 from carryover.forgetting.l2sp import L2SP
 from carryover.forgetting.lwf import LwF
 from carryover.forgetting.mas import MAS
-from carryover.forgetting.method import Method, check
+from carryover.forgetting.method import Method, check, names
 from carryover.forgetting.online_ewc import OnlineEWC
 from carryover.forgetting.pseudo_replay import PseudoReplay
 from carryover.forgetting.replay import Replay
@@ -15,5 +15,5 @@ from carryover.forgetting.si import SI
 
 __all__ = [
     "AGEM", "DER", "EWC", "L2SP", "MAS", "SI", "Averaging", "LwF", "Method", "OnlineEWC", "PseudoReplay", "Replay",
-    "check",
+    "check", "names",
 ]  # fmt: skip

@@ -114,6 +114,11 @@ def check(methods: Sequence, values: dict) -> None:
         method.check(values)
 
 
+def names(methods: Sequence) -> str:
+    """Methods by their classes' names, for a sentence."""
+    return ", ".join(type(method).__name__ for method in methods) or "none"
+
+
 def require_old_weights(name: str, values: dict) -> None:
     """Raise ValueError where the YAML's values say that the weights the method would keep are random."""
     if values.get("from_scratch"):

@@ -111,6 +111,7 @@ class RecipeBrain(Recipe, sb.Brain):
                 method.begin(self, old_sets[method.reads[0]] if method.reads else None)
             self.begin()
         self.on_fit_start()
+        self.ready(train_set)
         self.run_log.begin(self.flag_settings())  # now: the schedule is planned, the log cut back to the checkpoint
         self.print_plan(loader, groups, total)
 

@@ -153,6 +153,9 @@ class Recipe:
     def begin(self) -> None:
         """Called once the old weights are loaded, before the first update or the resume."""
 
+    def ready(self, train_set) -> None:
+        """Called when all that the training holds is in memory, before the first update or the first after a resume."""
+
     def begin_set(self) -> None:
         """Called before a set is scored."""
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from carryover import exits, files, processes
+from carryover import batch_auto, exits, files, processes
 from carryover.data import manifest
 from carryover.experiment import Experiment
 from carryover.models.state_store import Store
@@ -25,7 +25,6 @@ from carryover.training.evaluation import Stage
 from carryover.training.run_log import peak_memory_bytes
 
 SCORED = 32  # utterances of a validation or test set, or the multiple of eval_batch_size above it
-PROBES, PROBE_SECONDS = 12, 20  # of the longest batch, until one has been slowed down most; and when that is enough
 CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
 
 
@@ -110,12 +109,7 @@ class Trial(Timed):
         ]
         others = [i for i in range(len(lengths)) if i not in longest][: size - len(longest)]
         brain.train_mode()
-        begun = time.perf_counter()
-        for _ in range(PROBES):
-            brain.fit_batch(brain.hparams.collate([dataset[i] for i in longest + others]).to(brain.device))
-            brain.optimisation.zero_grad()
-            if time.perf_counter() - begun > PROBE_SECONDS:
-                break
+        batch_auto.fit_often(brain, lambda: brain.hparams.collate([dataset[i] for i in longest + others]))
 
     def prepare(self, manifests):
         new, old, others = super().prepare(manifests)
