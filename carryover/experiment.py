@@ -117,6 +117,7 @@ class Experiment:
         brain = settings.make("brain", self.text, self.overrides, self.path)
         settings.require_values(self.text, self.overrides, READ | reads_of(brain, self.path), self.path)
         settings.require_device(self.run_options.get("device") or "cpu")
+        profiles.require_one_size(self.values, self.overrides)
         if self.batch_auto:
             batch_auto.require_possible(self.run_options.get("device"), self.methods)
         self._require_corpora()

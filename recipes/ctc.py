@@ -37,7 +37,7 @@ class CTCBrain(CTCRecipeBrain):
     exports = ("hf", "onnx")
     times_words = True
     reads = (
-        *CTCRecipeBrain.reads, "augment_prob", "augmentation", "features", "from_scratch", "limits",
+        *CTCRecipeBrain.reads, "augment_prob", "augmentation", "batch_seconds", "features", "from_scratch", "limits",
         "mask_feature_prob", "mask_time_prob", "model", "old_language", "train",
     )  # fmt: skip
 
@@ -49,6 +49,10 @@ class CTCBrain(CTCRecipeBrain):
     @property
     def model(self):
         return self.modules.acoustic
+
+    @property
+    def batch_seconds(self):
+        return self.hparams.batch_seconds
 
     def features(self, batch, stage):
         """-> what the model takes (B, S) or (B, F, 160), each utterance by itself, the lengths (B,), augmented."""

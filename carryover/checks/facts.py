@@ -8,6 +8,7 @@ from pathlib import Path
 
 from carryover import processes
 from carryover.data import manifest
+from carryover.data.batching import FilledBatches
 
 
 @dataclass
@@ -47,12 +48,17 @@ class Facts:
 
     @property
     def batch(self) -> int:
-        """Utterances of an update, of all processes."""
+        """Utterances of an update, of all processes; their mean where batches are filled by seconds."""
+        if self.values.get("batch_seconds"):
+            return round(len(self.train) / self.updates_per_epoch)
         return self.values["batch_size"] * processes.count() * self.values["grad_accumulation_factor"]
 
-    @property
+    @cached_property
     def updates_per_epoch(self) -> int:
-        batches = math.ceil(len(self.train) / (self.values["batch_size"] * processes.count()))
+        if seconds := self.values.get("batch_seconds"):
+            batches = len(FilledBatches([float(row["duration"]) for row in self.train], seconds * processes.count(), 0))
+        else:
+            batches = math.ceil(len(self.train) / (self.values["batch_size"] * processes.count()))
         return math.ceil(batches / self.values["grad_accumulation_factor"])
 
     @property

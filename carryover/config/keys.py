@@ -131,7 +131,8 @@ KEYS: dict[str, Kind] = {
     "max_eval_samples": COUNT_OR_NULL, "max_seconds": POSITIVE, "other_tests": Kind((dict,), part=TEXT),
     # length and batches
     "max_updates": COUNT_OR_NULL, "epochs": COUNT, "batch_size": COUNT, "grad_accumulation_factor": COUNT,
-    "eval_batch_size": COUNT, "group_by_length": FLAG, "early_stopping_patience": FROM_0, "overfit": COUNT_OR_NULL,
+    "batch_seconds": Kind((float,), above=0, null=True), "eval_batch_size": COUNT, "group_by_length": FLAG,
+    "early_stopping_patience": FROM_0, "overfit": COUNT_OR_NULL,
     # rate and regularisation
     "lr": NOT_NEGATIVE, "lr_of": Kind((dict,), part=NOT_NEGATIVE), "lr_schedule": Kind((str,), words=SCHEDULES),
     "warmup": NOT_NEGATIVE, "weight_decay": NOT_NEGATIVE, "no_decay_for_vectors": FLAG, "max_grad_norm": NOT_NEGATIVE,

@@ -17,7 +17,7 @@ OFF = {
     "encoder_layerdrop": "0.0", "decoder_layerdrop": "0.0", "mask_time_prob": "0.0", "mask_feature_prob": "0.0",
     "augment_prob": "0.0", "weight_decay": "0.0", "label_smoothing": "0.0", "early_stopping_patience": "0",
     "old_language": "null", "old_splits": "[]", "test_before": "False", "teacher": "null",
-    "forgetting": "[]", "lambda": "0", "distillation": "!new:carryover.losses.NoDistillation",
+    "batch_seconds": "null", "forgetting": "[]", "lambda": "0", "distillation": "!new:carryover.losses.NoDistillation",
 }  # fmt: skip
 BUDGET = 1000  # updates where the YAML counts in epochs, which are one update long here
 VALID_EVERY = 25  # updates; the run ends at the first validation without an error

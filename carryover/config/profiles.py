@@ -83,6 +83,16 @@ def overrides(name: str | None, free_bytes: int | None = None) -> dict[str, str]
     return dict(zip(KEYS, map(str, PROFILES[name]), strict=True))
 
 
+def require_one_size(values: dict, overrides: dict) -> None:
+    """Raise SettingsError where batches are filled by seconds and an override says how many utterances they have."""
+    if values.get("batch_seconds") and "batch_size" in overrides:
+        raise SettingsError(
+            f"batch_seconds: {values['batch_seconds']:g} and batch_size: {values['batch_size']} (of the command line, "
+            "a preset, a profile or --batch auto) both say how large a batch is; leave out one, or give batch_seconds: "
+            "null"
+        )
+
+
 def _nearest(name: str) -> str:
     """Of a card of another size the profile below it, of another word the one that is spelt most alike."""
     if size := re.search(r"\d+", name):

@@ -41,8 +41,8 @@ GROUPS = {
         "max_train_samples", "max_eval_samples", "max_seconds", "target_text", "limits",
     ),
     "Length and batches": (
-        "max_updates", "epochs", "batch_size", "grad_accumulation_factor", "eval_batch_size", "group_by_length",
-        "early_stopping_patience", "overfit",
+        "max_updates", "epochs", "batch_size", "batch_seconds", "grad_accumulation_factor", "eval_batch_size",
+        "group_by_length", "early_stopping_patience", "overfit",
     ),
     "Rate and regularisation": (
         "lr", "lr_of", "lr_schedule", "warmup", "weight_decay", "no_decay_for_vectors", "max_grad_norm",
@@ -123,6 +123,7 @@ MEANINGS = {
     "max_updates": "Optimizer updates; null: `epochs` decide.",
     "epochs": "Passes over the data; counts only with `max_updates: null`.",
     "batch_size": "Utterances of a micro-batch.",
+    "batch_seconds": "Seconds that fill a micro-batch of similar utterances, padding counted; null: `batch_size` does.",
     "grad_accumulation_factor": "Micro-batches of one update; effective batch = batch_size x this.",
     "eval_batch_size": "Utterances of a batch in validation and test.",
     "log_every": "Updates between two lines of the log, or epoch.",

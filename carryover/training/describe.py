@@ -48,8 +48,10 @@ def augmentation(share: float, what: str) -> list[str]:
 def optimisation(brain) -> list[str]:
     """Batches, optimizer, schedule, length and the checkpoint that is tested, of a Brain that is about to train."""
     h, k, schedule = brain.hparams, brain.grad_accumulation_factor, brain.hparams.schedule
-    batch = f"Updates are made of batches of {h.batch_size} utterances"
-    batch += f", accumulated over {k} steps (an effective batch of {h.batch_size * k})." if k > 1 else "."
+    size, what = (brain.batch_seconds, "seconds") if brain.batch_seconds else (h.batch_size, "utterances")
+    batch = f"Updates are made of batches of {size:g} {what}" + ", padding counted" * bool(brain.batch_seconds)
+    whole = f"{size * k:g}" + " seconds" * bool(brain.batch_seconds)
+    batch += f", accumulated over {k} steps (an effective batch of {whole})." if k > 1 else "."
     opt = brain.opt_class.func if isinstance(brain.opt_class, partial) else brain.opt_class
     options = brain.opt_class.keywords if isinstance(brain.opt_class, partial) else {}
     name = f"{opt.__name__}{OPTIMIZERS.get(opt.__name__, '')}"

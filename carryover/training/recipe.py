@@ -12,7 +12,7 @@ from torch.utils.data import BatchSampler, SequentialSampler
 
 from carryover import processes
 from carryover.data import audio, audio_check, manifest
-from carryover.data.batching import LengthGrouped
+from carryover.data.batching import FilledBatches, LengthGrouped
 from carryover.models.trained import module_of
 from carryover.text.words import Word
 from carryover.training import stopping
@@ -121,6 +121,11 @@ class Recipe:
         return None
 
     @property
+    def batch_seconds(self) -> float | None:
+        """Seconds of speech that fill a training batch, padding counted; None: `batch_size` utterances do."""
+        return None
+
+    @property
     def adaptable(self) -> torch.nn.Module | None:
         """The model that adapters are put into, to be switched; None where a recipe has none."""
         return None
@@ -165,13 +170,14 @@ class Recipe:
 
     def print_plan(self, loader, groups: int, total: int) -> None:
         """Say before the first update what is going to be done."""
-        batch, k, schedule = self.hparams.batch_size, self.grad_accumulation_factor, self.schedule
+        k, schedule, unit = self.grad_accumulation_factor, self.schedule, " s" * bool(self.batch_seconds)
+        batch = self.batch_seconds or self.hparams.batch_size
         trainable, everything = self.parameter_counts()
         several = f" x {n} processes" if (n := processes.count()) > 1 else ""
         rates = "".join(f", {module} {peak:g}" for module, peak in self.hparams.lr_of.items())
         print(
-            f"Training on {len(loader.dataset)} utterances: effective batch {batch * k * n} ({batch} x {k}{several}), "
-            f"{groups} updates per epoch, {total} in all\n"
+            f"Training on {len(loader.dataset)} utterances: effective batch {batch * k * n:g}{unit} "
+            f"({batch:g}{unit} x {k}{several}), {groups} updates per epoch, {total} in all\n"
             f"Schedule {schedule.name}: peak rate {schedule.lr:g}{rates}, warm-up {schedule.warmup_updates} updates; "
             f"{self.precision} on {self.device}\n"
             f"Parameters: {trainable:,} trained of {everything:,}"
@@ -285,18 +291,22 @@ class Recipe:
             yield PaddedBatch([dataset[i] for i in indices[start : start + batch_size]]).to(self.device)
 
     def train_loader(self, dataset, kwargs: dict):
-        """Loader of a training set: shuffled as `kwargs` say, or batches of similar length (`group_by_length`).
+        """Loader of a training set: shuffled as `kwargs` say, or batches of similar length (`group_by_length`), which
+        may be filled by seconds (`batch_seconds`).
 
         Beside a GPU its readers live as long as the run.
         """
         kwargs = {"collate_fn": self.hparams.collate} | kwargs  # training alone: clips may share a window there
         if kwargs.get("num_workers"):
             kwargs = {"persistent_workers": self.device_type == "cuda"} | kwargs
-        if self.hparams.group_by_length:
-            lengths = [row["duration"] for row in dataset.data.values()]
-            sampler = LengthGrouped(lengths, kwargs.get("batch_size", 1) * processes.count(), seed=self.hparams.seed)
-            kwargs = {key: value for key, value in kwargs.items() if key != "shuffle"} | {"sampler": sampler}
-            self.train_sampler = sampler
+        lengths, seed, n = [row["duration"] for row in dataset.data.values()], self.hparams.seed, processes.count()
+        if self.batch_seconds:
+            self.train_sampler = FilledBatches(lengths, self.batch_seconds * n, seed)
+            kwargs = {key: value for key, value in kwargs.items() if key not in ("shuffle", "batch_size")}
+            kwargs |= {"batch_sampler": self.train_sampler}
+        elif self.hparams.group_by_length:
+            self.train_sampler = LengthGrouped(lengths, kwargs.get("batch_size", 1) * n, seed)
+            kwargs = {key: value for key, value in kwargs.items() if key != "shuffle"} | {"sampler": self.train_sampler}
         return self.make_dataloader(dataset, Stage.TRAIN, **kwargs)
 
     def make_dataloader(self, dataset, stage, ckpt_prefix="dataloader-", **kwargs):
@@ -314,13 +324,14 @@ class Recipe:
         return super().make_dataloader(dataset, stage, ckpt_prefix, **kwargs)
 
     def _shared(self, dataset, stage, kwargs: dict) -> dict:
-        """Arguments of a loader of this process's share; in training a batch is `batch_size` for each process."""
+        """Arguments of a loader of this process's share; in training a batch is the YAML's for each process."""
         training = stage == Stage.TRAIN
         if training:
             kwargs = self._train_loader_specifics(dataset, kwargs)  # SpeechBrain's shuffling
         size = kwargs.pop("batch_size", 1) * (processes.count() if training else 1)
         kwargs.pop("shuffle", None)
-        whole = BatchSampler(kwargs.pop("sampler", None) or SequentialSampler(dataset), size, drop_last=False)
+        sampler = kwargs.pop("sampler", None) or SequentialSampler(dataset)
+        whole = kwargs.pop("batch_sampler", None) or BatchSampler(sampler, size, drop_last=False)
         collate = processes.NoneOfNothing(kwargs.pop("collate_fn", PaddedBatch))
         return kwargs | {"batch_sampler": processes.Shares(whole, cut=training), "collate_fn": collate}
 

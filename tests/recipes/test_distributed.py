@@ -54,13 +54,15 @@ def wanted(yaml: str, overrides: dict[str, str]) -> dict[str, str]:
 
 def one_process(yaml: str, overrides: dict[str, str]) -> None:
     """train.py in this process."""
-    words = command(wanted(yaml, ASKED | {"batch_size": "6"} | overrides), f"hparams/{yaml}.yaml")[2:]
+    size = {} if "batch_seconds" in overrides else {"batch_size": "6"}
+    words = command(wanted(yaml, ASKED | size | overrides), f"hparams/{yaml}.yaml")[2:]
     assert experiment.train(words) == 0
 
 
 def processes(yaml: str, overrides: dict[str, str], n: int = 2, alter=lambda rank, words: words) -> list[Process]:
     """Start train.py as torchrun does."""
-    words = command(wanted(yaml, ASKED | {"batch_size": "3"} | overrides), f"hparams/{yaml}.yaml")[1:]
+    size = {} if "batch_seconds" in overrides else {"batch_size": "3"}
+    words = command(wanted(yaml, ASKED | size | overrides), f"hparams/{yaml}.yaml")[1:]
     return as_torchrun([alter(rank, words) for rank in range(n)], ROOT)
 
 
@@ -103,6 +105,17 @@ def test_two_processes_are_one_with_the_doubled_batch(yaml, small_runs, tmp_path
     for name in predictions:
         assert (one / "run" / name).read_text() == (two / "run" / name).read_text()
     assert (two / "run" / "model").is_dir() and (two / "run" / "results.md").is_file()
+
+
+def test_batches_filled_by_seconds_are_cut_among_processes(small_runs, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    run = small_runs["german_adaptation"] | {"max_updates": "3"}
+    one, two = (tmp_path / name for name in ("one", "two"))
+    started = processes("german_adaptation", run | {"output_folder": str(two), "batch_seconds": "1.75"})
+    one_process("german_adaptation", run | {"output_folder": str(one), "batch_seconds": "3.5"})
+    assert "effective batch 7 s (1.75 s x 2 x 2 processes)" in finished(started)[0].stdout
+    losses = [[event["loss"] for event in events(folder) if event["event"] == "train"] for folder in (one, two)]
+    assert len(losses[0]) == 3 and losses[1] == pytest.approx(losses[0], rel=1e-5)
 
 
 def test_a_killed_process_ends_the_run_which_goes_on_bit_by_bit(small_runs, tmp_path, monkeypatch):

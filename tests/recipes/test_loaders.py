@@ -1,11 +1,13 @@
 """What a loader is given beside a GPU, seen on a CPU by a Brain that says it has one."""
 
+import math
 import shutil
 
 import pytest
 from speechbrain import Stage
 from speechbrain.dataio.batch import PaddedBatch
 
+from carryover.training import describe
 from tests.tiny_language_model import make as make_language_model
 
 from .helpers import batches, make_brain
@@ -69,8 +71,10 @@ def test_nothing_waits_for_a_copy_and_units_are_counted_before_it(run, monkeypat
     assert ("to", True) in seen and ("to", False) not in seen
 
 
-def test_a_run_whose_readers_stay_is_that_whose_readers_do_not(run, tmp_path):
-    """In every digit, also after a resume within an epoch and between two."""
+@pytest.mark.parametrize("seconds", ["null", "3.5"])
+def test_a_run_whose_readers_stay_is_that_whose_readers_do_not(run, tmp_path, seconds):
+    """In every digit, also after a resume within an epoch and between two; batches of 4, or filled by seconds."""
+    run = run | {"batch_seconds": seconds}
 
     def fit(overrides, persistent):
         brain, _, manifests = make_brain(overrides, yaml="dutch_pretrain", saves=True)
@@ -82,6 +86,7 @@ def test_a_run_whose_readers_stay_is_that_whose_readers_do_not(run, tmp_path):
 
     whole = tmp_path / "whole"
     fit(run | {"output_folder": str(whole)}, persistent=False)
+    assert list(checkpoints(whole)) == list(range(1, 8))
     for update in (0, 2, 4):  # the first epoch ends at 4
         part = tmp_path / f"from_{update}"
         if update:
@@ -92,3 +97,20 @@ def test_a_run_whose_readers_stay_is_that_whose_readers_do_not(run, tmp_path):
             (part / "save" / "kept.json").unlink()
         fit(run | {"output_folder": str(part)}, persistent=True)
         require_equal(part, whole)
+
+
+def test_batches_filled_by_seconds(run, capsys):
+    """What is planned, logged and told of them."""
+    brain, _, manifests = make_brain(run | {"batch_seconds": "3.5"}, yaml="dutch_pretrain")
+    train = brain.read(manifests / "train.csv")
+    brain.fit(range(1, 3), train, None, train_loader_kwargs={"batch_size": 4, "shuffle": True})
+    batches = len(brain.train_sampler)
+    said = f"effective batch 7 s (3.5 s x 2), {math.ceil(batches / 2)} updates per epoch, 7 in all"
+    assert said in capsys.readouterr().out and batches != 28 / 4
+    log = [event for event in brain.run_log.metrics.events() if event["event"] == "train"]
+    assert all(event["padding"] <= 0.5 and event["audio_seconds"] <= 7.0 for event in log)
+    [batch, *_] = describe.optimisation(brain)
+    assert batch == (
+        "Updates are made of batches of 3.5 seconds, padding counted, accumulated over 2 steps (an effective batch of 7 "
+        "seconds)."
+    )

@@ -13,6 +13,7 @@ import random
 import sys
 import time
 from pathlib import Path
+from statistics import fmean
 
 import torch
 
@@ -102,26 +103,33 @@ class Trial(Timed):
         """Gradients of the longest batch again: an augmentation that slows speech down makes it longer by chance."""
         if not self.values.get("augment_prob"):
             return
-        dataset, size = brain.read(train), self.values["batch_size"]
+        dataset = brain.read(train)
         lengths = [row["duration"] for row in dataset.data.values()]
-        longest = sorted(range(len(lengths)), key=lambda i: -lengths[i])[
-            : size if self.values["group_by_length"] else 1
-        ]
-        others = [i for i in range(len(lengths)) if i not in longest][: size - len(longest)]
+        size, n = self.batch(lengths)
+        longest = sorted(range(len(lengths)), key=lambda i: -lengths[i])[:n]
+        size = n if self.values.get("batch_seconds") else size
+        others = [i for i in range(len(lengths)) if i not in longest][: size - n]
         brain.train_mode()
         batch_auto.fit_often(brain, lambda: brain.hparams.collate([dataset[i] for i in longest + others]))
+
+    def batch(self, lengths: list[float]) -> tuple[int, int]:
+        """Utterances of a training batch, and how many of the longest, whose lengths are given, one can have."""
+        size, seconds = self.values["batch_size"], self.values.get("batch_seconds")
+        if seconds:
+            return math.ceil(seconds / fmean(lengths)), max(1, int(seconds / max(lengths)))
+        return size, size if self.values["group_by_length"] else 1
 
     def prepare(self, manifests):
         new, old, others = super().prepare(manifests)
         values = self.values
-        longest = values["batch_size"] if values["group_by_length"] else 1  # of one batch
         each = values["eval_batch_size"]
-        train = values["max_updates"] * values["batch_size"] * values["grad_accumulation_factor"]
 
         def shortened(path: Path, split: str) -> Path:
             rows = [row["row"] for row in manifest.load(path).values()]
             if split == "train":
-                more = 0 if self.learns_all else values["batch_size"]  # less than an epoch, as the run
+                size, longest = self.batch([float(row["duration"]) for row in rows])
+                more = 0 if self.learns_all else size  # less than an epoch, as the run
+                train = values["max_updates"] * size * values["grad_accumulation_factor"]
                 rows = chosen(rows, max(train, longest) + more, longest)
             else:
                 rows = chosen(rows, math.ceil(SCORED / each) * each, 1)

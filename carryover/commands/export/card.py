@@ -21,7 +21,8 @@ ON_THE_HUB = {
 }  # fmt: skip
 SHOWN = (
     "model", "from_scratch", "train", "lora", "lr", "lr_of", "lr_schedule", "warmup", "max_updates", "epochs",
-    "batch_size", "grad_accumulation_factor", "optimizer", "weight_decay", "max_grad_norm", "label_smoothing",
+    "batch_size", "batch_seconds", "grad_accumulation_factor", "optimizer", "weight_decay", "max_grad_norm",
+    "label_smoothing",
     "loss_weights", "dropout", "augment_prob", "precision", "forgetting", "lambda", "target_text", "test_beams",
     "generation_length", "seed",
 )  # fmt: skip

@@ -88,6 +88,8 @@ def _phase(run: Summary) -> dict[str, str]:
     }  # fmt: skip
     found = {"purpose": f"{by_heart} by heart" if by_heart else "in full", "utterances": n}
     found |= {name: run.settings.get(key) for name, key in keys.items()}
+    if seconds := run.settings.get("batch_seconds"):
+        found["batch size"] = f"{seconds:g} s"
     found |= {"patience": found["patience"] or "none", "epochs run": None if epochs is None else int(epochs)}
     found |= {"sample views": int(n * epochs) if n and epochs else None}
     found |= {"WER": f"{tested['WER']:.2f}" if tested and "WER" in tested else None}
