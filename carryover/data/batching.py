@@ -61,8 +61,8 @@ class FilledBatches(Sampler[list[int]]):
 
     The utterances are cut into batches from the longest to the shortest, once: all epochs have the same number of
     batches. In each epoch they are ordered by length with a random error, so that neighbours change places, and cut at
-    the same places. One that is longer than `seconds` is a batch by itself. Of the embedded corpus, batches of 120 s are
-    1.5 % padding.
+    the same places. One that is longer than `seconds` is a batch by itself. On the embedded corpus, batches of 120 s
+    are 1.5 % padding.
 
     Parameters
     ----------

@@ -111,6 +111,6 @@ def test_batches_filled_by_seconds(run, capsys):
     assert all(event["padding"] <= 0.5 and event["audio_seconds"] <= 7.0 for event in log)
     [batch, *_] = describe.optimisation(brain)
     assert batch == (
-        "Updates are made of batches of 3.5 seconds, padding counted, accumulated over 2 steps (an effective batch of 7 "
-        "seconds)."
+        "Updates are made of batches of 3.5 seconds, padding counted, accumulated over 2 steps (an effective batch of "
+        "7 seconds)."
     )
