@@ -8,8 +8,8 @@
     hf_trainer    transformers' Seq2SeqTrainer, log-mel features made beforehand (not timed)
     speechbrain   SpeechBrain's Whisper wrapper, as in its CommonVoice recipe
 
-Same weights and optimizer, float32, no augmentation; turns and times as in training.py. What counts is how many seconds
-of audio are learned from in a second.
+Same weights and optimizer, one precision, no augmentation; turns and times as in training.py. What counts is how many
+seconds of audio are learned from in a second.
 """
 
 import argparse
@@ -21,7 +21,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.training import DROPPED, PEERS, ROOT, Turns, make_ours, make_tiny, ratio, run_ours
+from benchmarks.peers import PEERS
+from benchmarks.training import ROOT, add_place, clock, make_ours, make_tiny, ratio, run_ours
+from benchmarks.turns import DROPPED, Turns
 from carryover.data import audio
 
 PACKED = "!apply:recipes.whisper.packing [!ref <tokenizer>, !ref <whisper>]"
@@ -66,7 +68,7 @@ def measure(args, folder: Path) -> dict:
             PEERS[name](model, rows, args, turns, name)
 
     turns.run(loop, args.threads)
-    column = 0 if args.threads == 1 else 1
+    column = clock(args)
     lengths = np.array([len(wav) / 16000 for wav, _ in rows])
     spent = {name: np.array(turns.seconds[name])[DROPPED:, column] for name in names}
     n = min(map(len, spent.values()))
@@ -115,6 +117,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=240)
     parser.add_argument("--updates", type=int, default=10, help=f"of each variant, {DROPPED} of them to warm up")
     parser.add_argument("--threads", type=int, default=1)
+    add_place(parser)
     parser.add_argument("--json", help="write what was found here, too")
     args = parser.parse_args()
     args.peer, args.train, args.valid = list(PEERS) if args.peer is None else args.peer, "all", 4
