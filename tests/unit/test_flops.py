@@ -50,15 +50,17 @@ def test_an_update_of_wav2vec2(encoder):
         attn_implementation="eager",
     )  # fmt: skip
     model = Wav2Vec2ForCTC(config)
-    model.freeze_feature_encoder()
     model.wav2vec2.requires_grad_(encoder == flops.TRAINED)
+    model.freeze_feature_encoder()
     samples = torch.randn(2, 16_000)
 
     def update():
         model(samples).logits.sum().backward()
 
     found = 2 * flops.wav2vec2(config, 16_000, flops.RUN, encoder)
-    assert counted(update) == pytest.approx(found, rel=0.02)
+    if encoder == flops.RUN:
+        found += 2 * 2 * 48 * 30 * 49  # the head's weights have a gradient
+    assert counted(update) == pytest.approx(found, rel=1e-6)
 
 
 @pytest.mark.parametrize(
