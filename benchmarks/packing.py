@@ -22,24 +22,25 @@ import numpy as np
 import torch
 
 from benchmarks.peers import PEERS
-from benchmarks.training import ROOT, add_place, clock, make_ours, make_tiny, ratio, run_ours
+from benchmarks.training import ROOT, add_place, clips_of, clock, make_ours, make_tiny, ratio, run_ours
 from benchmarks.turns import DROPPED, Turns
-from carryover.data import audio
 
 PACKED = "!apply:recipes.whisper.packing [!ref <tokenizer>, !ref <whisper>]"
 
 
 class Heard:
-    """Counts the audio of each update of a Brain."""
+    """Counts what each micro-batch of a Brain holds: seconds of audio, with padding too, windows, longest target."""
 
     def __init__(self, brain):
-        self.seconds, self.windows = [], []
+        self.seconds, self.padded, self.windows, self.tokens = [], [], [], []
         statistics = brain.batch_statistics
 
         def counted(output, batch):
             found = statistics(output, batch)
             self.seconds.append(found["audio_seconds"])
+            self.padded.append(found["frames"])
             self.windows.append(len(batch.row))
+            self.tokens.append(batch.tokens.data.shape[1])
             return found
 
         brain.batch_statistics = counted
@@ -55,9 +56,7 @@ def measure(args, folder: Path) -> dict:
         "packed": make_ours(args, model, folder, "packed", "null", "all", collate=PACKED, batch_size=many),
     }
     heard = {name: Heard(brain) for name, (brain, _) in ours.items()}
-    dataset = ours["ours"][1][0]
-    items = [dataset[i] for i in range(len(dataset))]
-    rows = [(audio.read(item["row"]["audio"]), item["tokens"].tolist()) for item in items]
+    rows = clips_of(ours["ours"][1][0])
     names = [*ours, *args.peer]
     turns = Turns(names)
 

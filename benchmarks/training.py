@@ -34,6 +34,7 @@ from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperForCondi
 
 from benchmarks.peers import PEERS
 from benchmarks.turns import DROPPED, Turn, Turns
+from carryover import files
 from carryover.config import settings
 from carryover.data import audio
 from carryover.data.preparation import prepare
@@ -109,13 +110,35 @@ def ratio(of: np.ndarray, to: np.ndarray) -> list[float]:
 
 def make_tiny(folder: Path, source: Path) -> str:
     """whisper-tiny's shape with random weights and the tokenizer of another model."""
+    return make_random(folder / "tiny", source, TINY)
+
+
+def make_random(folder: Path, source: Path, shape: dict, weights: bool = True) -> str:
+    """A Whisper of a shape (a config's keys) with random weights, or with none, and the tokenizer of another model.
+
+    Where `shape` has a vocab_size, units without a text fill the tokenizer up.
+    """
     torch.manual_seed(0)
-    config = WhisperConfig.from_pretrained(source, **TINY)
-    WhisperForConditionalGeneration(config).save_pretrained(folder / "tiny")
-    WhisperFeatureExtractor().save_pretrained(folder / "tiny")
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(source / name, folder / "tiny")
-    return str(folder / "tiny")
+    config = WhisperConfig.from_pretrained(source, **shape)
+    if weights:
+        WhisperForConditionalGeneration(config).save_pretrained(folder)
+    else:
+        config.save_pretrained(folder)
+    seconds = config.max_source_positions // 50
+    WhisperFeatureExtractor(config.num_mel_bins, chunk_length=seconds).save_pretrained(folder)
+    tokenizer = json.loads((source / "tokenizer.json").read_text(encoding="utf-8"))
+    vocabulary = tokenizer["model"]["vocab"]
+    vocabulary |= {token["content"]: token["id"] for token in tokenizer["added_tokens"]}  # else they are renumbered
+    vocabulary |= {f"<unit {n}>": n for n in range(len(vocabulary), shape.get("vocab_size", 0))}
+    files.write_json(folder / "tokenizer.json", tokenizer)
+    shutil.copy(source / "tokenizer_config.json", folder)
+    return str(folder)
+
+
+def clips_of(dataset) -> list[tuple[torch.Tensor, list[int]]]:
+    """Waveform and tokens of each clip, for the peers."""
+    items = [dataset[i] for i in range(len(dataset))]
+    return [(audio.read(item["row"]["audio"]), item["tokens"].tolist()) for item in items]
 
 
 def add_place(parser: argparse.ArgumentParser) -> None:
@@ -156,9 +179,7 @@ def measure(args, folder: Path) -> dict:
     os.environ["CARRYOVER_CACHE"] = str(folder / "cache")
     model = args.model or make_tiny(folder, Path(args.tokenizer))
     ours = {name: make_ours(args, model, folder, name, keep) for name, keep in (("ours", "null"), ("kept", args.keep))}
-    dataset = ours["ours"][1][0]
-    items = [dataset[i] for i in range(len(dataset))]
-    rows = [(audio.read(item["row"]["audio"]), item["tokens"].tolist()) for item in items]
+    rows = clips_of(ours["ours"][1][0])
     names = [*ours, *args.peer]
     turns, making = Turns(names), {}
 

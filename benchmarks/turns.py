@@ -79,7 +79,7 @@ class Turns:
             finally:
                 self.leave(name)
 
-        running = [threading.Thread(target=turn, args=(name,)) for name in list(self.waiting)]
+        running = [threading.Thread(target=turn, args=(name,), daemon=True) for name in list(self.waiting)]
         for thread in running:
             thread.start()
         for thread in running:
