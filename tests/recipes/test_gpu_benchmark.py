@@ -82,4 +82,4 @@ def test_fisher_information_in_batches_is_that_of_single_utterances():
     found = ewc_cost.fisher_in_batches(model, parameters, batches)
     for name, values in wanted.items():
         if "k_proj.bias" not in name:  # its true gradient is zero
-            assert (found[name] - values).norm() < 1e-3 * values.norm(), name
+            assert (found[name] - values).norm() <= 1e-3 * values.norm(), name
