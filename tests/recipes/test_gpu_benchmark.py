@@ -5,6 +5,7 @@ import math
 import os
 import subprocess
 import sys
+import time
 from argparse import Namespace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 from benchmarks import ewc_cost, gpu
+from benchmarks.turns import DROPPED, Turns
 from carryover.forgetting import fisher
 
 from .helpers import ROOT
@@ -83,3 +85,17 @@ def test_fisher_information_in_batches_is_that_of_single_utterances():
     for name, values in wanted.items():
         if "k_proj.bias" not in name:  # its true gradient is zero
             assert (found[name] - values).norm() <= 1e-3 * values.norm(), name
+
+
+def test_a_loop_that_has_had_its_time_is_ended():
+    turns, made = Turns(["a"], limit=0.02), []
+
+    def loop(name):
+        turns.done(name, counts=False)
+        while True:
+            time.sleep(0.01)
+            made.append(name)
+            turns.done(name)
+
+    turns.run(loop)
+    assert len(turns.seconds["a"]) == len(made) == DROPPED + 1
