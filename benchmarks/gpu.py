@@ -134,7 +134,8 @@ class Measurements:
             except Exception as error:
                 cause = error.__cause__ or error
                 out = isinstance(cause, (torch.OutOfMemoryError, MemoryError))
-                row["not_measured"] = "out of memory" if out else f"{type(cause).__name__}: {cause}"[:300]
+                said = " ".join(f"{type(cause).__name__}: {cause}".replace("|", "/").split())  # a cell of a table
+                row["not_measured"] = "out of memory" if out else said[:300]
             ewc_cost.empty()
             self.write()
 
@@ -265,7 +266,8 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", default="results/gpu", help="folder of gpu.json and gpu.md")
     parser.add_argument("--small", action="store_true", help="tiny sizes")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    parser.add_argument("--device", choices=("cpu", "cuda"), default=device)
     parser.add_argument("--minutes", type=float, default=8.5, help="after which nothing more is begun")
     args = parser.parse_args(argv)
     if args.device == "cpu" and not args.small:

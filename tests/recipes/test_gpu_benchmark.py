@@ -66,11 +66,11 @@ def test_what_fails_is_said_and_the_rest_is_measured(tmp_path):
     def fails(kind):
         raise RuntimeError("a loop ended early") from kind
 
-    for kind in (torch.OutOfMemoryError("CUDA out of memory"), KeyError("width")):
+    for kind in (torch.OutOfMemoryError("CUDA out of memory"), ValueError("a |\nb")):
         measured.add_row(lambda *_, kind=kind: fails(kind), "whisper-small", "", str(type(kind)), {"least": 0})
     measured.add(measured.found["fisher"], lambda: {"one_by_one": 3.0, "in_batches": {"4": 1.5}}, 0)
     measured.run()
-    assert [row["not_measured"] for row in measured.found["rows"]] == ["out of memory", "KeyError: 'width'"]
+    assert [row["not_measured"] for row in measured.found["rows"]] == ["out of memory", "ValueError: a / b"]
     assert [row["value"] for row in measured.found["ratios"]] == [2.0]
 
 
