@@ -1,8 +1,8 @@
 """What the training loop costs beside a bare PyTorch loop, and how long a run takes to its first update.
 
-    python benchmarks/overhead.py                        # the embedded starter, the smallest model: the most overhead
-    python benchmarks/overhead.py --tiny --updates 12    # whisper-tiny's size, random weights
-    python benchmarks/overhead.py --json found.json
+    python -m benchmarks.overhead                        # the embedded starter, the smallest model: the most overhead
+    python -m benchmarks.overhead --tiny --updates 12    # whisper-tiny's size, random weights
+    python -m benchmarks.overhead --json found.json
 
     ours   recipes/whisper.py: RecipeBrain.fit, with its log, checks, schedule, scaler and clipping; no method
     bare   for batch in loader: features, encoder, decoder, cross-entropy, backward, clip_grad_norm_, AdamW, zero_grad
@@ -27,7 +27,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from training import DROPPED, ROOT, Turns, make_ours, make_tiny, ratio, run_ours
+
+from benchmarks.training import ROOT, make_ours, make_tiny, ratio, run_ours
+from benchmarks.turns import DROPPED, Turns
 
 IMPORTS = "import transformers, carryover.experiment, recipes.whisper, local.synthetic"
 
@@ -118,7 +120,8 @@ def main() -> None:
     parser.add_argument("--starts", type=int, default=3, help="0: start-up is not measured")
     parser.add_argument("--json", help="write what was found here, too")
     args = parser.parse_args()
-    args.data, args.clips, args.valid = None, 40, 4
+    args.data, args.hours, args.clips, args.valid = None, 0.1, 40, 4
+    args.device, args.precision, args.workers = "cpu", "fp32", 0
     machine = platform.processor() or platform.machine()
     found = {"machine": f"{machine}, {os.cpu_count()} cores, 1 thread, load {os.getloadavg()[0]:.1f}"}
     with tempfile.TemporaryDirectory() as folder:

@@ -8,8 +8,8 @@
     hf_trainer    transformers' Seq2SeqTrainer, log-mel features made beforehand (not timed)
     speechbrain   SpeechBrain's Whisper wrapper, as in its CommonVoice recipe
 
-Same weights and optimizer, float32, no augmentation; turns and times as in training.py. What counts is how many seconds
-of audio are learned from in a second.
+Same weights and optimizer, one precision, no augmentation; turns and times as in training.py. What counts is how many
+seconds of audio are learned from in a second.
 """
 
 import argparse
@@ -21,23 +21,26 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.training import DROPPED, PEERS, ROOT, Turns, make_ours, make_tiny, ratio, run_ours
-from carryover.data import audio
+from benchmarks.peers import PEERS
+from benchmarks.training import ROOT, add_place, clips_of, clock, make_ours, make_tiny, ratio, run_ours
+from benchmarks.turns import DROPPED, Turns
 
 PACKED = "!apply:recipes.whisper.packing [!ref <tokenizer>, !ref <whisper>]"
 
 
 class Heard:
-    """Counts the audio of each update of a Brain."""
+    """Counts what each micro-batch of a Brain holds: seconds of audio, with padding too, windows, longest target."""
 
     def __init__(self, brain):
-        self.seconds, self.windows = [], []
+        self.seconds, self.padded, self.windows, self.tokens = [], [], [], []
         statistics = brain.batch_statistics
 
         def counted(output, batch):
             found = statistics(output, batch)
             self.seconds.append(found["audio_seconds"])
+            self.padded.append(found["frames"])
             self.windows.append(len(batch.row))
+            self.tokens.append(batch.tokens.data.shape[1])
             return found
 
         brain.batch_statistics = counted
@@ -53,9 +56,7 @@ def measure(args, folder: Path) -> dict:
         "packed": make_ours(args, model, folder, "packed", "null", "all", collate=PACKED, batch_size=many),
     }
     heard = {name: Heard(brain) for name, (brain, _) in ours.items()}
-    dataset = ours["ours"][1][0]
-    items = [dataset[i] for i in range(len(dataset))]
-    rows = [(audio.read(item["row"]["audio"]), item["tokens"].tolist()) for item in items]
+    rows = clips_of(ours["ours"][1][0])
     names = [*ours, *args.peer]
     turns = Turns(names)
 
@@ -66,7 +67,7 @@ def measure(args, folder: Path) -> dict:
             PEERS[name](model, rows, args, turns, name)
 
     turns.run(loop, args.threads)
-    column = 0 if args.threads == 1 else 1
+    column = clock(args)
     lengths = np.array([len(wav) / 16000 for wav, _ in rows])
     spent = {name: np.array(turns.seconds[name])[DROPPED:, column] for name in names}
     n = min(map(len, spent.values()))
@@ -115,6 +116,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=240)
     parser.add_argument("--updates", type=int, default=10, help=f"of each variant, {DROPPED} of them to warm up")
     parser.add_argument("--threads", type=int, default=1)
+    add_place(parser)
     parser.add_argument("--json", help="write what was found here, too")
     args = parser.parse_args()
     args.peer, args.train, args.valid = list(PEERS) if args.peer is None else args.peer, "all", 4

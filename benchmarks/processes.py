@@ -1,7 +1,7 @@
 """One process against two that train together (torchrun), at the same batch in all: how much faster two are.
 
-    python benchmarks/processes.py                     # whisper-tiny's width, random weights, embedded corpus; minutes
-    python benchmarks/processes.py --processes 4 --json found.json
+    python -m benchmarks.processes                     # whisper-tiny's width, random weights, embedded corpus; minutes
+    python -m benchmarks.processes --processes 4 --json found.json
 
 Runs of train.py take turns: one process with batch N x B, N processes with batch B each; one thread a process. The time
 of an update is the median of what metrics.jsonl has between updates; the first ones are left out. It shows what summing
@@ -19,7 +19,8 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from training import make_tiny
+
+from benchmarks.training import make_tiny
 
 ROOT = Path(__file__).parents[1]
 DROPPED = 2  # updates of each run that warm it up

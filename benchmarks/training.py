@@ -1,8 +1,8 @@
 """Fine-tuning Whisper with a frozen encoder, side by side: ours, ours with kept states, and what others use.
 
-    python benchmarks/training.py                               # whisper-tiny's size, random weights, embedded corpus
-    python benchmarks/training.py --model FOLDER --data FOLDER  # real weights; clips and manifest.tsv
-    python benchmarks/training.py --peer hf_trainer --peer speechbrain --json found.json
+    python -m benchmarks.training                               # whisper-tiny's size, random weights, embedded corpus
+    python -m benchmarks.training --model FOLDER --data FOLDER  # real weights; clips and manifest.tsv
+    python -m benchmarks.training --peer hf_trainer --peer speechbrain --json found.json
 
     ours          recipes/whisper.py, train: decoder, keep_states: null
     kept          the same with keep_states: float32; making the states is timed by itself
@@ -11,10 +11,11 @@
 
 Everything trained, several clips a window: packing.py.
 
-Same weights, clips, batches and order, AdamW, float32, no augmentation. Each is its library's own loop in a thread of
-its own; they take turns, one update each, so that a busy machine slows all alike. The first two updates of each are
-left out. With one thread, time is the processor time of the thread, which others on the machine do not add to; wall
-time stands beside it. Intervals: 95 %, bootstrap over rounds. Then a validation with states kept and without.
+Same weights, clips, batches and order, AdamW, one precision, no augmentation. Each is its library's own loop in a
+thread of its own; they take turns, one update each, so that a busy machine slows all alike. The first two updates of
+each are left out. On a CPU, with one thread, time is the processor time of the thread, which others on the machine do
+not add to; wall time stands beside it. Intervals: 95 %, bootstrap over rounds. Then a validation with states kept and
+without.
 """
 
 import argparse
@@ -23,29 +24,20 @@ import os
 import platform
 import shutil
 import tempfile
-import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
-from speechbrain import Brain, Stage
-from speechbrain.dataio.batch import PaddedBatch
-from speechbrain.nnet.losses import nll_loss
-from transformers import (
-    Seq2SeqTrainer,
-    Seq2SeqTrainingArguments,
-    TrainerCallback,
-    WhisperConfig,
-    WhisperFeatureExtractor,
-    WhisperForConditionalGeneration,
-)
+from speechbrain import Stage
+from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperForConditionalGeneration
 
+from benchmarks.peers import PEERS
+from benchmarks.turns import DROPPED, Turn, Turns
+from carryover import files
 from carryover.config import settings
 from carryover.data import audio
 from carryover.data.preparation import prepare
-from carryover.forgetting.method import Method
 
 ROOT = Path(__file__).parents[1]
 TINY = {
@@ -53,106 +45,39 @@ TINY = {
     "decoder_attention_heads": 6, "encoder_ffn_dim": 1536, "decoder_ffn_dim": 1536,
     "max_source_positions": 1500, "max_target_positions": 448, "num_mel_bins": 80,
 }  # fmt: skip
-DROPPED = 2  # updates of each variant that warm it up
-
-
-class Turns:
-    """Lets loops in threads take turns, and measures each turn: {name: [(processor seconds, wall seconds)]}."""
-
-    def __init__(self, names: list[str]):
-        self.waiting, self.turn = list(names), threading.Condition()
-        self.seconds = {name: [] for name in names}
-        self._started = {}
-
-    def wait(self, name: str) -> None:
-        """Until it is this one's turn."""
-        with self.turn:
-            self.turn.wait_for(lambda: self.waiting[0] == name)
-        self._started[name] = time.thread_time(), time.perf_counter()
-
-    def done(self, name: str, counts: bool = True) -> None:
-        """An update is done: the next one's turn, until it is this one's again."""
-        cpu, wall = self._started[name]
-        if counts:
-            self.seconds[name].append((time.thread_time() - cpu, time.perf_counter() - wall))
-        with self.turn:
-            self.waiting.append(self.waiting.pop(0))
-            self.turn.notify_all()
-        self.wait(name)
-
-    def leave(self, name: str) -> None:
-        with self.turn:
-            self.waiting.remove(name)
-            self.turn.notify_all()
-
-    def run(self, loop: Callable[[str], None], threads: int = 1) -> None:
-        """Have `loop(name)` run for each name, in a thread of its own, until all have ended.
-
-        Raises
-        ------
-        RuntimeError
-            Where one of them ended in an error, which does not keep the others waiting.
-        """
-        failed = {}
-
-        def turn(name: str) -> None:
-            torch.set_num_threads(threads)
-            self.wait(name)
-            try:
-                loop(name)
-            except Exception as error:
-                failed[name] = error
-            finally:
-                self.leave(name)
-
-        running = [threading.Thread(target=turn, args=(name,)) for name in list(self.waiting)]
-        for thread in running:
-            thread.start()
-        for thread in running:
-            thread.join()
-        for name, error in failed.items():
-            raise RuntimeError(f"{name} ended early") from error
-
 
 # ---- ours ----
 
 
-class Turn(Method):
-    """The hook that gives the turn away: a method against forgetting that does nothing else."""
-
-    name = "turn"
-
-    def __init__(self, turns: Turns, of: str):
-        self.turns, self.of, self.begun = turns, of, time.thread_time()
-
-    def begin(self, learner, old_set):
-        self.making = time.thread_time() - self.begun  # what comes before the first update: states that are kept
-        self.turns.done(self.of, counts=False)
-
-    def after_update(self):
-        self.turns.done(self.of)
-
-
 def make_ours(args, model: str, folder: Path, name: str, keep: str, train: str = "decoder", **more: str):
     """A Brain of hparams/whisper_ft.yaml and its training and validation sets."""
+    whisper = {
+        "label_smoothing": "0.0", "ctc": "!new:carryover.losses.ctc.NoCTC", "loss_weights": "{nll: 1.0}",
+        "generation_length": "40",
+    }  # fmt: skip
+    return make_brain(args, "whisper_ft", model, folder, name, keep, train, **(whisper | more))
+
+
+def make_brain(args, yaml: str, model: str, folder: Path, name: str, keep: str, train: str, **more: str):
+    """A Brain of a YAML that trains on Dutch clips, all its updates alike, and its training and validation sets."""
     overrides = {
         "model": model, "language": "nl", "old_language": "null", "output_folder": str(folder / name),
         "train": train, "keep_states": keep, "batch_size": str(args.batch), "max_updates": str(args.updates),
-        "warmup": "0.1", "lr": "1.0e-5", "stop_signals": "[]", "log_every": "100000", "label_smoothing": "0.0",
-        "valid_every": "100000", "save_every": "100000", "ctc": "!new:carryover.losses.ctc.NoCTC",
-        "loss_weights": "{nll: 1.0}", "generation_length": "40",
+        "warmup": "0.1", "lr": "1.0e-5", "stop_signals": "[]", "log_every": "100000", "augment_prob": "0.0",
+        "valid_every": "100000", "save_every": "100000", "precision": args.precision,
     }  # fmt: skip
     overrides |= more
     if args.data:
         overrides |= {"corpus": "!name:local.table.utterances", "data_folder": args.data}
     else:
-        overrides |= {"corpus": "!name:local.synthetic.utterances {hours: 0.1}", "data_folder": str(folder / "data")}
-    text = (ROOT / "hparams" / "whisper_ft.yaml").read_text(encoding="utf-8")
+        corpus = f"!name:local.synthetic.utterances {{hours: {args.hours}}}"
+        overrides |= {"corpus": corpus, "data_folder": str(folder / "data")}
+    text = (ROOT / "hparams" / f"{yaml}.yaml").read_text(encoding="utf-8")
     hparams = settings.load(text, overrides)
     hparams["forgetting"] = []
     manifests = folder / name / "manifests"
     prepare(hparams["corpus"], hparams["data_folder"], manifests, "nl", ("train", "valid"), hparams["limits"])
-    options = {"device": "cpu", "noprogressbar": True}
+    options = {"device": args.device, "noprogressbar": True}
     brain = hparams["brain"](hparams["modules"], hparams["optimizer"], hparams, options, None)
     sets = [brain.read(manifests / f"{split}.csv") for split in ("train", "valid")]
     for dataset, n in zip(sets, (args.clips, args.valid), strict=True):
@@ -162,98 +87,14 @@ def make_ours(args, model: str, folder: Path, name: str, keep: str, train: str =
 
 
 def run_ours(brain, sets, args, turns, name):
+    """-> processor and wall seconds of what comes before the first update."""
     brain.methods = [Turn(turns, name)]
+    workers = {"num_workers": args.workers}
     brain.fit(
-        range(1, 2), sets[0], train_loader_kwargs={"batch_size": brain.hparams.batch_size, "shuffle": False},
-        valid_loader_kwargs={"batch_size": args.batch},
+        range(1, 2), sets[0], valid_loader_kwargs=workers | {"batch_size": args.batch},
+        train_loader_kwargs=workers | {"batch_size": brain.hparams.batch_size, "shuffle": False},
     )  # fmt: skip
     return brain.methods[0].making
-
-
-# ---- peers ----
-
-
-def run_hf_trainer(model_folder, rows, args, turns, name):
-    """As in transformers' examples for speech: features made beforehand, a collator that pads labels."""
-    model = WhisperForConditionalGeneration.from_pretrained(model_folder)
-    if args.train == "decoder":
-        model.freeze_encoder()
-    extractor = WhisperFeatureExtractor.from_pretrained(model_folder)
-    data = [
-        {"input_features": torch.tensor(extractor(wav.numpy(), sampling_rate=16000).input_features[0]), "labels": ids}
-        for wav, ids in rows
-    ]
-
-    class Callback(TrainerCallback):
-        def on_step_end(self, *args, **kwargs):
-            turns.done(name)
-
-    def collate(examples):
-        labels = [torch.tensor(e["labels"][1:]) for e in examples]  # the model puts the first token there itself
-        labels = torch.nn.utils.rnn.pad_sequence(labels, batch_first=True, padding_value=-100)
-        return {"input_features": torch.stack([e["input_features"] for e in examples]), "labels": labels}
-
-    class Sequential(Seq2SeqTrainer):
-        def _get_train_sampler(self, dataset=None):
-            return torch.utils.data.SequentialSampler(data)
-
-    with tempfile.TemporaryDirectory() as folder:
-        options = Seq2SeqTrainingArguments(
-            folder, per_device_train_batch_size=args.batch, max_steps=args.updates, learning_rate=1e-5, use_cpu=True,
-            warmup_steps=args.updates // 10, report_to=[], save_strategy="no", logging_steps=10**6, disable_tqdm=True,
-            max_grad_norm=2.0, weight_decay=0.01, optim="adamw_torch_fused", remove_unused_columns=False,
-        )  # fmt: skip
-        trainer = Sequential(model, options, collate, data, callbacks=[Callback()])
-        turns.done(name, counts=False)
-        trainer.train()
-
-
-def run_speechbrain(model_folder, rows, args, turns, name):
-    """As recipes/CommonVoice/ASR/transformer/train_with_whisper.py of SpeechBrain has it."""
-    from speechbrain.integrations.huggingface.whisper import Whisper
-
-    class Finished(Exception):
-        pass
-
-    class ASR(Brain):
-        def compute_forward(self, batch, stage):
-            wavs, _ = batch.wav
-            tokens, _ = batch.tokens_bos
-            _, logits, _ = self.modules.whisper(wavs, tokens)
-            return logits.log_softmax(dim=-1)
-
-        def compute_objectives(self, log_probs, batch, stage):
-            tokens, lengths = batch.tokens_eos
-            return nll_loss(log_probs, tokens, length=lengths)
-
-        def on_fit_batch_end(self, batch, outputs, loss, should_step):
-            turns.done(name)
-            if self.optimizer_step >= args.updates:
-                raise Finished
-
-    whisper = Whisper(
-        model_folder,
-        str(Path(model_folder) / "unused"),
-        freeze=False,
-        freeze_encoder=args.train == "decoder",
-        language="nl",
-    )
-    examples = [
-        {"id": str(i), "wav": wav, "tokens_bos": torch.tensor(ids[:-1]), "tokens_eos": torch.tensor(ids[1:])}
-        for i, (wav, ids) in enumerate(rows)
-    ]
-    loader = torch.utils.data.DataLoader(examples, batch_size=args.batch, collate_fn=PaddedBatch)
-    options = {"device": "cpu", "noprogressbar": True, "max_grad_norm": 2.0}
-    brain = ASR({"whisper": whisper}, lambda p: torch.optim.AdamW(p, lr=1e-5, weight_decay=0.01, fused=True),
-                run_opts=options)  # fmt: skip
-    turns.done(name, counts=False)
-    try:
-        brain.fit(range(10**6), loader)
-    except Finished:
-        pass
-
-
-PEERS = {"hf_trainer": run_hf_trainer, "speechbrain": run_speechbrain}
 
 
 # ---- measuring ----
@@ -269,13 +110,48 @@ def ratio(of: np.ndarray, to: np.ndarray) -> list[float]:
 
 def make_tiny(folder: Path, source: Path) -> str:
     """whisper-tiny's shape with random weights and the tokenizer of another model."""
+    return make_random(folder / "tiny", source, TINY)
+
+
+def make_random(folder: Path, source: Path, shape: dict, weights: bool = True) -> str:
+    """A Whisper of a shape (a config's keys) with random weights, or with none, and the tokenizer of another model.
+
+    Where `shape` has a vocab_size, units without a text fill the tokenizer up.
+    """
     torch.manual_seed(0)
-    config = WhisperConfig.from_pretrained(source, **TINY)
-    WhisperForConditionalGeneration(config).save_pretrained(folder / "tiny")
-    WhisperFeatureExtractor().save_pretrained(folder / "tiny")
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(source / name, folder / "tiny")
-    return str(folder / "tiny")
+    config = WhisperConfig.from_pretrained(source, **shape)
+    if weights:
+        WhisperForConditionalGeneration(config).save_pretrained(folder)
+    else:
+        config.save_pretrained(folder)
+    seconds = config.max_source_positions // 50
+    WhisperFeatureExtractor(config.num_mel_bins, chunk_length=seconds).save_pretrained(folder)
+    tokenizer = json.loads((source / "tokenizer.json").read_text(encoding="utf-8"))
+    vocabulary = tokenizer["model"]["vocab"]
+    vocabulary |= {token["content"]: token["id"] for token in tokenizer["added_tokens"]}  # else they are renumbered
+    vocabulary |= {f"<unit {n}>": n for n in range(len(vocabulary), shape.get("vocab_size", 0))}
+    files.write_json(folder / "tokenizer.json", tokenizer)
+    shutil.copy(source / "tokenizer_config.json", folder)
+    return str(folder)
+
+
+def clips_of(dataset) -> list[tuple[torch.Tensor, list[int]]]:
+    """Waveform and tokens of each clip, for the peers."""
+    items = [dataset[i] for i in range(len(dataset))]
+    return [(audio.read(item["row"]["audio"]), item["tokens"].tolist()) for item in items]
+
+
+def add_place(parser: argparse.ArgumentParser) -> None:
+    """Options that say where and in what precision to compute."""
+    parser.add_argument("--device", default="cpu", help="or cuda")
+    parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16"))
+    parser.add_argument("--workers", type=int, default=0, help="processes that read clips")
+    parser.add_argument("--hours", type=float, default=0.1, help="of training audio of the embedded corpus")
+
+
+def clock(args) -> int:
+    """Which of a turn's times counts: 0 the thread's processor time, 1 wall time."""
+    return 0 if args.threads == 1 and args.device == "cpu" else 1
 
 
 def validations(brains: dict, sets: dict, args) -> dict:
@@ -303,21 +179,19 @@ def measure(args, folder: Path) -> dict:
     os.environ["CARRYOVER_CACHE"] = str(folder / "cache")
     model = args.model or make_tiny(folder, Path(args.tokenizer))
     ours = {name: make_ours(args, model, folder, name, keep) for name, keep in (("ours", "null"), ("kept", args.keep))}
-    dataset = ours["ours"][1][0]
-    items = [dataset[i] for i in range(len(dataset))]
-    rows = [(audio.read(item["row"]["audio"]), item["tokens"].tolist()) for item in items]
+    rows = clips_of(ours["ours"][1][0])
     names = [*ours, *args.peer]
     turns, making = Turns(names), {}
 
     def loop(name):
         if name in ours:
-            making[name] = run_ours(*ours[name], args, turns, name)
+            making[name] = run_ours(*ours[name], args, turns, name)[clock(args)]
         else:
             PEERS[name](model, rows, args, turns, name)
 
     turns.run(loop, args.threads)
     seconds = {name: np.array(turns.seconds[name])[DROPPED:] for name in names}
-    column = 0 if args.threads == 1 else 1
+    column = clock(args)
     audio_seconds = sum(len(wav) for wav, _ in rows) / 16000 / len(rows) * args.batch
     epoch = len(rows) / args.batch  # updates
 
@@ -326,6 +200,7 @@ def measure(args, folder: Path) -> dict:
 
     found = {
         "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {args.threads} thread(s)",
+        "device": args.device, "precision": args.precision,
         "model": Path(args.model).name if args.model else "whisper-tiny's size, random weights", "batch": args.batch,
         "clips": len(rows), "updates": args.updates, "keep_states": args.keep, "audio_seconds_an_update": audio_seconds,
         "making_seconds_a_clip": making["kept"] / len(rows), "variants": {},
@@ -388,6 +263,7 @@ def main() -> None:
     parser.add_argument("--valid", type=int, default=16, help="clips of the validation; 0: none")
     parser.add_argument("--repetitions", type=int, default=3, help="of the validation")
     parser.add_argument("--threads", type=int, default=1)
+    add_place(parser)
     parser.add_argument("--json", help="write what was found here, too")
     args = parser.parse_args()
     args.peer, args.train = list(PEERS) if args.peer is None else args.peer, "decoder"

@@ -340,7 +340,8 @@ def train(argv: list[str]) -> int:
         torch.use_deterministic_algorithms(True)
     experiment.check()
     with stopping.at_once(experiment.values["stop_signals"]), processes.joined(experiment.run_options.get("device")):
-        processes.require_same({"YAML": experiment.text, "settings": experiment.overrides} | processes.code())
+        same = {"YAML": experiment.text, "settings": experiment.overrides, "code": processes.code()}
+        processes.require_same(same | {f"version of {name}": v for name, v in run_folder.versions().items()})
         processes.first_does(experiment.run_first)
         for key, value in experiment.values.items():
             if isinstance(value, str):

@@ -14,7 +14,7 @@ from carryover import processes
 from carryover.models.weights import differences, load_weights
 from carryover.stats import error_rates
 from carryover.stats.edits import edits
-from carryover.training import checkpoint
+from carryover.training import checkpoint, kept_states
 from carryover.training.stopping import Stopped
 
 Stage = sb.Stage
@@ -52,6 +52,7 @@ class Evaluation:
         """Mean loss terms, error rates and `loops` of a set, what the recipe counts of it, and its scored rows."""
         brain = self.brain
         brain.eval_mode()
+        kept_states.fill_set(brain, loader)
         brain.begin_set()
         sums, units, rows, found = defaultdict(float), 0, [], []
         batches = iter(tqdm(loader, desc=name, unit="batch", leave=False, disable=brain.noprogressbar))

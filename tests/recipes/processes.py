@@ -85,12 +85,16 @@ class Process:
         return subprocess.CompletedProcess(self.args, self.returncode, *said)
 
 
-def as_torchrun(argvs: Sequence[list[str]], folder: Path) -> list[Process]:
-    """Processes of one run, started as torchrun does, an argv each; one alone is started without torchrun."""
+def free_port() -> int:
+    """A port of this machine that nothing listens to now."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    met = {"WORLD_SIZE": str(len(argvs)), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        return free.getsockname()[1]
+
+
+def as_torchrun(argvs: Sequence[list[str]], folder: Path) -> list[Process]:
+    """Processes of one run, started as torchrun does, an argv each; one alone is started without torchrun."""
+    met = {"WORLD_SIZE": str(len(argvs)), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     found = []
     for rank, argv in enumerate(argvs):
         variables = met | {"RANK": str(rank), "LOCAL_RANK": str(rank)} if len(argvs) > 1 else {}

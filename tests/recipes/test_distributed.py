@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from carryover import experiment
+from carryover import processes as ranks
 from tests.tiny_language_model import make
 
 from .helpers import ROOT, command, events, random_teacher
@@ -154,3 +155,42 @@ def test_processes_of_different_settings_are_refused(small_runs, tmp_path):
     found = [process.completed(60) for process in processes("sign_teacher", overrides, alter=alter)]
     assert [done.returncode for done in found] == [2, 2]
     assert "settings: process 1 on" in found[0].stderr and not (tmp_path / "run").exists()
+
+
+OTHER = """
+import importlib.metadata, runpy, sys
+from pathlib import Path
+from carryover import processes
+
+version = importlib.metadata.version
+what = sys.argv[1]
+importlib.metadata.version = lambda name: "1.0" if name == what else version(name)
+if what == "code":
+    processes.__file__ = str(Path(sys.argv[2]) / "carryover" / "processes.py")
+sys.argv = sys.argv[3:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("what", ["code", "torch", "transformers", "speechbrain"])
+def test_processes_of_other_code_or_packages_are_refused(what, small_runs, tmp_path, monkeypatch):
+    """The second process finds a checkout in which one line of a recipe differs, or another version."""
+    for name in ("carryover", "recipes", "local"):
+        shutil.copytree(ROOT / name, tmp_path / "other" / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "other.py").write_text(OTHER)
+
+    def alter(rank, words):
+        return [str(tmp_path / "other.py"), what, str(tmp_path / "other"), *words] if rank else words
+
+    overrides = small_runs["sign_teacher"] | {"output_folder": str(tmp_path / "run")}
+    if what == "code":
+        own = ranks.code()
+        monkeypatch.setattr(ranks, "__file__", str(tmp_path / "other" / "carryover" / "processes.py"))
+        assert ranks.code() == own, "a copy is the same code"
+        with open(tmp_path / "other" / "recipes" / "sign_ctc.py", "a", encoding="utf-8") as file:
+            file.write("# another line\n")
+    found = [process.completed(60) for process in processes("sign_teacher", overrides, alter=alter)]
+    assert [done.returncode for done in found] == [2, 2], [done.stderr[-500:] for done in found]
+    key = "code" if what == "code" else f"version of {what}"
+    assert f"{key}: process 1 on" in found[0].stderr and "code and packages" in found[0].stderr
+    assert not (tmp_path / "run").exists()

@@ -2,15 +2,21 @@
 
 import csv
 import shutil
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from carryover.commands.sweep.sweep import sweep
 from carryover.models.state_store import kinds, shards
+from carryover.runs import lock
+from carryover.training import kept_states
+from carryover.training.stopping import Request
 
-from .helpers import events, make_brain, start, train
+from .helpers import ROOT, command, events, make_brain, start, train
 from .test_whisper_training import stop_at
 
 UPDATES = 20  # 28 clips in batches of 4: almost 3 epochs
@@ -131,3 +137,58 @@ def test_two_runs_that_start_at_once_find_what_each_finds_alone(whisper_run, tmp
     for name in ("one", "other"):
         assert events(tmp_path / name) == events(tmp_path / "alone")
     assert not [path for path in cache.rglob("*") if "partial" in path.name]
+
+
+COUNTED = """
+import runpy, sys
+from carryover.models.frozen import Frozen
+
+compute = Frozen._compute
+
+def counted(part, *given):
+    with open({list!r}, "a") as file:
+        file.write("one\\n")
+    return compute(part, *given)
+
+Frozen._compute = counted
+runpy.run_path("train.py", run_name="__main__")
+"""
+
+
+def test_a_sweep_of_runs_two_at_a_time_computes_each_state_once(whisper_run, tmp_path, cache, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    listed, launch = tmp_path / "computed", tmp_path / "counted.py"
+    launch.write_text(COUNTED.format(list=str(listed)))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    given = whisper_run | {"train": "decoder", "max_updates": "8", "valid_every": "4", "test_before": "True"}
+    extra = command({key: value for key, value in given.items() if key != "output_folder"})[3:]
+    status = sweep(
+        "hparams/whisper_ft.yaml", ["lr=1.0e-3,2.0e-3"], "1,2", 2, tmp_path / "sweep", extra,
+        [sys.executable, str(launch)], baseline="lr=1.0e-3",
+    )  # fmt: skip
+    logs = {path: path.read_text()[-2000:] for path in (tmp_path / "sweep").rglob("*.log")}
+    assert status == 0 and len(logs) == 4, logs
+    assert len(listed.read_text().split()) == 40, "28 clips of training, 6 of validation, 6 of test"
+
+
+def test_a_run_waits_for_another_that_makes_its_states(run, monkeypatch):
+    asked, claim = [], lock.claim
+
+    def busy(path):
+        asked.append(path)
+        return None if len(asked) <= 3 else claim(path)
+
+    monkeypatch.setattr(lock, "claim", busy)
+    _, _, brain = run("waits")
+    assert computed(brain) == 40 and len(asked) == 3 + 3, "three looks for the first set, one for each"
+
+
+def test_it_waits_no_longer_than_to_a_signal_and_not_where_nothing_can_be_locked(tmp_path):
+    brain = SimpleNamespace(stop=Request())
+    (tmp_path / "file").write_text("")
+    with kept_states.claimed(tmp_path / "file" / "set.claim", brain):
+        pass
+    claim, brain.stop.number = lock.claim(tmp_path / "set.claim"), 15
+    with kept_states.claimed(tmp_path / "set.claim", brain):
+        assert claim.is_locked
+    claim.release()
