@@ -179,13 +179,8 @@ class Experiment:
         weights = same_run.starting_weights(folder, was, hparams["modules"])
         processes.require_same({"weights that the training starts from": weights})
         belongs_to = processes.first_does(identity.of, folder, self.values, data, weights)
-        brain = hparams["brain"](
-            modules=hparams["modules"],
-            opt_class=hparams["optimizer"],
-            hparams=hparams,
-            run_opts=self.run_options,
-            checkpointer=Checkpointer(folder / "save", belongs_to=belongs_to),
-        )
+        checkpointer = Checkpointer(folder / "save", belongs_to=belongs_to)
+        brain = hparams["brain"](hparams["modules"], hparams["optimizer"], hparams, self.run_options, checkpointer)
         trainable, parameters = brain.parameter_counts()
         about = {"parameters": parameters, "trainable": trainable, "device": str(brain.device)}
         about |= {"starting_weights": weights, "methods": describe.methods(brain)}
