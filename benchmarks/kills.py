@@ -1,34 +1,42 @@
 """Kills runs and counts which of them end as the unbroken one.
 
-    python -m benchmarks.kills [--random 50] [--operations 400] [--recipes sign_teacher,whisper_ft] [--processes 2]
+    python -m benchmarks.kills [--moments 50] [--operations 400] [--recipes sign_teacher,whisper_ft] [--processes 2]
 
-Prints the table for docs/reliability.md. Small runs of the four recipes (7 updates, two epochs, a checkpoint an update,
+Prints the tables for docs/reliability.md. Small runs of the four recipes (7 updates, two epochs, a checkpoint an update,
 tests before and after) are killed by SIGKILL, started again by the same command until they end, and compared with the
-run that nothing stopped: events, weights, random state, predictions and the table have to be equal bit for bit.
+run that nothing stopped: both logs, weights, random state, predictions, the table and all other files of the run have to
+be equal bit for bit, but for what a clock decides.
 
-- random: at a moment drawn evenly from the whole run, several times in one run in a row.
-- operations: at the n-th operation on files below the run's folder that Python makes (open for writing, rename, remove,
-  make or remove a folder: audit events, before the operation is done), for n = 1, 2, ...
+- moments: one to three in one run in a row. The first of every second run comes at an epoch's end: after its last train
+  event and before the next one's first, or the end of the training; in between lie the validation and the checkpoint.
+  All others come at a moment drawn evenly from the whole run.
+- operations: at the n-th operation on files below the run's folder, for n = 1, 2, ...: before it is done, or when half
+  of a write is done (benchmarks/killed_at.py).
 
-With several processes one of them is killed: at random any, at operations the first, which writes. The others are ended
+With several processes one of them is killed: at moments any, at operations the first, which writes. The others are ended
 as torchrun ends them: SIGTERM, and SIGKILL where that is not enough.
 """
 
 import argparse
 import csv
+import hashlib
 import json
 import random
+import re
 import shutil
 import signal
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
 from tqdm import tqdm
 
+from benchmarks import killed_at
+from carryover.runs.events import read as read_events
 from tests.conftest import ROOT, STARTER
 from tests.recipes.helpers import command, events
 from tests.recipes.processes import Process, as_torchrun
@@ -62,15 +70,17 @@ PATIENCE = 10.0  # seconds between SIGTERM and SIGKILL; torchrun has 30
 
 
 class Run:
-    """A run's processes, the first of which may kill itself at its n-th operation (0: never)."""
+    """A run's processes, the first of which may be killed at its n-th operation (0: never), its operations traced."""
 
-    def __init__(self, name: str, overrides: dict[str, str], processes: int, operation: int = 0):
-        words = command(SHORT | overrides, f"hparams/{name}.yaml")[1:]
-        at = [operation] + [0] * (processes - 1)
+    def __init__(self, name: str, overrides: dict[str, str], processes: int, operation: int = 0, trace: str = ""):
+        words = [overrides["output_folder"], "", *command(SHORT | overrides, f"hparams/{name}.yaml")[1:]]
+        first = [LAUNCH, str(operation), words[0], trace, *words[2:]]
         self.name = name
-        self.processes: list[Process] = as_torchrun(
-            [[LAUNCH, str(n), overrides["output_folder"], *words] for n in at], ROOT
-        )
+        self.processes: list[Process] = as_torchrun([first] + [[LAUNCH, "0", *words]] * (processes - 1), ROOT)
+
+    def going(self) -> bool:
+        """Whether all processes are there."""
+        return all(process.poll() is None for process in self.processes)
 
     def kill(self, rank: int) -> bool:
         """Kill one process; -> whether it was still running."""
@@ -81,7 +91,7 @@ class Run:
 
     def ended(self) -> list[int]:
         """Exit status of each process, once one has ended; where it was killed, the others are ended."""
-        while all(process.poll() is None for process in self.processes):
+        while self.going():
             time.sleep(0.005)
         if any(process.poll() == -signal.SIGKILL for process in self.processes):
             for number in (signal.SIGTERM, signal.SIGKILL):
@@ -112,14 +122,36 @@ def outcome(folder: Path) -> dict:
     )
     state = json.loads((last / "brain.json").read_text())
     weights = {file.name: load_file(file) for file in sorted(last.glob("*.safetensors"))}
-    assert weights and not list(folder.rglob("*.partial*")), folder
+    assert weights, folder
     return {
         "weights": weights,
         "events": events(folder),
+        "train_log": train_log(folder),
         "random state": [state[key] for key in ("random", "others")],
         "predictions": {p.name: list(csv.reader(p.open())) for p in sorted(folder.glob("predictions_*.csv"))},
         "table": (folder / "results.md").read_text(),
+        "files": files(folder),
     }
+
+
+def train_log(folder: Path) -> list[str]:
+    """Lines of train_log.txt without the time, and without what another process decides."""
+    lines = (folder / "train_log.txt").read_text(encoding="utf-8").splitlines()
+    return [re.sub(r"time: [^, ]+", "", line) for line in lines if "(waiting for data)" not in line]
+
+
+# What a clock decides, or the ID that a run has drawn; and what is compared by its content above.
+OTHERS = {"run.json", "metrics.jsonl", "train_log.txt", "checksums.json", "CKPT.yaml", "brain.json", "kept.json"}
+
+
+def files(folder: Path) -> dict[str, str]:
+    """Digests of all files of a run ("" of `OTHERS`), by their paths; a checkpoint has its place for its name."""
+    places = {path.name: f"CKPT {i}" for i, path in enumerate(sorted((folder / "save").glob("CKPT+*")), 1)}
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        name = "/".join(places.get(part, part) for part in path.relative_to(folder).parts)
+        found[name] = "" if path.is_dir() or path.name in OTHERS else hashlib.sha256(path.read_bytes()).hexdigest()
+    return found
 
 
 def difference(one: dict, other: dict) -> str:
@@ -139,16 +171,17 @@ class Recipe:
     def __init__(self, name: str, overrides: dict[str, str], folder: Path, processes: int = 1):
         self.name, self.folder, self.processes = name, folder, processes
         self.overrides = overrides | {"output_folder": str(folder)}
+        self.trace = folder.with_name("trace")
         self.start().finish()  # makes the corpus
         shutil.rmtree(folder)
         begun = time.time()
         self.start().finish()
         self.seconds = time.time() - begun
-        self.whole = outcome(folder)
+        self.whole, self.ends = outcome(folder), epochs_ends(folder)
         shutil.rmtree(folder)
 
-    def start(self, operation: int = 0) -> Run:
-        return Run(self.name, self.overrides, self.processes, operation)
+    def start(self, operation: int = 0, trace: str = "") -> Run:
+        return Run(self.name, self.overrides, self.processes, operation, trace)
 
     def ended_equal(self, what: str) -> bool:
         """Whether the run that has ended is the unbroken one; what differs is said."""
@@ -157,53 +190,93 @@ class Recipe:
         shutil.rmtree(self.folder)
         return not found
 
-    def at_random(self, kills: int) -> tuple[int, int, int]:
-        """Kill runs one to three times each at random moments; -> kills, runs, those that ended equal."""
-        draw, killed, runs, equal = random.Random(1), 0, 0, 0
-        with tqdm(total=kills, desc=f"{self.name}: random", disable=None) as bar:
+    def at_moments(self, kills: int) -> tuple[int, int, int, int]:
+        """Kill runs one to three times each; -> kills, those at epochs' ends, runs, those that ended equal."""
+        draw, killed, at_ends, runs, equal = random.Random(1), 0, 0, 0, 0
+        with tqdm(total=kills, desc=f"{self.name}: moments", disable=None) as bar:
             while killed < kills:
-                for _ in range(draw.randint(1, 3)):
-                    run = self.start()
-                    time.sleep(draw.uniform(0.1, self.seconds))
-                    killed += run.kill(draw.randrange(self.processes))
+                for i in range(draw.randint(1, 3)):
+                    run, at_end = self.start(), i == 0 and runs % 2 == 0
+                    if at_end:
+                        self.wait_for_an_end(run, draw)
+                    else:
+                        time.sleep(draw.uniform(0.1, self.seconds))
+                    hit = run.kill(draw.randrange(self.processes))
+                    killed, at_ends = killed + hit, at_ends + (hit and at_end)
                 self.start().finish()
                 runs += 1
-                equal += self.ended_equal(f"random, run {runs}")
+                equal += self.ended_equal(f"moments, run {runs}")
                 bar.update(killed - bar.n)
-        return killed, runs, equal
+        return killed, at_ends, runs, equal
 
-    def at_operations(self, last: int) -> tuple[int, int]:
-        """Kill a run at each operation up to the last one, or to its end; -> runs, those that ended equal."""
+    def wait_for_an_end(self, run: Run, draw: random.Random) -> None:
+        """Wait for a moment at the end of one of a new run's epochs."""
+        update, seconds = draw.choice(self.ends)
+        log, words = self.folder / "metrics.jsonl", f'"train", "update": {update},'
+        while run.going() and words not in (log.read_text(encoding="utf-8") if log.exists() else ""):
+            time.sleep(0.002)
+        time.sleep(draw.uniform(0, seconds))
+
+    def operations(self) -> list[killed_at.Operation]:
+        """The operations on files of an unbroken run."""
+        self.start(trace=str(self.trace)).finish()
+        if not self.ended_equal("traced"):
+            raise RuntimeError(f"{self.name}: a run that is watched ends otherwise")
+        found = killed_at.read(self.trace)
+        self.trace.unlink()
+        return found
+
+    def at_operations(self, numbers: Iterable[int]) -> tuple[int, int]:
+        """Kill a run at each of these operations; -> runs, those that ended equal."""
         runs = equal = 0
-        for operation in tqdm(range(1, last + 1), desc=f"{self.name}: operations", disable=None):
-            if self.start(operation).ended()[0] != -signal.SIGKILL:
-                shutil.rmtree(self.folder)
-                break
-            self.start().finish()
-            runs += 1
-            equal += self.ended_equal(f"operation {operation}")
+        for number in tqdm(numbers, desc=f"{self.name}: operations", disable=None):
+            if self.start(number).ended()[0] == -signal.SIGKILL:
+                self.start().finish()
+                runs += 1
+            equal += self.ended_equal(f"operation {number}")
         return runs, equal
 
 
+def epochs_ends(folder: Path) -> list[tuple[int, float]]:
+    """Update after which an epoch of a run ended, and seconds to the next one's first train event or to the end."""
+    found = [e for e in read_events(folder / "metrics.jsonl") if e["event"] in ("train", "end")]
+    pairs = zip(found, found[1:], strict=False)
+    return [(a["update"], b["time"] - a["time"]) for a, b in pairs if (a["epoch"], "train") != (b["epoch"], b["event"])]
+
+
 def main(argv: list[str] | None = None) -> int:
-    """Print the table; -> how many runs ended otherwise."""
+    """Print the tables; -> how many runs ended otherwise."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--random", type=int, default=50, help="SIGKILLs for each recipe")
-    parser.add_argument("--operations", type=int, default=400, help="operations for each recipe")
+    parser.add_argument("--moments", type=int, default=50, help="SIGKILLs at moments for each recipe")
+    parser.add_argument("--operations", type=int, default=400, help="the first so many, for each recipe")
     parser.add_argument("--recipes", default=None, help="names, separated by commas")
     parser.add_argument("--processes", type=int, default=1, help="of each run")
     given = parser.parse_args(argv)
-    wrong = 0
-    print("| recipe | SIGKILLs | runs | equal | killed at operation | equal |\n|---|---|---|---|---|---|", flush=True)
+    if given.operations:
+        try:
+            killed_at.require()
+        except killed_at.NotCounted as error:
+            parser.error(f"{error}; --operations 0 leaves them out")
+    wrong, rows = 0, {"moments": [], "operations": []}
     with tempfile.TemporaryDirectory() as made:
         for name, overrides in recipes(Path(made)).items():
             if given.recipes and name not in given.recipes.split(","):
                 continue
             recipe = Recipe(name, overrides, Path(made) / "run", given.processes)
-            killed, runs, equal = recipe.at_random(given.random)
-            stopped, equal_again = recipe.at_operations(given.operations)
-            wrong += runs - equal + stopped - equal_again
-            print(f"| {name} | {killed} | {runs} | {equal} | {stopped} | {equal_again} |", flush=True)
+            if given.moments:
+                killed, at_ends, runs, equal = recipe.at_moments(given.moments)
+                rows["moments"].append(f"| {name} | {given.processes} | {killed} | {at_ends} | {runs} | {equal} |")
+                wrong += runs - equal
+            if given.operations:
+                every = len(recipe.operations())
+                numbers = range(1, min(every, given.operations) + 1)
+                runs, equal = recipe.at_operations(numbers)
+                rows["operations"].append(f"| {name} | {every} | 1 to {len(numbers)} | {runs} | {equal} |")
+                wrong += len(numbers) - equal
+    print("| recipe | processes | SIGKILLs | at an epoch's end | runs | equal |\n|---|---|---|---|---|---|")
+    print("\n".join(rows["moments"]))
+    print("\n| recipe | operations in all | killed at | runs killed | equal |\n|---|---|---|---|---|")
+    print("\n".join(rows["operations"]))
     return wrong
 
 

@@ -62,8 +62,8 @@ class Place:
             raise RuntimeError(f"status {done.returncode}: {done.stderr[-2000:]}")
 
     def outcome(self) -> dict:
-        """What is compared of a run that has ended; the log is not: a fault that is told there is a line more."""
-        return {key: value for key, value in outcome(self.run).items() if key != "events"}
+        """What is compared of a run that has ended; logs are not: a fault that is told there is a line more."""
+        return {key: value for key, value in outcome(self.run).items() if key not in ("events", "train_log", "files")}
 
     def newest(self, key: str = "update", back: int = 0) -> Path:
         """Folder of a checkpoint."""
