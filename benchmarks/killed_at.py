@@ -5,7 +5,7 @@
 N = 0: never. TRACE: file into which each operation is written ("" for none): number, name, path, bytes.
 
 Operations are the system calls of `CALLS`: a file opened for writing or made, written, cut, flushed to the disk; a name
-made, changed or removed. The kernel stops the process at each and asks a helper (seccomp's user notification), so that
+made, changed or removed (not those that fail, as mkdir of a folder that is there). The kernel stops the process at each and asks a helper (seccomp's user notification), so that
 none is missed: safetensors renames by a system call of its own, past libc, where LD_PRELOAD does not see it. The
 process is killed (SIGKILL) before the n-th is done; a write of more than one byte is done to its half first. Children
 of the process are not counted. What a program writes into memory that is mapped to a file is no system call.
@@ -41,6 +41,7 @@ CALLS = {
 }  # fmt: skip
 FLAGS = {"open": 1, "openat": 2}  # their argument: what is opened for reading alone is not stopped
 MACHINES = {"x86_64": (0, 0xC000003E, 317), "aarch64": (1, 0xC00000B7, 277)}  # column, AUDIT_ARCH, seccomp's number
+NEEDS = {"mkdir", "mkdirat", "unlink", "unlinkat", "rmdir"}  # a name that is not there, or is: else nothing happens
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 ALLOW, NOTIFY, CONTINUE = 0x7FFF0000, 0x7FC00000, 1
 RECEIVE, SEND = 0xC0502100, 0xC0182101  # ioctls of a listener
@@ -156,6 +157,8 @@ class _Watch:
         path = self.path(None if at is None else arguments[at], None if named is None else arguments[named])
         below = next((path[len(f) + 1 :] or "." for f in self.folders if f"{path}/".startswith(f"{f}/")), None)
         if below is None or name == "openat2" and not self.word(arguments[2]) & WRITES:
+            return
+        if name.startswith("mkdir") == os.path.lexists(path) and name in NEEDS:
             return
         self.done += 1
         size = sum(length for _, length in self.parts(name, arguments))

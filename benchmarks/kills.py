@@ -258,6 +258,11 @@ def main(argv: list[str] | None = None) -> int:
         except killed_at.NotCounted as error:
             parser.error(f"{error}; --operations 0 leaves them out")
     wrong, rows = 0, {"moments": [], "operations": []}
+
+    def add(table: str, *cells) -> None:
+        rows[table].append(f"| {' | '.join(map(str, cells))} |")
+        print(rows[table][-1], file=sys.stderr, flush=True)
+
     with tempfile.TemporaryDirectory() as made:
         for name, overrides in recipes(Path(made)).items():
             if given.recipes and name not in given.recipes.split(","):
@@ -265,13 +270,13 @@ def main(argv: list[str] | None = None) -> int:
             recipe = Recipe(name, overrides, Path(made) / "run", given.processes)
             if given.moments:
                 killed, at_ends, runs, equal = recipe.at_moments(given.moments)
-                rows["moments"].append(f"| {name} | {given.processes} | {killed} | {at_ends} | {runs} | {equal} |")
+                add("moments", name, given.processes, killed, at_ends, runs, equal)
                 wrong += runs - equal
             if given.operations:
                 every = len(recipe.operations())
                 numbers = range(1, min(every, given.operations) + 1)
                 runs, equal = recipe.at_operations(numbers)
-                rows["operations"].append(f"| {name} | {every} | 1 to {len(numbers)} | {runs} | {equal} |")
+                add("operations", name, every, f"1 to {len(numbers)}", runs, equal)
                 wrong += len(numbers) - equal
     print("| recipe | processes | SIGKILLs | at an epoch's end | runs | equal |\n|---|---|---|---|---|---|")
     print("\n".join(rows["moments"]))
