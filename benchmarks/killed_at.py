@@ -5,10 +5,11 @@
 N = 0: never. TRACE: file into which each operation is written ("" for none): number, name, path, bytes.
 
 Operations are the system calls of `CALLS`: a file opened for writing or made, written, cut, flushed to the disk; a name
-made, changed or removed (not those that fail, as mkdir of a folder that is there). The kernel stops the process at each and asks a helper (seccomp's user notification), so that
-none is missed: safetensors renames by a system call of its own, past libc, where LD_PRELOAD does not see it. The
-process is killed (SIGKILL) before the n-th is done; a write of more than one byte is done to its half first. Children
-of the process are not counted. What a program writes into memory that is mapped to a file is no system call.
+made, changed or removed (but not where that changes nothing, as mkdir of a folder that is there). The kernel stops the
+process at each and asks a helper (seccomp's user notification), so that none is missed: safetensors renames by a system
+call of its own, past libc, where LD_PRELOAD does not see it. The process is killed (SIGKILL) before the n-th is done; a
+write of more than one byte is done to its half first. Children of the process are not counted. What a program writes
+into memory that is mapped to a file is no system call.
 """
 
 import ctypes
@@ -129,7 +130,7 @@ class _Watch:
         self.run, self.n, self.done = run, n, 0
         self.folders = {os.path.normpath(folder), os.path.realpath(folder)}
         self.trace = open(trace, "a", encoding="utf-8", buffering=1) if trace else None
-        self.memory = os.open(f"/proc/{run}/mem", os.O_RDONLY)
+        self.memory, self.pidfd = os.open(f"/proc/{run}/mem", os.O_RDONLY), os.pidfd_open(run)
         self.processes: dict[int, bool] = {}  # thread: whether it is one of the run's own
         column = MACHINES[platform.machine()][0]
         self.calls = {call[column]: (name, *call[2:]) for name, call in CALLS.items()}
@@ -168,6 +169,7 @@ class _Watch:
             if size > 1:
                 self.write_half(name, arguments, size // 2)
             os.kill(self.run, signal.SIGKILL)
+            select.select([self.pidfd], [], [])  # an answer before its end would let the call be done
 
     # ---- what a call is given ----
 
@@ -213,11 +215,7 @@ class _Watch:
 
     def file(self, number: int) -> int:
         """The run's open file here, with its position."""
-        run = os.pidfd_open(self.run)
-        try:
-            return _call(PIDFD_GETFD, run, number, 0)
-        finally:
-            os.close(run)
+        return _call(PIDFD_GETFD, self.pidfd, number, 0)
 
     def write_half(self, name: str, arguments: list[int], half: int) -> None:
         """Do half of a write in place of the run."""

@@ -2,10 +2,10 @@
 
     python -m benchmarks.kills [--moments 50] [--operations 400] [--recipes sign_teacher,whisper_ft] [--processes 2]
 
-Prints the tables for docs/reliability.md. Small runs of the four recipes (7 updates, two epochs, a checkpoint an update,
-tests before and after) are killed by SIGKILL, started again by the same command until they end, and compared with the
-run that nothing stopped: both logs, weights, random state, predictions, the table and all other files of the run have to
-be equal bit for bit, but for what a clock decides.
+Prints the tables for docs/reliability.md. Small runs of the four recipes (7 updates, two epochs, a checkpoint an
+update, tests before and after) are killed by SIGKILL, started again by the same command until they end, and compared
+with the run that nothing stopped: both logs, weights, random state, predictions, the table and all other files of the
+run have to be equal bit for bit, but for what a clock decides.
 
 - moments: one to three in one run in a row. The first of every second run comes at an epoch's end: after its last train
   event and before the next one's first, or the end of the training; in between lie the validation and the checkpoint.
@@ -13,8 +13,8 @@ be equal bit for bit, but for what a clock decides.
 - operations: at the n-th operation on files below the run's folder, for n = 1, 2, ...: before it is done, or when half
   of a write is done (benchmarks/killed_at.py).
 
-With several processes one of them is killed: at moments any, at operations the first, which writes. The others are ended
-as torchrun ends them: SIGTERM, and SIGKILL where that is not enough.
+With several processes one of them is killed: at moments any, at operations the first, which writes. The others are
+ended as torchrun ends them: SIGTERM, and SIGKILL where that is not enough.
 """
 
 import argparse
