@@ -166,19 +166,38 @@ def difference(one: dict, other: dict) -> str:
 
 
 class Recipe:
-    """Small runs of a recipe in one folder, each compared with the first, which nothing stops."""
+    """Small runs of a recipe in one folder, each compared with the first, which nothing stops.
 
-    def __init__(self, name: str, overrides: dict[str, str], folder: Path, processes: int = 1):
+    Parameters
+    ----------
+    name : str
+    overrides : dict
+    folder : Path
+        Of the runs, one after the other.
+    processes : int
+        Of each run.
+    counted : bool
+        Have operations on files counted.
+
+    Attributes
+    ----------
+    operations : list of killed_at.Operation
+        Those of an unbroken run, where they are counted.
+    """
+
+    def __init__(self, name: str, overrides: dict[str, str], folder: Path, processes: int = 1, counted: bool = True):
         self.name, self.folder, self.processes = name, folder, processes
         self.overrides = overrides | {"output_folder": str(folder)}
-        self.trace = folder.with_name("trace")
-        self.start().finish()  # makes the corpus
-        shutil.rmtree(folder)
-        begun = time.time()
-        self.start().finish()
-        self.seconds = time.time() - begun
+        self.start().finish()  # makes the corpus, too
         self.whole, self.ends = outcome(folder), epochs_ends(folder)
         shutil.rmtree(folder)
+        trace, begun = folder.with_name("trace"), time.time()
+        self.start(trace=str(trace) if counted else "").finish()
+        self.seconds = time.time() - begun
+        self.operations = killed_at.read(trace) if counted else []
+        trace.unlink(missing_ok=True)
+        if not self.ended_equal("a run that nothing stopped"):
+            raise RuntimeError(f"{name}: two runs that nothing stopped are not equal")
 
     def start(self, operation: int = 0, trace: str = "") -> Run:
         return Run(self.name, self.overrides, self.processes, operation, trace)
@@ -216,15 +235,6 @@ class Recipe:
         while run.going() and words not in (log.read_text(encoding="utf-8") if log.exists() else ""):
             time.sleep(0.002)
         time.sleep(draw.uniform(0, seconds))
-
-    def operations(self) -> list[killed_at.Operation]:
-        """The operations on files of an unbroken run."""
-        self.start(trace=str(self.trace)).finish()
-        if not self.ended_equal("traced"):
-            raise RuntimeError(f"{self.name}: a run that is watched ends otherwise")
-        found = killed_at.read(self.trace)
-        self.trace.unlink()
-        return found
 
     def at_operations(self, numbers: Iterable[int]) -> tuple[int, int]:
         """Kill a run at each of these operations; -> runs, those that ended equal."""
@@ -267,13 +277,13 @@ def main(argv: list[str] | None = None) -> int:
         for name, overrides in recipes(Path(made)).items():
             if given.recipes and name not in given.recipes.split(","):
                 continue
-            recipe = Recipe(name, overrides, Path(made) / "run", given.processes)
+            recipe = Recipe(name, overrides, Path(made) / "run", given.processes, bool(given.operations))
             if given.moments:
                 killed, at_ends, runs, equal = recipe.at_moments(given.moments)
                 add("moments", name, given.processes, killed, at_ends, runs, equal)
                 wrong += runs - equal
             if given.operations:
-                every = len(recipe.operations())
+                every = len(recipe.operations)
                 numbers = range(1, min(every, given.operations) + 1)
                 runs, equal = recipe.at_operations(numbers)
                 add("operations", name, every, f"1 to {len(numbers)}", runs, equal)
