@@ -22,7 +22,6 @@ import csv
 import hashlib
 import json
 import random
-import re
 import shutil
 import signal
 import sys
@@ -38,7 +37,7 @@ from tqdm import tqdm
 from benchmarks import killed_at
 from carryover.runs.events import read as read_events
 from tests.conftest import ROOT, STARTER
-from tests.recipes.helpers import command, events
+from tests.recipes.helpers import command, events, train_log
 from tests.recipes.processes import Process, as_torchrun
 from tests.tiny_language_model import make as make_language_model
 
@@ -132,12 +131,6 @@ def outcome(folder: Path) -> dict:
         "table": (folder / "results.md").read_text(),
         "files": files(folder),
     }
-
-
-def train_log(folder: Path) -> list[str]:
-    """Lines of train_log.txt without the time, and without what another process decides."""
-    lines = (folder / "train_log.txt").read_text(encoding="utf-8").splitlines()
-    return [re.sub(r"time: [^, ]+", "", line) for line in lines if "(waiting for data)" not in line]
 
 
 # What a clock decides, or the ID that a run has drawn; and what is compared by its content above.

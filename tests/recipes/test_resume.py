@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from carryover.training import stopping
 from tests.tiny_language_model import make as make_language_model
 
-from .helpers import ROOT, command, events, make_brain, start, train
+from .helpers import ROOT, command, events, make_brain, start, train, train_log
 
 SHORT = {
     "batch_size": "4", "eval_batch_size": "4", "grad_accumulation_factor": "2", "log_every": "1", "valid_every": "3",
@@ -64,8 +64,8 @@ def checkpoints(folder: Path) -> dict[int, Path]:
 
 
 def require_equal(one: Path, other: Path) -> None:
-    """Two run folders ended with the same log, weights and random state."""
-    assert events(one) == events(other)
+    """Two run folders ended with the same logs, weights and random state."""
+    assert events(one) == events(other) and train_log(one) == train_log(other)
     last = [list(checkpoints(folder).values())[-1] for folder in (one, other)]
     for file in last[0].glob("*.safetensors"):
         a, b = load_file(file), load_file(last[1] / file.name)
