@@ -2,10 +2,10 @@
 
     python -m benchmarks.kills [--moments 50] [--operations 400] [--recipes sign_teacher,whisper_ft] [--processes 2]
 
-Prints the tables for docs/reliability.md. Small runs of the four recipes (7 updates, two epochs, a checkpoint an
-update, tests before and after) are killed by SIGKILL, started again by the same command until they end, and compared
-with the run that nothing stopped: both logs, weights, random state, predictions, the table and all other files of the
-run have to be equal bit for bit, but for what a clock decides.
+Prints the tables for docs/reliability.md. Small runs of the four recipes (tests/recipes/four_recipes.py: 7 updates, two
+epochs, a checkpoint an update, tests before and after) are killed by SIGKILL, started again by the same command until
+they end, and compared with the run that nothing stopped: both logs, weights, random state, predictions, the table and
+all other files of the run have to be equal bit for bit, but for what a clock decides.
 
 - moments: one to three in one run in a row. The first of every second run comes at an epoch's end: after its last train
   event and before the next one's first, or the end of the training; in between lie the validation and the checkpoint.
@@ -36,35 +36,12 @@ from tqdm import tqdm
 
 from benchmarks import killed_at
 from carryover.runs.events import read as read_events
-from tests.conftest import ROOT, STARTER
+from tests.conftest import ROOT
+from tests.recipes.four_recipes import small_runs
 from tests.recipes.helpers import command, events, train_log
 from tests.recipes.processes import Process, as_torchrun
-from tests.tiny_language_model import make as make_language_model
 
-SHORT = {
-    "batch_size": "4", "eval_batch_size": "4", "grad_accumulation_factor": "2", "log_every": "1", "valid_every": "3",
-    "save_every": "1", "epochs": "2", "max_updates": "7", "early_stopping_patience": "0", "warmup": "2",
-}  # fmt: skip
-FILES = {"corpus": "!name:local.synthetic.utterances {hours: 0.01}", "language": "nl"}
 LAUNCH = "benchmarks/killed_at.py"
-
-
-def recipes(folder: Path) -> dict[str, dict[str, str]]:
-    """Overrides of a small run of each recipe; what the runs share is made in `folder`."""
-    files = FILES | {"data_folder": str(folder / "speech")}
-    whisper = {"model": str(STARTER), "old_language": "null", "generation_length": "12", "dropout": "0.2"}
-    language_model = make_language_model(folder / "lm")
-    return {
-        "sign_teacher": {
-            "corpus": "!name:local.synthetic_sign.utterances {train: 28, valid: 4, test: 4}",
-            "data_folder": str(folder / "signs"), "d_model": "16", "layers": "1", "heads": "2", "d_ffn": "32",
-        },
-        "dutch_pretrain": files | {"model": "assets/ctc_small"},
-        "whisper_ft": files | whisper,
-        "speech_llm_whisper": files | {"encoder": str(STARTER), "language_model": language_model, "hidden": "16"},
-    }  # fmt: skip
-
-
 PATIENCE = 10.0  # seconds between SIGTERM and SIGKILL; torchrun has 30
 
 
@@ -72,7 +49,7 @@ class Run:
     """A run's processes, the first of which may be killed at its n-th operation (0: never), its operations traced."""
 
     def __init__(self, name: str, overrides: dict[str, str], processes: int, operation: int = 0, trace: str = ""):
-        words = [overrides["output_folder"], "", *command(SHORT | overrides, f"hparams/{name}.yaml")[1:]]
+        words = [overrides["output_folder"], "", *command(overrides, f"hparams/{name}.yaml")[1:]]
         first = [LAUNCH, str(operation), words[0], trace, *words[2:]]
         self.name = name
         self.processes: list[Process] = as_torchrun([first] + [[LAUNCH, "0", *words]] * (processes - 1), ROOT)
@@ -267,7 +244,7 @@ def main(argv: list[str] | None = None) -> int:
         print(rows[table][-1], file=sys.stderr, flush=True)
 
     with tempfile.TemporaryDirectory() as made:
-        for name, overrides in recipes(Path(made)).items():
+        for name, overrides in small_runs(Path(made)).items():
             if given.recipes and name not in given.recipes.split(","):
                 continue
             recipe = Recipe(name, overrides, Path(made) / "run", given.processes, bool(given.operations))

@@ -9,8 +9,9 @@ import numpy as np
 import soundfile
 from safetensors.torch import load_file, save_file
 
-from benchmarks.kills import SHORT, outcome
+from benchmarks.kills import outcome
 from tests.conftest import ROOT
+from tests.recipes.four_recipes import SHORT
 from tests.recipes.helpers import command
 from tests.recipes.processes import Process
 from tests.tiny_speech import corpus, ctc_shape

@@ -6,7 +6,9 @@ The long form, at each operation and of all recipes, is benchmarks/kills.py.
 import pytest
 
 from benchmarks import killed_at
-from benchmarks.kills import Recipe, recipes
+from benchmarks.kills import Recipe
+
+from .four_recipes import small_runs
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +18,7 @@ def recipe(tmp_path_factory):
     except killed_at.NotCounted as error:
         pytest.skip(str(error))
     folder = tmp_path_factory.mktemp("kills")
-    return Recipe("sign_teacher", recipes(folder)["sign_teacher"], folder / "run")
+    return Recipe("sign_teacher", small_runs(folder)["sign_teacher"], folder / "run")
 
 
 def operation(recipe: Recipe, nth: int, name: str, *parts: str) -> int:
