@@ -93,9 +93,7 @@ class Run:
 
 def outcome(folder: Path) -> dict:
     """All that has to be equal of a finished run."""
-    last = max(
-        (folder / "save").glob("CKPT+*"), key=lambda path: json.loads((path / "brain.json").read_text())["update"]
-    )
+    last = max((folder / "save").glob("CKPT+*"), key=update_of)
     state = json.loads((last / "brain.json").read_text())
     weights = {file.name: load_file(file) for file in sorted(last.glob("*.safetensors"))}
     assert weights, folder
@@ -110,13 +108,18 @@ def outcome(folder: Path) -> dict:
     }
 
 
+def update_of(checkpoint: Path) -> int:
+    """The update after which it was written."""
+    return json.loads((checkpoint / "brain.json").read_text())["update"]
+
+
 # What a clock decides, or the ID that a run has drawn; and what is compared by its content above.
 OTHERS = {"run.json", "metrics.jsonl", "train_log.txt", "checksums.json", "CKPT.yaml", "brain.json", "kept.json"}
 
 
 def files(folder: Path) -> dict[str, str]:
-    """Digests of all files of a run ("" of `OTHERS`), by their paths; a checkpoint has its place for its name."""
-    places = {path.name: f"CKPT {i}" for i, path in enumerate(sorted((folder / "save").glob("CKPT+*")), 1)}
+    """Digests of all files of a run ("" of `OTHERS`), by their paths; a checkpoint has its update for its name."""
+    places = {path.name: f"CKPT {update_of(path)}" for path in (folder / "save").glob("CKPT+*")}
     found = {}
     for path in sorted(folder.rglob("*")):
         name = "/".join(places.get(part, part) for part in path.relative_to(folder).parts)
@@ -127,6 +130,8 @@ def files(folder: Path) -> dict[str, str]:
 def difference(one: dict, other: dict) -> str:
     """The first thing that differs, or nothing."""
     for key in one:
+        if key == "files" and (names := {name for name, _ in one[key].items() ^ other[key].items()}):
+            return f"files: {', '.join(sorted(names))}"
         if key != "weights" and one[key] != other[key]:
             return key
     for name, weights in one["weights"].items():
