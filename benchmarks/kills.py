@@ -11,7 +11,8 @@ all other files of the run have to be equal bit for bit, but for what a clock de
   event and before the next one's first, or the end of the training; in between lie the validation and the checkpoint.
   All others come at a moment drawn evenly from the whole run.
 - operations: at the n-th operation on files below the run's folder, for n = 1, 2, ...: before it is done, or when half
-  of a write is done (benchmarks/killed_at.py).
+  of a write is done (benchmarks/killed_at.py). After the first N, which are the preparation and the first checkpoints,
+  at the first of each kind (call and file) that was not among them.
 
 With several processes one of them is killed: at moments any, at operations the first, which writes. The others are
 ended as torchrun ends them: SIGTERM, and SIGKILL where that is not enough.
@@ -22,6 +23,7 @@ import csv
 import hashlib
 import json
 import random
+import re
 import shutil
 import signal
 import sys
@@ -229,11 +231,22 @@ def epochs_ends(folder: Path) -> list[tuple[int, float]]:
     return [(a["update"], b["time"] - a["time"]) for a, b in pairs if (a["epoch"], "train") != (b["epoch"], b["event"])]
 
 
+def chosen(operations: list[killed_at.Operation], first: int) -> list[int]:
+    """Numbers of the first so many, and of the first of each kind after them: another call, or another file."""
+    seen, found = set(), []
+    for operation in operations:
+        kind = operation.name, re.sub(r"\.tmp\w+|\d+", "", operation.path)
+        if operation.number <= first or kind not in seen:
+            found.append(operation.number)
+        seen.add(kind)
+    return found
+
+
 def main(argv: list[str] | None = None) -> int:
     """Print the tables; -> how many runs ended otherwise."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--moments", type=int, default=50, help="SIGKILLs at moments for each recipe")
-    parser.add_argument("--operations", type=int, default=400, help="the first so many, for each recipe")
+    parser.add_argument("--operations", type=int, default=400, help="the first so many, and each other kind; 0: none")
     parser.add_argument("--recipes", default=None, help="names, separated by commas")
     parser.add_argument("--processes", type=int, default=1, help="of each run")
     given = parser.parse_args(argv)
@@ -258,10 +271,11 @@ def main(argv: list[str] | None = None) -> int:
                 add("moments", name, given.processes, killed, at_ends, runs, equal)
                 wrong += runs - equal
             if given.operations:
-                every = len(recipe.operations)
-                numbers = range(1, min(every, given.operations) + 1)
+                numbers, every = chosen(recipe.operations, given.operations), len(recipe.operations)
+                first = min(every, given.operations)
                 runs, equal = recipe.at_operations(numbers)
-                add("operations", name, every, f"1 to {len(numbers)}", runs, equal)
+                at = f"1 to {first}" + (f", and {len(numbers) - first} more" if len(numbers) > first else "")
+                add("operations", name, every, at, runs, equal)
                 wrong += len(numbers) - equal
     print("| recipe | processes | SIGKILLs | at an epoch's end | runs | equal |\n|---|---|---|---|---|---|")
     print("\n".join(rows["moments"]))
