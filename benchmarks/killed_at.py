@@ -46,7 +46,6 @@ NEEDS = {"mkdir", "mkdirat", "unlink", "unlinkat", "rmdir"}  # a name that is no
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 ALLOW, NOTIFY, CONTINUE = 0x7FFF0000, 0x7FC00000, 1
 RECEIVE, SEND = 0xC0502100, 0xC0182101  # ioctls of a listener
-PIDFD_GETFD = 438
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -128,7 +127,7 @@ class _Watch:
 
     def __init__(self, run: int, n: int, folder: str, trace: str):
         self.run, self.n, self.done = run, n, 0
-        self.folders = {os.path.normpath(folder), os.path.realpath(folder)}
+        self.folders = {os.path.abspath(folder), os.path.realpath(folder)}
         self.trace = open(trace, "a", encoding="utf-8", buffering=1) if trace else None
         self.memory, self.pidfd = os.open(f"/proc/{run}/mem", os.O_RDONLY), os.pidfd_open(run)
         self.processes: dict[int, bool] = {}  # thread: whether it is one of the run's own
@@ -203,32 +202,36 @@ class _Watch:
             for i in range(arguments[2]):
                 yield self.word(arguments[1] + 16 * i), self.word(arguments[1] + 16 * i + 8)
         elif name in ("sendfile", "copy_file_range"):
-            file, start = self.source(name, arguments)
-            yield 0, max(0, min(arguments[3 if name == "sendfile" else 4], os.fstat(file).st_size - start))
-            os.close(file)
+            number, start = self.source(name, arguments)
+            yield 0, max(0, min(arguments[3 if name == "sendfile" else 4], os.stat(self.link(number)).st_size - start))
 
     def source(self, name: str, arguments: list[int]) -> tuple[int, int]:
-        """The file that is copied from, and where from."""
+        """The open file that is copied from, and where from."""
         number, place = (arguments[1], arguments[2]) if name == "sendfile" else (arguments[0], arguments[1])
-        file = self.file(number)
-        return file, self.word(place) if place else os.lseek(file, 0, os.SEEK_CUR)
+        return number, self.word(place) if place else self.position(number)
 
-    def file(self, number: int) -> int:
-        """The run's open file here, with its position."""
-        return _call(PIDFD_GETFD, self.pidfd, number, 0)
+    def link(self, number: int) -> str:
+        """By which the run's open file can be opened here; its position has to be asked for."""
+        return f"/proc/{self.run}/fd/{number}"
+
+    def position(self, number: int) -> int:
+        """Where the run's open file is written or read next."""
+        said = Path(f"/proc/{self.run}/fdinfo/{number}").read_text()
+        about = dict(line.split(":\t", 1) for line in said.splitlines() if ":\t" in line)
+        return os.stat(self.link(number)).st_size if int(about["flags"], 8) & os.O_APPEND else int(about["pos"])
 
     def write_half(self, name: str, arguments: list[int], half: int) -> None:
         """Do half of a write in place of the run."""
         if name in ("sendfile", "copy_file_range"):
-            source, start = self.source(name, arguments)
-            data = os.pread(source, half, start)
+            number, start = self.source(name, arguments)
+            with open(self.link(number), "rb") as source:
+                data = os.pread(source.fileno(), half, start)
         else:
             data = b"".join(os.pread(self.memory, length, place) for place, length in self.parts(name, arguments))
-        to = self.file(arguments[CALLS[name][2]])
-        if name.startswith("pwrite"):
-            os.pwrite(to, data[:half], arguments[3])
-        else:
-            os.write(to, data[:half])
+        to = arguments[CALLS[name][2]]
+        place = arguments[3] if name.startswith("pwrite") else self.position(to)
+        with open(os.open(self.link(to), os.O_WRONLY), "wb") as file:
+            os.pwrite(file.fileno(), data[:half], place)
 
 
 @dataclass(frozen=True)
