@@ -144,7 +144,7 @@ class RecipeBrain(Recipe, sb.Brain):
             if processes.rank():  # else all draw the same dropout; the weights are made by now
                 seed_everything(self.hparams.seed + processes.rank())
             return
-        self.checkpointer.best("WER")  # it is checked now, while the next best is there
+        self.checkpointer.go_on(self.hparams.save_limit)
         self.evaluation.require_made_for(last)
         self.checkpointer.load_checkpoint(last)
         checkpoint.set_random_state(self._random_state)  # last: what follows draws what the unbroken run drew

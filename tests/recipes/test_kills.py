@@ -22,7 +22,7 @@ def recipe(tmp_path_factory):
 
 
 def operation(recipe: Recipe, nth: int, name: str, *parts: str) -> int:
-    """Number of the n-th operation of this name on a path with these parts."""
+    """Number of the n-th operation (0: the last) of this name on a path with these parts."""
     found = [o for o in recipe.operations if o.name.startswith(name) and all(part in o.path for part in parts)]
     return found[nth - 1].number
 
@@ -32,10 +32,11 @@ def operation(recipe: Recipe, nth: int, name: str, *parts: str) -> int:
     [
         (2, "write", "save/.partial+CKPT", ".tmp"),  # of safetensors
         (3, "unlink", "save/.partial+deleted"),
+        (0, "rename", "save/.partial+deleted"),
         (5, "write", "metrics.jsonl"),
         (4, "write", "train_log.txt"),
     ],
-    ids=["half of the weights", "amid a removal", "half of an event", "half of a line"],
+    ids=["half of the weights", "amid a removal", "before the last removal", "half of an event", "half of a line"],
 )
 def test_it_ends_as_the_unbroken_run(recipe, what):
     assert recipe.at_operations([operation(recipe, *what)]) == (1, 1)
