@@ -33,10 +33,18 @@ def operation(recipe: Recipe, nth: int, name: str, *parts: str) -> int:
         (2, "write", "save/.partial+CKPT", ".tmp"),  # of safetensors
         (3, "unlink", "save/.partial+deleted"),
         (0, "rename", "save/.partial+deleted"),
+        (2, "write", "save/.kept"),
         (5, "write", "metrics.jsonl"),
         (4, "write", "train_log.txt"),
     ],
-    ids=["half of the weights", "amid a removal", "before the last removal", "half of an event", "half of a line"],
+    ids=[
+        "half of the weights",
+        "amid a removal",
+        "before the last removal",
+        "half of kept.json",
+        "half of an event",
+        "half of a line",
+    ],
 )
 def test_it_ends_as_the_unbroken_run(recipe, what):
     assert recipe.at_operations([operation(recipe, *what)]) == (1, 1)
