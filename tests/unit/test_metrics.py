@@ -104,14 +104,14 @@ def test_both_logs_of_a_run_are_cut_back_to_a_checkpoint(tmp_path):
     log = RunLog(tmp_path, NoTracker(), Progress(), "cpu")
     log.say("before")
     kept = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    sizes = log.sizes()
+    sealed = log.seal()
     log.say("after")
     (tmp_path / "train_log.txt").open("a").write("update: 3, ep")  # a kill amid a line
-    assert log.cut_back(sizes["metrics_size"], None) == 1  # of a checkpoint of an earlier version
+    assert log.cut_back({"metrics_size": sealed["metrics_size"]}) == 1  # of a checkpoint of an earlier version
     assert b"ep" in (tmp_path / "train_log.txt").read_bytes()
-    assert log.cut_back(*sizes.values()) == 0
+    assert log.cut_back(sealed) == 0
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == kept
-    assert log.cut_back() == 1 and set(log.sizes().values()) == {0}
+    assert log.cut_back() == 1 and log.seal()["metrics_size"] == log.seal()["train_log_size"] == 0
 
 
 def test_truncate_without_a_file(log):
