@@ -270,7 +270,7 @@ class Experiment:
         fresh, needed = brain.checkpointer.last() is None, {s for method in self.methods for s in method.reads}
         if fresh:
             same_run.require_checkpoints(folder, log.metrics.events())
-            log.metrics.truncate(0)  # a run that ended before its first checkpoint begins anew
+            log.cut_back()  # a run that ended before its first checkpoint begins anew
             if not hparams["overfit"]:  # which tests what it has learned, and is meant to
                 train_rows, test_rows = (manifest.load(new[split]).values() for split in ("train", "test"))
                 log.flag(overlap(train_rows, test_rows, f"test_{language}"))

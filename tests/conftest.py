@@ -36,20 +36,7 @@ def shared():
 @pytest.fixture(scope="session")
 def tiny_whisper(tmp_path_factory):
     """Folder of a Whisper with random weights: width 32, 2 + 2 layers, a window of 4 s, the starter's tokenizer."""
-    import torch
-    from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperForConditionalGeneration
-
-    folder = tmp_path_factory.mktemp("tiny_whisper")
-    config = WhisperConfig.from_pretrained(
-        STARTER, d_model=32, encoder_layers=2, decoder_layers=2, encoder_attention_heads=2, decoder_attention_heads=2,
-        encoder_ffn_dim=64, decoder_ffn_dim=64, max_source_positions=200, max_target_positions=64, init_std=0.2,
-    )  # fmt: skip
-    torch.manual_seed(7)
-    WhisperForConditionalGeneration(config).save_pretrained(folder)
-    WhisperFeatureExtractor(feature_size=80, chunk_length=4).save_pretrained(folder)
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(STARTER / name, folder)
-    return folder
+    return tiny_speech.whisper(tmp_path_factory.mktemp("tiny_whisper"))
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,14 @@
-"""A small corpus of tones and the shape of a small w2v-BERT, made on the spot: a run on them takes seconds."""
+"""A small corpus of tones, a small Whisper and the shape of a small w2v-BERT, made on the spot: a run on them takes
+seconds."""
 
 import csv
+import shutil
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
+STARTER = Path(__file__).parents[1] / "assets" / "whisper_starter"
 WORDS = "een twee drie vier vijf zes zeven acht negen tien zet de lamp aan in keuken om uur".split()
 
 
@@ -39,4 +42,22 @@ def ctc_shape(folder: Path) -> Path:
         conv_depthwise_kernel_size=7, mask_time_prob=0.05, pad_token_id=0,
     ).save_pretrained(folder)  # fmt: skip
     SeamlessM4TFeatureExtractor(feature_size=80, num_mel_bins=80, stride=2).save_pretrained(folder)
+    return folder
+
+
+def whisper(folder: Path) -> Path:
+    """Write a Whisper with random weights: width 32, 2 + 2 layers, a window of 4 s, the starter's tokenizer; -> the
+    folder."""
+    import torch
+    from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperForConditionalGeneration
+
+    config = WhisperConfig.from_pretrained(
+        STARTER, d_model=32, encoder_layers=2, decoder_layers=2, encoder_attention_heads=2, decoder_attention_heads=2,
+        encoder_ffn_dim=64, decoder_ffn_dim=64, max_source_positions=200, max_target_positions=64, init_std=0.2,
+    )  # fmt: skip
+    torch.manual_seed(7)
+    WhisperForConditionalGeneration(config).save_pretrained(folder)
+    WhisperFeatureExtractor(feature_size=80, chunk_length=4).save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(STARTER / name, folder)
     return folder

@@ -47,8 +47,9 @@ def create(folder: str | Path, path: str, overrides: dict[str, str], brain: type
     text, overrides = _kept(Path(path).read_text(encoding="utf-8"), overrides)
     require_same_settings(folder, text, overrides)
     folder.mkdir(parents=True, exist_ok=True)
-    for place in (folder, *folder.glob("manifests/*")):
-        files.remove_partial(place)
+    for place in (folder, *folder.rglob("*/")):  # save/ and carried/, too; a link may lead out of it
+        if not place.is_symlink():
+            files.remove_partial(place)
     info = {
         "command": clean(shlex.join(["python", *argv])),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),

@@ -136,7 +136,7 @@ class RecipeBrain(Recipe, sb.Brain):
         self.evaluation.load_best()
 
     def on_fit_start(self):
-        """SpeechBrain's (compile, optimizers, recover), then metrics.jsonl is cut back to the checkpoint."""
+        """SpeechBrain's (compile, optimizers, recover), then the logs are cut back to the checkpoint."""
         self._compile()
         self.init_optimizers()
         last = self.checkpointer.last() if self.checkpointer else None
@@ -144,11 +144,11 @@ class RecipeBrain(Recipe, sb.Brain):
             if processes.rank():  # else all draw the same dropout; the weights are made by now
                 seed_everything(self.hparams.seed + processes.rank())
             return
-        self.checkpointer.best("WER")  # it is checked now, while the next best is there
+        self.checkpointer.go_on(self.hparams.save_limit)
         self.evaluation.require_made_for(last)
         self.checkpointer.load_checkpoint(last)
         checkpoint.set_random_state(self._random_state)  # last: what follows draws what the unbroken run drew
-        dropped = self.run_log.metrics.truncate(*self._log_was)
+        dropped = self.run_log.cut_back(self._logs)
         self.run_log.note("resume", checkpoint=last.path.name, events_dropped=dropped)
         self.evaluation.note_refused()
         print(
@@ -333,15 +333,14 @@ class RecipeBrain(Recipe, sb.Brain):
             self.checkpointer.save_best_and_last(meta, epoch_done, self.hparams.save_limit)
 
     def _save(self, path):
-        more = {"random": checkpoint.random_state(), "others": self._others} | self.run_log.metrics.seal()
+        more = {"random": checkpoint.random_state(), "others": self._others} | self.run_log.seal()
         checkpoint.save_json(self.progress.state_dict() | more, path)
 
     def _recover(self, path, end_of_epoch):
         state = json.loads(Path(path).read_text(encoding="utf-8"))
         self.progress.load_state_dict(state)
         self.optimizer_step = self.update
-        self._random_state = checkpoint.own_state(state, path)
-        self._log_was = state["metrics_size"], state.get("metrics_digest")  # the latter: none of an earlier version
+        self._random_state, self._logs = checkpoint.own_state(state, path), state
 
     def evaluate(self, test_set, max_key=None, min_key=None, progressbar=None, test_loader_kwargs={}, **labels):  # noqa: B006
         """`Evaluation.test` of a dataset; labels: name ("test") and weights ("best")."""

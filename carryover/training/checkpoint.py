@@ -127,6 +127,16 @@ class Checkpointer(sb_checkpoints.Checkpointer):
             How many are kept, 2 at least: the best may be older than the last, which a resume needs. None: all.
         """
         self.save_checkpoint(meta, end_of_epoch, verbosity=10)
+        self._keep_best_and_last(limit)
+
+    @processes.by_the_first
+    def go_on(self, limit: int | None) -> None:
+        """Before a run goes on: check the best checkpoint while the next best is there, and delete those that are not
+        kept; a kill may have come before that."""
+        self.best("WER")
+        self._keep_best_and_last(limit)
+
+    def _keep_best_and_last(self, limit: int | None) -> None:
         found = sorted(self.list_checkpoints(), key=lambda c: c.meta["update"], reverse=True)
         best = sorted((c for c in found if "WER" in c.meta), key=_order("WER"))[:1]
         found = best + [c for c in found if c not in best]

@@ -1,13 +1,16 @@
 """What a run says while it trains: metrics.jsonl, train_log.txt, red flags on the screen."""
 
+import os
 import resource
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from speechbrain.utils.train_logger import FileTrainLogger
 from tqdm import tqdm
 
+from carryover import processes
 from carryover.runs import energy, flags
 from carryover.runs.metrics import MetricsLog
 from carryover.training.progress import Progress, new_window
@@ -33,6 +36,20 @@ class RunLog:
         self.text = FileTrainLogger(str(Path(folder) / "train_log.txt"))
         self.progress, self.device_type = progress, device_type
         self.monitor, self.meter = flags.Monitor(), None
+
+    def seal(self) -> dict:
+        """What a checkpoint keeps of both logs, so that a resume can continue from there."""
+        text = Path(self.text.save_file)
+        return self.metrics.seal() | {"train_log_size": text.stat().st_size if text.exists() else 0}
+
+    @processes.by_the_first
+    def cut_back(self, sealed: Mapping | None = None) -> int:
+        """Drop what was written after a checkpoint (its `seal`; None: all), for it is made again; -> events dropped."""
+        sealed = {"metrics_size": 0, "train_log_size": 0} if sealed is None else sealed
+        text, size = Path(self.text.save_file), sealed.get("train_log_size")  # none of an earlier version
+        if size is not None and text.exists() and text.stat().st_size > size:
+            os.truncate(text, size)
+        return self.metrics.truncate(sealed["metrics_size"], sealed.get("metrics_digest"))
 
     def begin(self, settings: dict) -> None:
         """Training begins or goes on: watch with these settings (`flags.told`), shown what the log holds so far."""

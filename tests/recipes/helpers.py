@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -142,3 +143,9 @@ def events(folder) -> list[dict]:
     found = [json.loads(line) for line in lines]
     found = [e for e in found if e["event"] != "resume" and e.get("kind") != "waiting for data"]
     return [{k: v for k, v in e.items() if k not in TIMES} for e in found]
+
+
+def train_log(folder) -> list[str]:
+    """Lines of train_log.txt without the time, and without what another process decides."""
+    lines = (Path(folder) / "train_log.txt").read_text(encoding="utf-8").splitlines()
+    return [re.sub(r"time: [^, ]+", "", line) for line in lines if "(waiting for data)" not in line]

@@ -14,34 +14,20 @@ import yaml
 from safetensors.torch import load_file
 
 from carryover.training import stopping
-from tests.tiny_language_model import make as make_language_model
 
-from .helpers import ROOT, command, events, make_brain, start, train
+from .four_recipes import small_runs
+from .helpers import ROOT, command, events, make_brain, start, train, train_log
 
-SHORT = {
-    "batch_size": "4", "eval_batch_size": "4", "grad_accumulation_factor": "2", "log_every": "1", "valid_every": "3",
-    "save_every": "1", "save_limit": "null", "epochs": "2", "max_updates": "7", "early_stopping_patience": "0",
-    "warmup": "2",
-}  # fmt: skip
+
+@pytest.fixture(scope="module")
+def four(tmp_path_factory):
+    return small_runs(tmp_path_factory.mktemp("four"))
 
 
 @pytest.fixture
-def small_run(request, tmp_path, tiny_whisper, small_corpus):
-    """(YAML, overrides) of a small run with dropout of the recipe named by the parameter."""
-    files = {"corpus": "!name:local.table.utterances", "data_folder": str(small_corpus), "language": "nl"}
-    given = {
-        "whisper_ft": lambda: files
-        | {"model": str(tiny_whisper), "old_language": "null", "generation_length": "12", "dropout": "0.2"},
-        "dutch_pretrain": lambda: files | {"model": str(request.getfixturevalue("tiny_ctc"))},
-        "sign_teacher": lambda: {
-            "corpus": "!name:local.synthetic_sign.utterances {train: 28, valid: 4, test: 4}",
-            "data_folder": str(tmp_path / "signs"), "d_model": "16", "layers": "1", "heads": "2", "d_ffn": "32",
-        },
-        "speech_llm_whisper": lambda: files
-        | {"encoder": str(tiny_whisper), "language_model": make_language_model(tmp_path / "lm"), "hidden": "16",
-           "tokens_per_second": "40"},
-    }  # fmt: skip
-    return request.param, SHORT | given[request.param]()
+def small_run(request, four):
+    """(YAML, overrides) of a small run of the recipe named by the parameter, which keeps all its checkpoints."""
+    return request.param, four[request.param] | {"save_limit": "null"}
 
 
 RECIPES = ["whisper_ft", "dutch_pretrain", "sign_teacher", "speech_llm_whisper"]
@@ -64,8 +50,8 @@ def checkpoints(folder: Path) -> dict[int, Path]:
 
 
 def require_equal(one: Path, other: Path) -> None:
-    """Two run folders ended with the same log, weights and random state."""
-    assert events(one) == events(other)
+    """Two run folders ended with the same logs, weights and random state."""
+    assert events(one) == events(other) and train_log(one) == train_log(other)
     last = [list(checkpoints(folder).values())[-1] for folder in (one, other)]
     for file in last[0].glob("*.safetensors"):
         a, b = load_file(file), load_file(last[1] / file.name)

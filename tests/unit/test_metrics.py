@@ -13,6 +13,7 @@ from carryover.runs import events
 from carryover.runs.metrics import MetricsLog
 from carryover.runs.trackers import NoTracker, TensorBoard, WandB, scalars
 from carryover.training.progress import Progress
+from carryover.training.run_log import RunLog
 
 ANY = {"int": 0, "float": 0.5, "str": "", "bool": False, "list": [0.5, 1.5]}
 
@@ -97,6 +98,20 @@ def test_a_log_cut_within_a_line_goes_on_with_whole_lines(log):
     assert log.truncate(size) == 0
     log.write(**made("train", update=3))
     assert [event["update"] for event in log.events()] == [1, 3]
+
+
+def test_both_logs_of_a_run_are_cut_back_to_a_checkpoint(tmp_path):
+    log = RunLog(tmp_path, NoTracker(), Progress(), "cpu")
+    log.say("before")
+    kept = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    sealed = log.seal()
+    log.say("after")
+    (tmp_path / "train_log.txt").open("a").write("update: 3, ep")  # a kill amid a line
+    assert log.cut_back({"metrics_size": sealed["metrics_size"]}) == 1  # of a checkpoint of an earlier version
+    assert b"ep" in (tmp_path / "train_log.txt").read_bytes()
+    assert log.cut_back(sealed) == 0
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == kept
+    assert log.cut_back() == 1 and log.seal()["metrics_size"] == log.seal()["train_log_size"] == 0
 
 
 def test_truncate_without_a_file(log):
