@@ -79,7 +79,7 @@ TRAIN = [  # arguments of train.py, and words that the message holds
 ]
 APP = [
     (["nothing"], "nothing"),
-    (["evaluate"], "folder"),
+    (["evaluate"], "MODEL"),
     (["evaluate", "{d}/none"], "none"),
     (["evaluate", "{d}"], "as_written.yaml"),
     (["evaluate", "{d}/list.csv"], "list.csv"),
