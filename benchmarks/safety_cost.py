@@ -23,10 +23,11 @@ from safetensors.torch import save_model
 from training import ROOT, make_tiny
 from transformers import WhisperForConditionalGeneration
 
+from carryover import checksums
 from carryover.data import listed, manifest
 from carryover.data.limits import Limits
 from carryover.data.utterance import Utterance
-from carryover.runs import checksums, same_run
+from carryover.runs import same_run
 from carryover.training import checkpoint
 
 UPDATES, EVERY = 5000, 500

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import torch
 
-from carryover import batch_auto, files, forgetting, needed_run, processes
+from carryover import batch_auto, checksums, files, forgetting, needed_run, processes
 from carryover.checks import short
 from carryover.config import overfit, presets, profiles, reference, settings
 from carryover.data import manifest, preparation
 from carryover.forgetting import carried, mixing
-from carryover.runs import checksums, identity, lock, run_folder, same_run
+from carryover.runs import identity, lock, run_folder, same_run
 from carryover.runs.flags import incomplete, overlap
 from carryover.stats import error_rates
 from carryover.training import describe, stopping

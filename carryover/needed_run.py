@@ -4,9 +4,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from carryover import processes
+from carryover import checksums, processes
 from carryover.config import given, run_first, settings
-from carryover.runs import checksums, lock
+from carryover.runs import lock
 from carryover.training import stopping
 
 CORPUS = ("data_folder", "language", "glosses", "layout", "fps", "differences")  # keys that say what is learned from

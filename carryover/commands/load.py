@@ -79,9 +79,9 @@ def load_any(source: str, trusted: bool, language: str | None = None, out: Path 
     sys.path.insert(0, str(Path.cwd()))
     import transformers
 
+    from carryover import checksums
     from carryover.experiment import Experiment
     from carryover.models.kinds import require_ctc
-    from carryover.runs import checksums
 
     transformers.logging.set_verbosity_error()
     asked: dict = {"model": source, "data_folder": source, "output_folder": str(out or source), "num_workers": 0}

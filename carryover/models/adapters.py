@@ -12,11 +12,10 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from carryover import files
+from carryover import checksums, files
 from carryover.models import weights
 from carryover.models.lora import ADAPTERS, CONFIG, INSIDE, LoRA, of_model
 from carryover.models.trained import is_lora
-from carryover.runs import checksums
 
 FOLDER = "adapter"  # below an exported model
 BASE = "base.json"

@@ -5,7 +5,8 @@ import json
 import uuid
 from pathlib import Path
 
-from carryover.runs import checksums, run_folder
+from carryover import checksums
+from carryover.runs import run_folder
 
 
 def of(folder: str | Path, values: dict, data: dict, weights: dict[str, str]) -> dict[str, str]:

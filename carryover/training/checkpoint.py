@@ -19,10 +19,9 @@ import yaml
 from safetensors.torch import save_model
 from speechbrain.utils import checkpoints as sb_checkpoints
 
-from carryover import processes
+from carryover import checksums, processes
 from carryover.files import flush, system_errors
 from carryover.models.weights import load_weights
-from carryover.runs import checksums
 from carryover.training import kept_checkpoints as kept
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from carryover import files
-from carryover.runs.checksums import ASIDE
+from carryover.checksums import ASIDE
 
 NAME = "kept.json"
 

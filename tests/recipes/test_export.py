@@ -13,12 +13,11 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from carryover import exits
+from carryover import checksums, exits
 from carryover.commands.app import app
 from carryover.commands.export import asked, formats, push
 from carryover.commands.load import load_run
 from carryover.data import audio, manifest
-from carryover.runs import checksums
 from carryover.text import Normaliser
 from local import synthetic
 

@@ -5,7 +5,8 @@ import shutil
 import pytest
 
 from benchmarks.checkpoint_damages import DAMAGES, RUN, checkpointer, outcome, write
-from carryover.runs import checksums, same_run
+from carryover import checksums
+from carryover.runs import same_run
 from carryover.training.checkpoint import Checkpointer, NothingWhole
 
 

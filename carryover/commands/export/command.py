@@ -33,10 +33,10 @@ def export(
 
     asked = Asked(to, quantization, parity, license, push, dry_run)
     asked.require_possible(out)
+    from carryover import checksums
     from carryover.commands.export import card, formats
     from carryover.commands.export import parity as compare
     from carryover.commands.export import push as hub
-    from carryover.runs import checksums
 
     brain, hparams, manifests = load_run(folder, trust)
     asked.require_model(brain, folder)
