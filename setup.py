@@ -15,9 +15,9 @@ setup(
     package_data={"carryover.config": ["presets.yaml"], "carryover.report.page": ["page.html", "page.css", "page.js"]},
     python_requires=">=3.10",
     install_requires=[
-        # the pair has to match: torchaudio's extension is built against one torch
-        "torch==2.11.*",
-        "torchaudio==2.11.*",
+        # the pair has to match: torchaudio's extension is built against one torch; 2.11.1 does not load with 2.11.0
+        "torch==2.11.0",
+        "torchaudio==2.11.0",
         "speechbrain==1.1.*",
         "transformers>=5.23,<6",
         "hyperpyyaml==1.2.*",
