@@ -1,6 +1,7 @@
 """Command lines that benchmarks/mutations.py damages, and what must not begin in them: training, speech, a server."""
 
 import contextlib
+import importlib.util
 import random
 from collections.abc import Iterator
 from unittest import mock
@@ -8,7 +9,6 @@ from unittest import mock
 from benchmarks.damage import ODD, changed, of_command
 from carryover import experiment
 from carryover.commands.app import app
-from carryover.commands.demo import page
 from carryover.commands.sequence import sequence
 from carryover.commands.study import study
 from carryover.commands.sweep import sweep
@@ -122,11 +122,14 @@ def _no_speech(*_, **__) -> None:
 @contextlib.contextmanager
 def nothing_begins() -> Iterator[None]:
     """Commands check what they are given and stop where the work would begin."""
+    served = []
+    if importlib.util.find_spec("gradio"):  # without it the demo says so
+        served = [(importlib.import_module("carryover.commands.demo.page"), "serve", lambda *_: None)]
     with contextlib.ExitStack() as stack:
         for owner, name, instead in (
             (experiment.Experiment, "run", _build), (experiment.Experiment, "run_first", lambda self: None),
             (sweep, "run_all", _no_runs), (study, "run_all", _no_runs), (sequence, "run_all", _no_runs),
-            (synthetic, "_make", _no_speech), (page, "serve", lambda *_: None),
+            (synthetic, "_make", _no_speech), *served,
         ):  # fmt: skip
             stack.enter_context(mock.patch.object(owner, name, instead))
         yield

@@ -10,8 +10,9 @@ from speechbrain.dataio.batch import PaddedBatch
 from carryover.training import describe
 from tests.tiny_language_model import make as make_language_model
 
+from .four_recipes import SHORT
 from .helpers import batches, make_brain
-from .test_resume import SHORT, checkpoints, require_equal
+from .test_resume import checkpoints, require_equal
 
 
 @pytest.fixture
@@ -74,7 +75,7 @@ def test_nothing_waits_for_a_copy_and_units_are_counted_before_it(run, monkeypat
 @pytest.mark.parametrize("seconds", ["null", "3.5"])
 def test_a_run_whose_readers_stay_is_that_whose_readers_do_not(run, tmp_path, seconds):
     """In every digit, also after a resume within an epoch and between two; batches of 4, or filled by seconds."""
-    run = run | {"batch_seconds": seconds}
+    run = run | {"batch_seconds": seconds, "save_limit": "null"}
 
     def fit(overrides, persistent):
         brain, _, manifests = make_brain(overrides, yaml="dutch_pretrain", saves=True)

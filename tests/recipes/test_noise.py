@@ -8,8 +8,9 @@ import pytest
 from carryover.training import kept_checkpoints
 from tests.unit import corpora
 
+from .four_recipes import SHORT
 from .helpers import ROOT, events
-from .test_resume import SHORT, checkpoints, fit, require_equal
+from .test_resume import checkpoints, fit, require_equal
 
 
 @pytest.fixture
