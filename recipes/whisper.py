@@ -78,8 +78,13 @@ class WhisperBrain(RecipeBrain):
     def logits(self, states, tokens, first):
         """`decode` before the softmax."""
         model = self.modules.whisper
+        read = tokens[:, :-1]
+        # one row of positions for all: of one each, threads add up the gradient of an embedding in any order
+        positions = torch.arange(read.shape[1], device=read.device)[None]
         # without use_cache=False it copies all keys and values for a next token that never comes: 2 % of an update
-        hidden = model.model.decoder(input_ids=tokens[:, :-1], encoder_hidden_states=states, use_cache=False)
+        hidden = model.model.decoder(
+            input_ids=read, position_ids=positions, encoder_hidden_states=states, use_cache=False
+        )
         return model.proj_out(from_position(hidden.last_hidden_state, first - 1)).float()
 
     def targets(self, batch):

@@ -8,6 +8,8 @@ import torch
 from safetensors.torch import load_file
 from speechbrain import Stage
 
+from tests.conftest import STARTER
+
 from .helpers import batches, events, kill_at, make_brain, train
 
 
@@ -43,6 +45,31 @@ def test_accumulated_gradient_is_that_of_the_large_batch(whisper_run, kind):
                 continue  # keys have no bias in Whisper; a true gradient of zero has no relative error
             error = (found[name] - gradient).norm() / gradient.norm().clamp(min=1e-12)
             assert error < 1e-5, (name, error.item())
+
+
+@pytest.fixture
+def two_threads():
+    was = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(was)
+
+
+def test_two_threads_give_one_gradient(whisper_run, two_threads):
+    """Bit by bit, ten times: else a run on several cores is another one each time, and a resume goes another way."""
+    brain, hparams, _ = make_brain(whisper_run | {"model": str(STARTER), "old_language": "null"})
+    model = brain.modules.whisper.eval()
+    draw = torch.Generator().manual_seed(1)
+    states = torch.randn(12, model.config.max_source_positions, model.config.d_model, generator=draw)
+    tokens = torch.randint(10, 60, (12, 40), generator=draw)
+    found = []
+    for _ in range(10):
+        model.zero_grad()
+        brain.logits(states, tokens, hparams["tokenizer"].prompt_length).square().mean().backward()
+        found.append({name: p.grad.clone() for name, p in model.model.decoder.named_parameters()})
+    assert found[0]["embed_positions.weight"].abs().sum() > 0
+    differ = {name for one in found[1:] for name, value in one.items() if not torch.equal(value, found[0][name])}
+    assert not differ
 
 
 def test_mean_of_means_would_fail_that_test(whisper_run):
