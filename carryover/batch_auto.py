@@ -17,6 +17,7 @@ from speechbrain.utils.distributed import infer_device
 
 from carryover import processes
 from carryover.checks.memory import optimizer_share
+from carryover.config import command_words
 from carryover.config.settings import SettingsError
 from carryover.forgetting.old_clips import OldClips
 from carryover.runs import run_folder
@@ -41,22 +42,14 @@ def take(argv: list[str]) -> tuple[bool, list[str]]:
     SettingsError
         For another word than auto, and beside a profile, which sets the micro-batch, too.
     """
-    rest, auto, words = [], False, list(argv)
-    while words:
-        word = words.pop(0)
-        if word != "--batch" and not word.startswith("--batch="):
-            rest.append(word)
-            continue
-        if word == "--batch" and words and not words[0].startswith("--"):
-            word += "=" + words.pop(0)
-        value = word.removeprefix("--batch").removeprefix("=").strip()
+    values, rest = command_words.take("--batch", argv)
+    for value in values:
         if value != "auto":
             near = "; did you mean auto?" if difflib.get_close_matches(value.lower(), ["auto"], 1, 0.5) else ""
             raise SettingsError(f"--batch '{value}'{near} Expected {USAGE}")
-        auto = True
-    if auto and any(word == "--profile" or word.startswith("--profile=") for word in rest):
+    if values and command_words.take("--profile", rest)[0]:
         raise SettingsError("--batch auto and --profile both set the micro-batch; leave out one of the two")
-    return auto, rest
+    return bool(values), rest
 
 
 def overrides(auto: bool, values: Mapping) -> dict[str, str]:

@@ -130,7 +130,7 @@ def _generation(source: str, language: str | None, positions: int) -> tuple[str 
     except OSError:  # it has none
         config = GenerationConfig()
     tokenizer = Tokenizer(source)
-    if language is None and (named := getattr(config, "language", None)):
+    if language is None and (named := config.to_dict().get("language")):
         language = named.strip("<|>")
     if language is not None:
         tokenizer.code(language)  # before anything is written

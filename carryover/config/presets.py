@@ -6,6 +6,7 @@ from pathlib import Path
 import yaml
 from ruamel.yaml import YAML
 
+from carryover.config import command_words
 from carryover.config.settings import SettingsError, tree
 
 FILE = Path(__file__).with_name("presets.yaml")
@@ -27,19 +28,11 @@ def take(argv: list[str]) -> tuple[list[str], list[str]]:
     SettingsError
         When no name follows.
     """
-    names, rest, words = [], [], list(argv)
-    while words:
-        word = words.pop(0)
-        if word != "--preset" and not word.startswith("--preset="):
-            rest.append(word)
-            continue
-        if word == "--preset" and words and not words[0].startswith("--"):
-            word += "=" + words.pop(0)
-        given = [name.strip() for name in word.removeprefix("--preset").removeprefix("=").split(",") if name.strip()]
-        if not given:
-            raise SettingsError(f"--preset: a name is missing; one or more of: {', '.join(read())}")
-        names += given
-    return names, rest
+    lists, rest = command_words.take("--preset", argv)
+    names = [[name.strip() for name in words.split(",") if name.strip()] for words in lists]
+    if not all(names):
+        raise SettingsError(f"--preset: a name is missing; one or more of: {', '.join(read())}")
+    return sum(names, []), rest
 
 
 def read() -> dict[str, dict]:

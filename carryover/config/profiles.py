@@ -5,6 +5,7 @@ import re
 
 import torch
 
+from carryover.config import command_words
 from carryover.config.settings import SettingsError
 
 EFFECTIVE_BATCH = 16
@@ -30,18 +31,9 @@ def take(argv: list[str]) -> tuple[str | None, list[str]]:
     SettingsError
         When no name follows, two are given, or the command line also sets what a profile sets.
     """
-    names, rest, words = [], [], list(argv)
-    while words:
-        word = words.pop(0)
-        if word != "--profile" and not word.startswith("--profile="):
-            rest.append(word)
-            continue
-        if word == "--profile" and words and not words[0].startswith("--"):
-            word += "=" + words.pop(0)
-        name = word.removeprefix("--profile").removeprefix("=").strip()
-        if not name:
-            raise SettingsError(f"--profile: a name is missing; {USAGE}")
-        names.append(name)
+    names, rest = command_words.take("--profile", argv)
+    if not all(names):
+        raise SettingsError(f"--profile: a name is missing; {USAGE}")
     if len(names) > 1:
         raise SettingsError(f"--profile is given {len(names)} times ({', '.join(names)}); give one")
     for key in KEYS:

@@ -71,7 +71,7 @@ def aligned(
 
 
 def _heads(model: WhisperForConditionalGeneration) -> list[tuple[int, int]]:
-    known = getattr(model.generation_config, "alignment_heads", None)
+    known = model.generation_config.to_dict().get("alignment_heads")
     layers, heads = model.config.decoder_layers, model.config.decoder_attention_heads
     return known or [(layer, head) for layer in range(layers // 2, layers) for head in range(heads)]
 

@@ -75,7 +75,7 @@ def test_times_are_openais(model, tokenizer, shared):
 
 
 def test_languages_are_detected(model, tokenizer, shared):
-    """Ten clips each: the same as transformers', and nearly all of them right."""
+    """Ten clips each: the same as transformers', and 29 of 30 right."""
     right = 0
     for folder in ("nl_nathalie", "de_kerstin", "en_kathleen"):
         for path in sorted((shared / "speech" / folder / "clips").iterdir())[:10]:
@@ -83,4 +83,4 @@ def test_languages_are_detected(model, tokenizer, shared):
             found = tokenizer.languages[int(whisper.language_log_probs(model, tokenizer, states).argmax())]
             assert tokenizer.vocabulary[f"<|{found}|>"] == int(model.detect_language(features))
             right += found == folder[:2]
-    assert right >= 27
+    assert right == 29
