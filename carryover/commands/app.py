@@ -15,6 +15,7 @@ from carryover.commands.data.command import data
 from carryover.commands.demo.command import demo
 from carryover.commands.evaluate import evaluate
 from carryover.commands.export.command import export
+from carryover.commands.merge import merge
 from carryover.commands.ngram import ngram
 from carryover.commands.report import report
 from carryover.commands.sequence.command import sequence
@@ -24,7 +25,7 @@ from carryover.commands.transcribe import transcribe
 from carryover.commands.watch import watch
 
 app = typer.Typer(no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
-for command in (evaluate, transcribe, export, curve, compare, watch, report, data, cache, demo, ngram):
+for command in (evaluate, transcribe, export, curve, compare, watch, report, data, cache, demo, ngram, merge):
     app.command()(command)
 for command in (check, sweep, study, sequence):  # their other arguments are train.py's
     app.command(cls=TrainArguments, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
