@@ -106,7 +106,7 @@ def _weights(folder: Path, like: tuple[Path, dict] | None = None) -> dict:
     Raises
     ------
     ValueError
-        Naming a tensor that is missing, left over or of another shape.
+        Naming a tensor that is missing, left over, of another shape or not finite.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -115,6 +115,8 @@ def _weights(folder: Path, like: tuple[Path, dict] | None = None) -> dict:
         found = load_file(folder / "model.safetensors")
     except SafetensorError as error:
         raise ValueError(f"{folder / 'model.safetensors'}: {error}; bring back a whole copy") from error
+    if broken := sorted(name for name, tensor in found.items() if not bool(tensor.isfinite().all())):
+        raise ValueError(f"{folder}: weights that are not finite: {', '.join(broken[:4])}; give a model that is whole")
     if like is None:
         return found
     base, old = like

@@ -163,6 +163,12 @@ def other_shape(folder: Path) -> None:
     save_file(tensors, folder / "model.safetensors")
 
 
+def diverged(folder: Path) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    tensors["model.decoder.layers.0.fc1.weight"][0, 0] = float("nan")
+    save_file(tensors, folder / "model.safetensors")
+
+
 def other_numbers(folder: Path) -> None:
     tokenizer = json.loads((folder / "tokenizer.json").read_text())
     vocab = tokenizer["model"]["vocab"]
@@ -193,6 +199,7 @@ def edited(folder: Path) -> None:
     ("damage", "says"),
     [
         (other_shape, "model.decoder.embed_tokens.weight is ["),
+        (diverged, "weights that are not finite: model.decoder.layers.0.fc1.weight"),
         (other_numbers, "numbers tokens otherwise"),
         (other_kind, "expected a wav2vec2"),
         (cut, "model.safetensors"),
