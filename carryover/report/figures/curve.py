@@ -114,9 +114,11 @@ def curves(
     for row in table.rows:
         if not row.shown or (row.weights != "best" and row.method.split(" + averaging")[0] in strengths):
             continue
-        name, value = strengths.get(row.method, (row.method, None))
+        label = row.method.removesuffix(forgetting.NOT_AVERAGED)
+        name, value = strengths.get(label, (row.method, None))
+        name += row.method.removeprefix(label) if value is not None else ""
         found.append(Point(name, value, len(row.seeds), row.valid_new, row.valid_old, row.new, row.old, row.forgetting))
-    for name in lines:
+    for name in dict.fromkeys(point.method for point in found if point.value is not None):
         line = [point for point in found if point.method == name and point.value is not None]
         valid = [(point.valid_new + point.valid_old) / 2 for point in line]
         if not any(map(math.isnan, valid)):
