@@ -354,6 +354,21 @@ def test_mixed_test_sets_and_normalisers_stand_apart(results, tmp_path):
     assert [row[1] for row in shown.rows if row[0] == "preset=new_only/1"] == ["test_de †*", "test_nl †*"]
 
 
+def test_a_mark_is_that_of_a_rows_own_test_set(tmp_path):
+    """Two corpora of one language, one with enough speakers: its rows are over speakers and have no mark."""
+    said = ("guten morgen", "guten morgen", 1.0)
+    for name, voices in (("six", "abcdef"), ("one", "a")):
+        rows = [(*said[:2], voices[i % len(voices)], said[2]) for i in range(60)]
+        made_runs.make(tmp_path / name / "1", tests={("de", "before"): rows, ("nl", "best"): made_runs.DUTCH})
+    table = scores.before_after(find_runs.load([tmp_path]))
+    marked = {(row[0], row[1]) for row in table.rows}
+    assert marked == {(f"{n}/1", name) for n, name in (("six", "test_de"), ("one", "test_de †"))} | {
+        (f"{n}/1", "test_nl †") for n in ("six", "one")
+    }
+    assert "over 60 utterances (1 speaker) or 6 speakers of test_de" in table.caption
+    assert "test_nl: fewer than 50 utterances" in table.caption and "test_de: fewer" not in table.caption
+
+
 def test_runs_without_usable_predictions_are_named(results, tmp_path):
     root = tmp_path / "broken"
     shutil.copytree(results, root)
