@@ -377,6 +377,9 @@ def test_runs_without_usable_predictions_are_named(results, tmp_path):
     path.write_text(path.read_text().replace('"errors": 3, "utterances": 5', '"errors": 4, "utterances": 5'))
     runs = find_runs.load([root])
     scores.before_after(runs)
+    of_speakers = {(row["run"], row["set"]) for row in read(scores.speakers(runs))}
+    assert ("preset=plain/1", "test_de") in of_speakers and ("preset=plain/2", "test_nl") in of_speakers
+    assert ("preset=plain/2", "test_de") not in of_speakers, "its WER there was the file's, its interval the log's"
     [_, table], left_out = scores.methods(runs)
     assert {row["method"]: row["seeds"] for row in read(table)} == {"plain": "1", "new_only": "1"}
     assert left_out[0].startswith("preset=ewc/1 is not among the methods: predictions_test_de_best.csv: not there")
