@@ -195,6 +195,28 @@ def test_cost(runs):
     assert table.notes[0] == "Not logged: energy (kWh)." and "preset=replay/1" in table.notes[1]
 
 
+def test_cost_of_a_run_that_was_resumed_and_of_seeds_on_two_machines(tmp_path):
+    """Half of its updates took 6 s, half 1 s: not more than the run took; and a seed that logged no memory."""
+    slow, other = (made_runs.make(tmp_path / "a" / str(seed), seed=seed) for seed in (1, 2))
+    events = [json.loads(line) for line in (slow / "metrics.jsonl").read_text().splitlines()]
+    for event in events:
+        n = event["update"]
+        event["time"] = 6.0 * min(n, 60) + max(0, n - 60) + (event["event"] != "train")
+        event.pop("peak_memory_bytes", None)
+    (slow / "metrics.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+    info = json.loads((other / "run.json").read_text())
+    info["hardware"]["cpu"] = "Apple M2"
+    (other / "run.json").write_text(json.dumps(info))
+    runs = find_runs.load([tmp_path])
+    [row] = read(learning.cost(runs))
+    assert row["machine"] == "AMD EPYC, 2 threads and Apple M2, 2 threads"
+    # after its first window of 10 updates: 5 windows of 6 s an update, 4 of 1 s; a second of each validation in one
+    pace = (50 * 6 + 40 * 1 - 1) / 90
+    assert runs[0].seconds_of_updates == pytest.approx(100 * pace) and runs[0].seconds == 401
+    assert float(row["hours of updates"]) == pytest.approx((100 * pace + runs[1].seconds_of_updates) / 3600)
+    assert float(row["peak memory (GiB)"]) == pytest.approx(1e9 / 2**30), "of the seed that logged it"
+
+
 def test_gpu_hours_and_energy(tmp_path):
     """Of a machine with two GPUs a run uses the one it names, or none; an older run does not say which."""
     for name, device in (("one", {"device": "cuda:1"}), ("none", {"device": "cpu"}), ("old", {})):
