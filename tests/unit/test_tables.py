@@ -290,6 +290,7 @@ def test_grids_are_pivots(tmp_path):
         ["lr \\ warmup", "10", "20"], ["1", "20.00", "40.00"], ["2", "50.00", "60.00"]
     ]  # fmt: skip
     assert read(table)[0] == {"lr": "1", "warmup": "10", "valid WER": "20.0", "runs": "2"}
+    assert "mean over the finished runs of a cell (1 to 2 of them, see the .csv)" in table.caption
     [asked] = grids.grids(runs, [("warmup", "lr", "loss")])
     assert asked.rows[0] == ["10", "2.00", "5.00"]  # the last training loss
     captions = {
@@ -301,6 +302,22 @@ def test_grids_are_pivots(tmp_path):
     made_runs.make(tmp_path / "lr=1,warmup=10,dropout=1" / "3", seed=3, loss=9, lr=1, warmup=10, dropout=1)
     again = {table.name: table for table in grids.grids(find_runs.load([tmp_path]))}
     assert again["grid_lr_warmup_valid_WER"].rows == table.rows, "another dropout is another grid"
+
+
+def test_a_grid_has_finished_runs_of_one_pair_of_test_sets(tmp_path):
+    def make(name, old_texts=("een twee", "drie"), **own):
+        for lr, warmup in ((1, 10), (1, 20), (2, 10), (2, 20)):
+            folder = made_runs.make(tmp_path / name / f"lr={lr},warmup={warmup}" / "1", lr=lr, warmup=warmup, **own)
+            write_manifest(folder, "de")
+            write_manifest(folder, "nl", texts=old_texts)
+
+    make("a")
+    make("killed", loss=9.0, finished=False)
+    [table] = grids.grids(find_runs.load([tmp_path]), [("lr", "warmup", "valid WER")])
+    assert table.rows == [["1", "10.00", "10.00"], ["2", "10.00", "10.00"]] and "1 run" not in table.caption
+    make("other", old_texts=("vier", "vijf"))
+    found = grids.grids(find_runs.load([tmp_path]), [("lr", "warmup", "forgetting")])
+    assert [{row["runs"] for row in read(table)} for table in found] == [{"1"}, {"1"}], "no mean over two corpora"
 
 
 def test_batch_sizes_by_memory(tmp_path):
