@@ -90,6 +90,13 @@ def test_the_main_table_is_narrow(runs):
     assert "**18.18**<br>[" in main.markdown()
 
 
+def test_two_that_are_lowest_are_both_bold(tmp_path):
+    for name in ("preset=plain", "preset=ewc"):
+        made_runs.make(tmp_path / name / "1")
+    [main, _], _ = scores.methods(find_runs.load([tmp_path]))
+    assert [[isinstance(value, cells.Bold) for value in row] for row in main.rows] == [[False, True, True, True]] * 2
+
+
 def test_a_caption_names_few_corpora_each_once(tmp_path):
     made_runs.make(tmp_path / "a" / "1", data_folder="/home/anna/cv/de")  # says no more than the language
     assert grouping.about(find_runs.load([tmp_path])) == "1 run, seed 1."
