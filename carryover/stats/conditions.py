@@ -26,7 +26,7 @@ def said(
     resamples : int
         Of the bootstrap.
     """
-    seeds = seeds or {}
+    seeds, over = seeds or {}, {name: whose for name, whose in over.items() if whose}  # of one utterance there is none
     few = [name for name, n in seeds.items() if n < MIN_SEEDS]
     several = len(few) < len(seeds)
     found = []

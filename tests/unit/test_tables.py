@@ -412,6 +412,9 @@ def test_a_mark_is_that_of_a_rows_own_test_set(tmp_path):
         (f"{n}/1", "test_nl †") for n in ("six", "one")
     }
     assert "over 60 utterances (1 speaker) or 6 speakers of test_de" in table.caption
+    assert {(row[0], row[1]) for row in scores.speakers(find_runs.load([tmp_path])).rows} == {
+        ("one/1", "test_nl †"), ("six/1", "test_nl †")
+    }  # fmt: skip
     assert "test_nl: fewer than 50 utterances" in table.caption and "test_de: fewer" not in table.caption
 
 

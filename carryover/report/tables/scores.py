@@ -185,7 +185,9 @@ def speakers(runs: Sequence[Summary]) -> Table | None:
         "run", "set", "utterances", "speakers", "WER", "low", "high", "SD between speakers", "lowest speaker",
         "highest speaker", "interval over",
     )  # fmt: skip
-    shown = [[*row[:4], _with_interval(row[4:7]), *row[7:]] for row in rows]
+    shown = [
+        [row[0], f"{row[1]}{conditions.mark(row[-1])}", *row[2:4], _with_interval(row[4:7]), *row[7:]] for row in rows
+    ]
     heads = (*columns[:4], "WER [95 %]", *columns[7:])
     caption = (
         f"WER in percent, normalised, of the best weights. {' '.join(conditions.said(_joined(over)))} Beside "
