@@ -8,6 +8,7 @@ import typer
 
 from carryover.data import manifest as rows
 from carryover.data.table import found_at
+from carryover.models.languages import language_of_model
 
 OPTION = typer.Option(
     [],
@@ -87,7 +88,7 @@ class Adapters:
         """
         if not self.asked:
             return EVERY
-        name = EVERY if EVERY in self.asked else language
+        name = self._named(language)
         path = None if language is None else self.asked.get(name)
         self.bank.use(None if path is None else name)
         head = self.heads.get(name) or self.base
@@ -97,6 +98,12 @@ class Adapters:
         if language is not None:
             typer.echo(f"adapter: {said}", err=True)
         return NONE if path is None else name
+
+    def _named(self, language: str | None) -> str | None:
+        """What the adapters of a language are called: those of "de" are for "de-AT", too, where it has none."""
+        if EVERY in self.asked or language is None:
+            return EVERY if EVERY in self.asked else None
+        return language_of_model(language, self.asked) or language
 
     def use_for(self, manifest: Path, name: str) -> str:
         """The same for a set, by the language of its rows; -> what its predictions are called by.

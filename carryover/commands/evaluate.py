@@ -10,6 +10,7 @@ import typer
 
 from carryover.commands import adapter
 from carryover.commands.load import SOURCE, TRUST, is_model, load_any, set_beams
+from carryover.data.table import found_at
 
 
 def evaluate(
@@ -17,8 +18,8 @@ def evaluate(
     test: list[Path] = typer.Option([], help="A list (CSV, TSV, JSONL) of recordings and texts, or a folder of them, "
                                     "perhaps several times; default: the run's tests"),
     others: list[Path] = typer.Option([], "--out-of-domain", help="The same of other speech than the model was made "
-                                      "for: marked in the table, and not in the mean"),
-    beams: int = typer.Option(None, help="Beam size; default: the run's test_beams"),
+                                      "for, beside --test: marked in the table, and not in the mean"),
+    beams: int = typer.Option(None, min=1, help="Beam size; default: the run's test_beams"),
     normaliser: str = typer.Option("run", help="What texts are scored under: run (the run's), whisper (Whisper's own, "
                                    "for published numbers), verbatim (as they stand)"),
     language: str = typer.Option(None, help="What is spoken, where a list does not say it; default: the run's"),
@@ -33,20 +34,27 @@ def evaluate(
     from carryover.commands import test_sets
     from carryover.data import manifest
 
-    folder, test = Path(source), [*test, *others]
-    if is_model(source):
-        for name, given in (("--language", language), ("--out", out), ("--test", test)):
+    folder, lists, model = Path(source), [*test, *others], is_model(source)
+    if model:
+        for name, given in (("--language", language), ("--out", out), ("--test", lists)):
             if not given:
                 raise ValueError(f"{source} is a model, not a run; give {name}, too")
-    if not test and not any(folder.glob("manifests/*/test.csv")) and (folder / "save").is_dir():
+    own = {} if test or model else {f"test_{path.parent.name}": path for path in folder.glob("manifests/*/test.csv")}
+    if not (test or model or own) and (folder / "save").is_dir():
         raise FileNotFoundError(
             f"{folder}: no manifests/*/test.csv; repeat the run's command, which makes them, or give a list: --test"
         )
-    for path in test:
+    if language and not lists:
+        raise ValueError("--language: the run's own tests say what is spoken in them; give a list, too: --test")
+    if out and out.exists() and not out.is_dir():
+        raise ValueError(f"--out {out}: {found_at(out)}; expected a folder")
+    for path in lists:
         test_sets.require_list(path)
-    names = {path: f"{path.stem}_{path.absolute().parent.name}" for path in test}
-    if len(set(names.values())) < len(test):
-        raise ValueError(f"--test: two lists are named alike ({', '.join(map(str, test))}); rename one of them")
+    names = {path: test_sets.name_of(path) for path in lists}
+    if len({*names.values(), *own}) < len(lists) + len(own):
+        raise ValueError(
+            f"--test: two sets are named alike ({', '.join([*own, *map(str, lists)])}); give each once, or rename one"
+        )
     asked = adapter.asked(adapters)
     score_by = test_sets.normaliser(normaliser)
     brain, hparams, manifests = load_any(source, trust, language, out)
@@ -58,8 +66,8 @@ def evaluate(
     loader = {"batch_size": hparams["eval_batch_size"], "num_workers": hparams["num_workers"]}
     results = []
     with tempfile.TemporaryDirectory() as made, contextlib.redirect_stdout(sys.stderr):
-        sets = {names[path]: test_sets.prepare(path, hparams, Path(made) / names[path]) for path in test}
-        sets = sets or {f"test_{name}": path for name, path in manifests.tests().items()}
+        sets = {f"test_{name}": path for name, path in manifests.tests().items()} if own else {}
+        sets |= {names[path]: test_sets.prepare(path, hparams, Path(made) / names[path]) for path in lists}
         for name, path in sets.items():
             weights = bank.use_for(path, name)
             predictions = brain.evaluation.folder / f"predictions_{name}_{weights}.csv"
@@ -73,5 +81,5 @@ def evaluate(
                 "set": name, "language": language, "real_time_factor": seconds / audio,
                 "out_of_domain": name in {names[path] for path in others},
             })  # fmt: skip
-    left_out = {} if test else manifest.left_out(manifests.folder)  # of a list of one's own it is printed
+    left_out = manifest.left_out(manifests.folder) if own else {}  # of a list of one's own it is printed
     typer.echo(test_sets.table(results, brain.evaluation.normaliser.name, left_out) + bank.said())

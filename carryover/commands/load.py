@@ -122,6 +122,7 @@ def _alphabet(source: str) -> str:
 def _generation(source: str, language: str | None, positions: int) -> tuple[str | None, dict]:
     """What a Whisper's generation settings say: the language where none is asked for, limit and beams of an answer."""
     from transformers import GenerationConfig
+    from transformers.models.whisper.tokenization_whisper import TO_LANGUAGE_CODE
 
     from carryover.models.whisper import Tokenizer
 
@@ -129,12 +130,22 @@ def _generation(source: str, language: str | None, positions: int) -> tuple[str 
         config = GenerationConfig.from_pretrained(source)
     except OSError:  # it has none
         config = GenerationConfig()
-    tokenizer = Tokenizer(source)
+    tokenizer, where = Tokenizer(source), ""
     if language is None and (named := config.to_dict().get("language")):
-        language = named.strip("<|>")
+        # <|de|>, de or german: transformers takes all of them
+        language, where = named.strip("<|>").lower(), f"{source}/generation_config.json: "
+        language = TO_LANGUAGE_CODE.get(language, language)
     if language is not None:
-        tokenizer.code(language)  # before anything is written
+        try:
+            tokenizer.code(language)  # before anything is written
+        except ValueError as error:
+            raise ValueError(f"{where}{error}") from None
     longest = min(positions, config.max_length or positions) - tokenizer.prompt_length
+    if longest < 1:
+        raise ValueError(
+            f"{source}/generation_config.json: max_length: {config.max_length}; expected more than the "
+            f"{tokenizer.prompt_length} tokens of a prompt, e.g. {positions}; correct it"
+        )
     return language, {"generation_length": min(longest, GENERATED), "test_beams": config.num_beams or 1}
 
 

@@ -28,6 +28,7 @@ def merge(
         raise ValueError(f"--out {out} is there already; give a folder that is not there")
     from carryover import checksums, files
     from carryover.forgetting import merging
+    from carryover.text import Pieces
 
     folder, others = _folder(base), [_folder(model) for model in models]
     old = _weights(folder)
@@ -44,7 +45,8 @@ def merge(
         from safetensors.torch import save_file
 
         for path in folder.iterdir():
-            if path.is_file() and path.suffix in (".json", ".txt") and path.name not in (checksums.NAME, "run.json"):
+            wanted = path.suffix in (".json", ".txt") or path.name == Pieces.FILE
+            if path.is_file() and wanted and path.name not in (checksums.NAME, "run.json"):
                 files.copy(path, partial / path.name)
         save_file(merged, partial / "model.safetensors", metadata={"format": "pt"})
         files.write_json(partial / "merged.json", made_of)
@@ -128,6 +130,11 @@ def _weights(folder: Path, like: tuple[Path, dict] | None = None) -> dict:
 
 def _require_of_one_kind(base: Path, other: Path) -> None:
     """Raise ValueError where two models number their tokens differently."""
+    from carryover.text import Pieces
+
+    pieces = [path.read_bytes() if (path := of / Pieces.FILE).is_file() else None for of in (base, other)]
+    if pieces[0] != pieces[1]:
+        raise ValueError(f"{other / Pieces.FILE} is not {base / Pieces.FILE}; expected the same pieces")
     for name in ("vocab.json", "tokenizer.json"):
         found = [json.loads((of / name).read_text(encoding="utf-8")) for of in (base, other) if (of / name).is_file()]
         vocabularies = [of.get("model", {}).get("vocab") if name == "tokenizer.json" else of for of in found]

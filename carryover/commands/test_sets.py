@@ -2,12 +2,13 @@
 
 import csv
 import importlib
+import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
-from carryover.data import parts, preparation
-from carryover.data.audio import ENDINGS
+from carryover.data import audio_kinds, parts, preparation
 from carryover.data.home import with_home
 from carryover.data.table import found_at
 from carryover.data.utterance import Utterance
@@ -17,15 +18,19 @@ from carryover.text.whisper_normaliser import WhisperNormaliser
 
 SHOWN = 10  # rejected rows that are printed
 OUT = " (out of domain)"
-
-
 LISTS = (".csv", ".tsv", ".jsonl", ".json")
 NAMES = ("test", "manifest", "metadata")  # of the list of a folder
 
 
+def name_of(path: Path) -> str:
+    """What the set of a list or folder is called: its name and that of the folder it lies in."""
+    path = Path(os.path.abspath(path))  # of . and .. their folders'
+    return f"{path.name if path.is_dir() else path.stem}_{path.parent.name}"
+
+
 def require_list(path: Path) -> None:
     """Raise ValueError where a path holds no recordings and texts, before a model is loaded."""
-    if path.is_dir() and (_list_of(path) or _pairs(path)):
+    if path.is_dir() and (_list_of(path) or _pairs(path)[0]):
         return
     if not path.is_file() or path.suffix.lower() not in LISTS:
         raise ValueError(
@@ -36,18 +41,53 @@ def require_list(path: Path) -> None:
 
 def _list_of(folder: Path) -> Path | None:
     """The list that lies in a folder."""
-    return next((p for n in NAMES for e in LISTS if (p := folder / f"{n}{e}").is_file()), None)
+    for name in NAMES:
+        found = [path for ending in LISTS if (path := folder / f"{name}{ending}").is_file()]
+        if len(found) > 1:
+            names = " and ".join(path.name for path in found)
+            raise ValueError(f"--test {folder}: holds {names}; expected one list; give the one meant")
+        if found:
+            return found[0]
+    return None
 
 
-def _pairs(folder: Path) -> list[dict[str, str]]:
-    """Rows of recordings below a folder that have a text file of the same name."""
-    texts = {path.with_suffix(""): path for path in sorted(folder.rglob("*.txt"))}
-    clips = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in ENDINGS]
-    return [
-        {"file": str(clip), "audio": str(clip), "ID": str(clip.relative_to(folder)), "split": "",
-         "text": text.read_text(encoding="utf-8").strip()}
+def _pairs(folder: Path) -> tuple[list[dict[str, str]], list[Path]]:
+    """Rows of recordings below a folder that have a text file of the same name, and the files that have no other."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    texts = {path.with_suffix(""): path for path in files if path.suffix.lower() == ".txt"}
+    clips = [path for path in files if not audio_kinds.beside(path)]
+    rows = [
+        {"file": str(clip), "audio": str(clip), "ID": str(clip.relative_to(folder)), "split": "", "text": _text(text)}
         for clip in clips if (text := texts.get(clip.with_suffix("")))
     ]  # fmt: skip
+    single = texts.keys() ^ {clip.with_suffix("") for clip in clips}
+    return rows, [path for path in (*clips, *texts.values()) if path.with_suffix("") in single]
+
+
+def _text(path: Path) -> str:
+    """The transcript in a text file; its line breaks are spaces."""
+    try:
+        return " ".join(path.read_text(encoding="utf-8-sig").split())
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not UTF-8 (byte 0x{error.object[error.start]:02x}); save it as UTF-8") from None
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    """Rows of a list or folder that belong to the test; what is left out is printed."""
+    listed = path if path.is_file() else _list_of(path)
+    if listed is None:
+        rows, single = _pairs(path)
+        if single:
+            some = ", ".join(str(file.relative_to(path)) for file in single[:SHOWN]) + ", ..." * (len(single) > SHOWN)
+            print(f"{len(single)} files of {path} are left out, without a recording or text of the same name: {some}")
+        return rows
+    rows = list(importlib.import_module("local.table").listed(listed))
+    splits = Counter(row["split"] for row in rows if row["split"] not in ("", "test"))
+    if rows and splits.total() == len(rows):
+        raise ValueError(f"{listed}: no row of split 'test'; found {dict(splits)}; correct the list's column 'split'")
+    if splits:
+        print(f"{splits.total()} of {len(rows)} rows of {listed} are left out, of other splits: {dict(splits)}")
+    return [row for row in rows if row["split"] in ("", "test")]
 
 
 def prepare(path: Path, hparams: dict, folder: Path) -> Path:
@@ -65,9 +105,7 @@ def prepare(path: Path, hparams: dict, folder: Path) -> Path:
     table = importlib.import_module("local.table")  # by name, as a YAML does: the library imports no corpus
 
     def corpus(_, language: str, splits) -> Iterator[Utterance]:
-        listed = path if path.is_file() else _list_of(path)
-        rows = table.listed(listed) if listed else _pairs(path)
-        rows = [row for row in rows if row["split"] in ("", *splits)]
+        rows = _rows(path)
         for row in rows:
             (beside, part), given = parts.split(row["file"]), with_home(parts.split(row["audio"])[0])
             file = given if Path(given).exists() and not Path(beside).exists() else beside

@@ -11,6 +11,7 @@ import typer
 from carryover import files
 from carryover.commands import adapter
 from carryover.commands.load import SOURCE, TRUST, load_any, set_beams
+from carryover.data.table import found_at
 
 DETECT = "detect"  # as a language: the one that the model hears
 STDIN = "-"
@@ -28,7 +29,7 @@ def transcribe(
     language: str = typer.Option(None, help=f"What is spoken, or '{DETECT}' (Whisper); default: the "
                                  "language that the model was trained for, where it is known"),
     hotwords: str = typer.Option(None, help="Names and terms that are likely to come (Whisper): 'Zwolle, IJssel'"),
-    beams: int = typer.Option(None, help="Beam size, where the recipe has one; default: the run's test_beams"),
+    beams: int = typer.Option(None, min=1, help="Beam size, where the recipe has one; default: the run's test_beams"),
     adapters: list[str] = adapter.OPTION,
     trust: bool = TRUST,
 ) -> None:  # fmt: skip
@@ -46,6 +47,8 @@ def transcribe(
         raise ValueError(f"--format {kind} needs times; give --vad (of segments) or --words, too")
     if words and not subtitles and kind != "json":
         raise ValueError(f"--words: {kind} has no place for times; give --format json, srt or vtt")
+    if out and out.exists() and not out.is_file():
+        raise ValueError(f"--out {out}: {found_at(out)}; expected the name of a file")
     asked = adapter.asked(adapters)
     brain, hparams, _ = load_any(source, trust, None if language == DETECT else language)
     set_beams(brain, beams)

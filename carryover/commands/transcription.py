@@ -13,6 +13,7 @@ from tqdm import tqdm
 from carryover.commands.adapter import Adapters
 from carryover.data import audio_kinds, speech_segments
 from carryover.data.audio import ENDINGS
+from carryover.data.home import require_utf8
 from carryover.data.limits import Limits
 from carryover.data.table import found_at
 from carryover.data.utterance import Utterance
@@ -202,6 +203,7 @@ class Listener:
         """
         if audio_kinds.beside(path) and path.suffix.lower() not in self.brain.endings:
             raise ValueError(f"{NO_RECORDING}: a file with the ending '{path.suffix or path.name}'")
+        require_utf8(str(path))
         return self.brain.inspect(str(path))[0]
 
     def _batches(self, recordings: Sequence[tuple[Utterance, object]], item: DynamicItem, workers: int = 0):

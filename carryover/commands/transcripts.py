@@ -1,6 +1,7 @@
 """Transcripts as files: CSV, JSON, plain text, and subtitles (SubRip and WebVTT)."""
 
 import csv
+import html
 import io
 import json
 from collections.abc import Sequence
@@ -25,33 +26,50 @@ def written(rows: Sequence[dict], kind: str) -> str:
     if kind == "json":
         return json.dumps(list(rows), ensure_ascii=False, indent=1) + "\n"
     if kind == "txt":
-        return "".join(row["text"] + "\n" for row in rows)
+        return "".join(_line(row["text"]) + "\n" for row in rows)
     mark = "," if kind == "srt" else "."
     blocks = []
     for row in rows:
         for number, (start, end, text) in enumerate(subtitles(row), 1):
             span = f"{time(start, mark)} --> {time(end, mark)}"
+            text = html.escape(_line(text), quote=False) if kind == "vtt" else _line(text)  # < begins a tag there
             blocks.append((f"{number}\n" if kind == "srt" else "") + f"{span}\n{text}\n")
     return "WEBVTT\n\n" * (kind == "vtt") + "\n".join(blocks)
 
 
+def _line(text: str) -> str:
+    """A text as one line: a line break would end it in plain text, and an empty line a subtitle."""
+    return " ".join(text.split())
+
+
 def subtitles(row: dict) -> list[tuple[float, float, str]]:
-    """Start, end and text of each: of the words where their times are known, else of the segments."""
-    parts = row.get("segments", [row])
+    """Start, end and text of each: of the words where their times are known, else of the segments.
+
+    Whisper may say that words take no time. No player shows a subtitle that lasts none: it goes on with the next word,
+    or to the end of what was heard.
+    """
+    parts = row.get("segments", [row | {"end": float(row["duration"])}])
     if not all("words" in part for part in parts):
         return [(part["start"], part["end"], part["text"]) for part in parts if part["text"]]
-    found: list[list[dict]] = []
+    found = []
     for part in parts:
-        for number, word in enumerate(part["words"]):
-            if number and _goes_on(found[-1], word):
-                found[-1].append(word)
+        groups: list[list[dict]] = []
+        for word in part["words"]:
+            if groups and _goes_on(groups[-1], word):
+                groups[-1].append(word)
             else:
-                found.append([word])
-    return [(words[0]["start"], words[-1]["end"], " ".join(word["text"] for word in words)) for words in found]
+                groups.append([word])
+        for words in groups:
+            start, end = words[0]["start"], words[-1]["end"]
+            text = " ".join(word["text"] for word in words)
+            found.append((start, end if end > start else part["end"], text))
+    return found
 
 
 def _goes_on(words: list[dict], word: dict) -> bool:
     """Whether a word belongs to the subtitle of those before it."""
+    if words[-1]["end"] <= words[0]["start"]:
+        return True
     text = " ".join(one["text"] for one in (*words, word))
     short = len(text) <= CHARACTERS and word["end"] - words[0]["start"] <= LONGEST
     return short and word["start"] - words[-1]["end"] < PAUSE

@@ -15,6 +15,15 @@ def as_tilde(text: str) -> str:
     return re.sub(rf"(?<![\w./-]){re.escape(home)}(?![\w.-])/?", "~/", text) if home else text
 
 
+def require_utf8(path: str) -> None:
+    """Raise ValueError for a path whose bytes are no UTF-8: no manifest, transcript or list of predictions can name it."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        name = path.encode(errors="surrogateescape").decode(errors="replace")
+        raise ValueError(f"name of the file is not UTF-8: {name}; rename it") from None
+
+
 def with_home(text: str) -> str:
     """A text with the reader's home folder for `~/`."""
     home = str(Path.home()).rstrip("/")

@@ -15,7 +15,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from carryover.data import examining, listed, manifest
-from carryover.data.home import as_tilde
+from carryover.data.home import as_tilde, require_utf8
 from carryover.data.limits import Limits
 from carryover.data.manifest import STEPS
 from carryover.data.sampling import draw, wanted
@@ -195,7 +195,9 @@ def _option(value) -> str | list | dict:
 
 
 def _require_listing(utterances: list[Utterance], settings: dict) -> None:
-    """Raise ValueError where a corpus lists nothing, another split, or an ID twice."""
+    """Raise ValueError where a corpus lists nothing, another split, an ID twice, or a file that cannot be written down."""
+    for u in utterances:
+        require_utf8(u.audio)
     if not utterances:
         raise ValueError(f"{settings}: the corpus lists no utterance; check data_folder, language and splits")
     if strange := {u.split for u in utterances} - set(settings["splits"]):

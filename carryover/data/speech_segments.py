@@ -63,11 +63,13 @@ def find(path: str, longest: float) -> Iterator[Segment]:
 def _chunks(path: str) -> Iterator[tuple[torch.Tensor, bool]]:
     """Samples at 16 kHz of `CHUNK` seconds each, and whether they are the last ones."""
     with soundfile.SoundFile(ffmpeg.source(path)) as file:
+        frames = round(CHUNK * file.samplerate)
         while True:
-            wav = torch.from_numpy(file.read(round(CHUNK * file.samplerate), dtype="float32", always_2d=True))
-            last = file.tell() >= file.frames
-            wav = torchaudio.functional.resample(wav.mean(dim=1), file.samplerate, SAMPLE_RATE)
-            yield wav, last
+            wav = torch.from_numpy(file.read(frames, dtype="float32", always_2d=True))
+            # not by file.frames alone, which of an mp3 without a Xing tag is a guess: it may promise what never comes
+            last = len(wav) < frames or file.tell() >= file.frames
+            wav = wav.mean(dim=1)
+            yield torchaudio.functional.resample(wav, file.samplerate, SAMPLE_RATE) if len(wav) else wav, last
             if last:
                 return
 

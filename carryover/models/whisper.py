@@ -152,7 +152,7 @@ def generate(
     """
     config = copy.deepcopy(model.generation_config)
     before = before or []
-    config.max_length = len(before) + tokenizer.prompt_length + max_new_tokens
+    config.max_length = tokenizer.prompt_length + max_new_tokens  # generate adds what comes before it
     config.num_beams, config.do_sample = beams, False
     prompted = {"prompt_ids": torch.tensor(before, device=encoder_states.device)} if before else {}
     ids = model.generate(

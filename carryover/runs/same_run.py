@@ -77,7 +77,8 @@ def _digest(module: torch.nn.Module) -> str:
 
 def say_changes(folder: Path, was: Mapping) -> None:
     """Say, and keep in run.json, what is different of code and machine where a run goes on: last digits may differ."""
-    if run_folder.begun(folder) and (lines := run_folder.changed(was, run_folder.read_info(folder))):
+    info = run_folder.read_info(folder)
+    if run_folder.begun(folder) and (lines := run_folder.changed(was, info)):
         lines = [clean(line) for line in lines]
         print("Since this run was last started, these have changed; last digits may differ: " + "; ".join(lines))
-        run_folder.write_info(folder, {"changes": [*was.get("changes", []), lines]})
+        run_folder.write_info(folder, {"changes": [*info.get("changes", []), lines]})

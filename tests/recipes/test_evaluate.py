@@ -1,15 +1,21 @@
 """`carryover evaluate`: lists of one's own under the checks of preparation, and what a run folder may not do."""
 
+import contextlib
 import csv
+import io
+import os
 import shutil
 from pathlib import Path
 
 import numpy as np
+import pytest
 import soundfile
 from typer.testing import CliRunner
 
 from carryover import exits
+from carryover.commands import test_sets
 from carryover.commands.app import app
+from carryover.data import home
 
 from .helpers import ROOT, train
 
@@ -38,6 +44,7 @@ def test_lists_of_ones_own(tmp_path, whisper_run, monkeypatch):
     status, said = evaluate(folder, "--test", mine)
     assert status == 0, said
     assert "long.wav): audio is longer than the window" in said and "1 rows of" in said
+    assert f"1 of 3 rows of {mine} are left out, of other splits: {{'train': 1}}" in said
     written = list(csv.DictReader((folder / f"predictions_mine_{tmp_path.name}_evaluate.csv").open(encoding="utf-8")))
     assert [row["id"] for row in written] == ["good"]
 
@@ -63,7 +70,16 @@ def test_lists_of_ones_own(tmp_path, whisper_run, monkeypatch):
         "--normaliser: 'own'; expected one of: run, whisper, verbatim",
     )
     status, said = evaluate(folder, "--test", mine, "--test", mine)
-    assert status == 2 and "two lists are named alike" in said
+    assert status == 2 and "two sets are named alike" in said
+    status, said = evaluate(folder, "--beams", "0")
+    assert status == 2 and "'--beams': Input should be greater than or equal to 1" in said
+    status, said = evaluate(folder, "--language", "de")
+    assert status == 2 and "the run's own tests say what is spoken" in said
+    status, said = evaluate(folder, "--test", mine, "--out", mine)
+    assert status == 2 and f"--out {mine}: is a file of" in said
+    status, said = evaluate(folder, "--out-of-domain", mine)
+    assert status == 0 and "| test_nl | nl | " in said, "of a run its own tests are the default"
+    assert "mine_" in said and "(out of domain)" in said and "mean of the" not in said
 
     one = ("--test", second, "--language", "nl", "--out", tmp_path / "out")
     status, said = evaluate(folder / "model", *one)
@@ -122,3 +138,50 @@ def test_manifests_and_settings_name_no_home(whisper_run, monkeypatch):
     monkeypatch.chdir(ROOT)
     status, said = evaluate(folder)
     assert status == 0, said
+
+
+def rows_of(path: Path) -> tuple[list[dict], str]:
+    """Rows of a list or folder, and what was said."""
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        return test_sets._rows(path), said.getvalue()
+
+
+def test_what_a_folder_holds_is_used_or_said(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    folder = tmp_path / "corpus.v1"
+    folder.mkdir()
+    for name in ("1.wav", "2.WAV", "3.m4a", "alone.flac", "left.txt", "notes.md"):
+        (folder / name).write_bytes(b"x")
+    (folder / "1.txt").write_bytes(b"\xef\xbb\xbfEen huis,\r\ntwee huizen.\r\n")
+    (folder / "2.TXT").write_text("Drie.")
+    (folder / "3.txt").write_text("Vier.")
+    found, said = rows_of(folder)
+    assert [(row["ID"], row["text"]) for row in found] == [
+        ("1.wav", "Een huis, twee huizen."), ("2.WAV", "Drie."), ("3.m4a", "Vier.")
+    ]  # fmt: skip
+    assert said.startswith(f"2 files of {folder} are left out") and said.endswith(": alone.flac, left.txt\n")
+    assert test_sets.name_of(folder) == f"corpus.v1_{tmp_path.name}"
+    monkeypatch.chdir(folder)
+    assert test_sets.name_of(Path(".")) == f"corpus.v1_{tmp_path.name}"
+    monkeypatch.chdir(ROOT)
+    (folder / "1.txt").write_bytes("één".encode("latin-1"))
+    with pytest.raises(ValueError, match="1.txt: not UTF-8 .byte 0xe9.; save it as UTF-8"):
+        test_sets.require_list(folder)
+
+
+def test_a_list_without_a_test_and_two_lists(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    (tmp_path / "test.csv").write_text("path,text,split\na.wav,Een,eval\nb.wav,Twee,Eval\n")
+    with pytest.raises(ValueError, match="test.csv: no row of split 'test'; found {'eval': 2}"):
+        rows_of(tmp_path)
+    (tmp_path / "test.tsv").write_text("path\ttext\na.wav\tEen\n")
+    with pytest.raises(ValueError, match="holds test.csv and test.tsv; expected one list"):
+        test_sets.require_list(tmp_path)
+
+
+def test_a_name_that_cannot_be_written_down(tmp_path):
+    name = os.fsdecode(b"caf\xe9.wav")
+    with pytest.raises(ValueError, match="name of the file is not UTF-8: caf.\\.wav; rename it"):
+        home.require_utf8(name)
+    home.require_utf8("café.wav")

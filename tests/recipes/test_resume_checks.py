@@ -115,10 +115,14 @@ def test_a_finished_run_is_trained_on_as_if_it_had_been_longer_from_the_start(sh
     short |= {"lr_schedule": "constant_with_warmup", "max_updates": "2", "valid_every": "2", "test_before": "True"}
     folder, whole = Path(short["output_folder"]), tmp_path / "whole"
     assert train(short).returncode == 0
+    info = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(seals.sealed(info | {"commit": "0" * 40})))
     done = train(short | {"max_updates": "5"})
     assert done.returncode == 0, done.stderr[-2000:]
     assert "trained on: max_updates: 2 there, 5 here" in done.stdout
-    assert run_folder.finished(folder) and json.loads((folder / "run.json").read_text())["changes"]
+    longer, code = json.loads((folder / "run.json").read_text())["changes"]
+    assert run_folder.finished(folder) and longer == ["trained on: max_updates: 2 there, 5 here"]
+    assert any("0" * 40 in line for line in code), "of another commit, too"
     assert [e["update"] for e in events(folder) if e["event"] == "end"] == [5]
     assert train(short | {"max_updates": "5", "output_folder": str(whole)}).returncode == 0
     require_equal(folder, whole)

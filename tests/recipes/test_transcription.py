@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -12,8 +13,9 @@ import soundfile
 from typer.testing import CliRunner
 
 from carryover import exits
-from carryover.commands import transcription, transcripts
+from carryover.commands import load, transcription, transcripts
 from carryover.commands.app import app
+from carryover.models.whisper_tokenizer import Tokenizer
 
 from .helpers import ROOT, make_brain, small, train
 
@@ -54,6 +56,11 @@ def test_the_command_writes_what_it_can_and_says_what_it_refuses(tmp_path, whisp
     assert f"refused: {clips / 'long.wav'}: audio is longer than the window" in done.stderr
     assert f"refused: {clips / 'text.wav'}: audio cannot be read" in done.stderr
     assert f"no recording: {clips / 'notes.txt'}" in done.stderr
+    odd = clips / os.fsdecode(b"caf\xe9.wav")
+    shutil.copy(clips / "a.wav", odd)
+    done = CliRunner().invoke(app, ["transcribe", run["output_folder"], str(clips), "--beams", "2"])
+    assert "2 of 6 files transcribed" in done.stderr and "name of the file is not UTF-8" in done.stderr
+    odd.unlink()
 
     out = tmp_path / "heard.csv"
     good = CliRunner().invoke(app, ["transcribe", run["output_folder"], str(clips / "a.wav"), "--out", str(out)])
@@ -123,7 +130,7 @@ def run(request, tiny_whisper, tiny_ctc, two_languages, tmp_path_factory):
     return folder
 
 
-def test_words_have_times_and_make_subtitles(run, clip, monkeypatch):
+def test_words_have_times_and_make_subtitles(run, clip, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     status, text, said = heard(run, clip, "--words", "--format", "json")
     assert status == 0, said
@@ -135,6 +142,11 @@ def test_words_have_times_and_make_subtitles(run, clip, monkeypatch):
     assert times == sorted(times) and all(0 <= time < float(row["duration"]) + 0.01 for time in times)
     status, text, _ = heard(run, clip, "--words", "--format", "vtt")
     assert status == 0 and text.startswith("WEBVTT")
+    wav, rate = soundfile.read(clip)
+    soundfile.write(tmp_path / "short.wav", wav[4000:4321], rate)
+    status, text, said = heard(run, tmp_path / "short.wav", "--words", "--format", "json")
+    if run.parent.name.startswith("whisper"):  # of one encoder position; of CTC it is no frame
+        assert status == 0 and all(0 <= w["start"] <= w["end"] <= 0.03 for w in json.loads(text)[0]["words"]), said
 
 
 def test_a_model_without_its_run_hears_the_same(run, clip, tmp_path, monkeypatch):
@@ -166,8 +178,28 @@ def test_a_language_is_detected_where_the_model_can(run, clip, monkeypatch):
     assert status == 0 and "Zwolle, IJssel" not in text, said
     status, text, _ = heard(run, clip, "--hotwords", "Zwolle " * 200)
     assert status == 2 and "give fewer words" in text
+    status, _, said = heard(run, clip, "--beams", "0")
+    assert status == 2 and "'--beams': Input should be greater than or equal to 1" in said
     status, text, _ = heard(run, clip, "--language", "xx")
     assert status == 2 and "'xx' is unknown" in text
+
+
+@pytest.mark.parametrize("named", ["<|nl|>", "nl", "NL", "dutch", "Dutch"])
+def test_a_language_of_generation_settings_is_one_however_it_is_named(tmp_path, named):
+    """transformers takes a token, a code and a name."""
+    folder = tmp_path / "model"
+    shutil.copytree(ROOT / "assets" / "whisper_starter", folder)
+    path = folder / "generation_config.json"
+    settings = json.loads(path.read_text())
+    path.write_text(json.dumps(settings | {"language": named}))
+    language, _ = load._generation(str(folder), None, 448)
+    assert Tokenizer(str(folder)).code(language) == "nl"
+    path.write_text(json.dumps(settings | {"language": "klingon"}))
+    with pytest.raises(ValueError, match="generation_config.json: language: 'klingon' is unknown"):
+        load._generation(str(folder), None, 448)
+    path.write_text(json.dumps(settings | {"max_length": 4}))
+    with pytest.raises(ValueError, match="generation_config.json: max_length: 4; expected more than the 4 tokens"):
+        load._generation(str(folder), "nl", 448)
 
 
 def test_subtitles_of_words():
@@ -181,6 +213,8 @@ def test_subtitles_of_words():
     long = [said("woord", 0.1 * i, 0.1 * i + 0.1) for i in range(30)]
     found = transcripts.subtitles(row | {"words": long})
     assert all(len(text) <= transcripts.CHARACTERS for *_, text in found) and len(found) == 3
+    words = [said("Ja.", 0.0, 0.0), said("Dag", 1.0, 1.2), said("Hans.", 2.0, 2.0)]
+    assert transcripts.subtitles(row | {"words": words}) == [(0.0, 1.2, "Ja. Dag"), (2.0, 3.0, "Hans.")], "none is empty"
 
 
 @pytest.mark.parametrize(
@@ -189,6 +223,7 @@ def test_subtitles_of_words():
         (["--format", "srt"], "give --vad (of segments) or --words"),
         (["--words"], "csv has no place for times"),
         (["--words", "--out", "heard.txt"], "txt has no place for times"),
+        (["--out", "."], "--out .: is a folder that holds"),
     ],
 )
 def test_times_need_a_format_that_holds_them(words, message, clip):

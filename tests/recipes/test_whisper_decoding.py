@@ -126,6 +126,21 @@ def test_the_prompt_is_the_same_everywhere(starter_run):
     assert seen[0].tolist() == [prompt] * 4
 
 
+def test_an_answer_is_no_longer_for_words_that_are_expected(whisper_run):
+    """Of random weights, which find no end: the limit cuts."""
+    brain, hparams, manifests = make_brain(whisper_run | {"generation_length": "10"})
+    brain.modules.eval()
+    batch = batches(brain, manifests / "valid.csv", 2)[0]
+    answers, tokenizer = [], hparams["tokenizer"]
+    for hotwords in ("", "drie vier vijf zes zeven acht"):
+        if hotwords:
+            brain.expect(hotwords)
+        with torch.no_grad():
+            ids = brain.generate(brain.heard(batch).states, batch, 1)
+        answers.append([len(tokenizer.text_ids(row)) for row in ids])
+    assert answers[0] == answers[1] and min(answers[0]) >= 10, answers
+
+
 def test_real_tokenizer_pins_the_published_dutch_prompt(shared):
     tokenizer = whisper.Tokenizer(str(shared / "models" / "whisper_tokenizer"))
     assert tokenizer.prompt("nl") == [50258, 50271, 50359, 50363]

@@ -46,3 +46,13 @@ def test_a_recipe_without_adapters(tmp_path):
         Adapters(brain, {EVERY: tmp_path})
     nothing = Adapters(brain, {})
     assert (nothing.use("de"), nothing.use_for(tmp_path, "set"), nothing.said()) == ("", "evaluate", "")
+
+
+def test_a_language_with_a_region_has_its_language_s_adapters(tmp_path):
+    """As a model has its code: Whisper hears de-AT by the code of de."""
+    adapters = object.__new__(Adapters)
+    adapters.asked = {"de": tmp_path, "sv-SE": tmp_path}
+    found = {code: adapters._named(code) for code in ("de", "de-AT", "de_DE", "sv-SE", "sv", "fr", None)}
+    assert found == {"de": "de", "de-AT": "de", "de_DE": "de", "sv-SE": "sv-SE", "sv": "sv", "fr": "fr", None: None}
+    adapters.asked = {EVERY: tmp_path}
+    assert adapters._named("de-AT") == EVERY

@@ -14,6 +14,7 @@ from transformers import WhisperForConditionalGeneration
 from carryover import checksums, exits
 from carryover.commands.app import app
 from carryover.forgetting import merging
+from carryover.text import Pieces
 
 STARTER = Path(__file__).parents[2] / "assets" / "whisper_starter"
 
@@ -136,6 +137,23 @@ def test_ties_and_factors(tuned, tmp_path, capsys):
 def test_odd_words(words, says, tuned, tmp_path, capsys):
     assert merge(*tuned, "--base", STARTER, "--out", tmp_path / "out", *words) == 2
     assert says in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+def test_pieces_come_along_and_are_the_same(tmp_path, capsys):
+    folders = [tmp_path / name for name in ("old", "new", "other")]
+    for folder, text in zip(folders, ("een twee drie", "een twee drie", "vier vijf zes"), strict=True):
+        folder.mkdir()
+        (folder / "config.json").write_text('{"model_type": "wav2vec2-bert"}')
+        save_file({"lm_head.weight": torch.rand(12, 4)}, folder / "model.safetensors")
+        Pieces.train([text] * 9, 11, folder / Pieces.FILE, "char")
+    old, new, other = folders
+    assert merge(new, "--base", old, "--out", tmp_path / "out") == 0
+    assert Pieces.from_folder(tmp_path / "out").symbols == Pieces.from_folder(old).symbols
+    for base, tuned in ((old, other), (old, tmp_path / "without")):
+        shutil.copytree(new, tmp_path / "without", dirs_exist_ok=True)
+        (tmp_path / "without" / Pieces.FILE).unlink()
+        assert merge(tuned, "--base", base, "--out", tmp_path / "none") == 2
+        assert f"{tuned / Pieces.FILE} is not {base / Pieces.FILE}" in capsys.readouterr().err
 
 
 def other_shape(folder: Path) -> None:

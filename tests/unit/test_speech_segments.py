@@ -1,5 +1,6 @@
 """Speech in recordings of any length: found where it is, whatever the chunks; none in silence and noise; subtitles."""
 
+import itertools
 import json
 
 import numpy as np
@@ -57,6 +58,21 @@ def test_chunks_do_not_show(spoken, tmp_path, monkeypatch, chunk):
     assert [(s.start, s.end) for s in cut] == [pytest.approx((s.start, s.end), abs=0.2) for s in whole]
 
 
+@pytest.mark.parametrize("chunks", [20, 1, 0.1])
+def test_an_mp3_that_promises_more_than_it_holds_comes_to_an_end(spoken, tmp_path, monkeypatch, chunks):
+    """Without a Xing tag its length is guessed from the first frame, which is silence and takes few bits."""
+    mp3, rate = tmp_path / "a.mp3", 22_050
+    soundfile.write(mp3, spoken[0], rate, bitrate_mode="VARIABLE", compression_level=0.5)
+    data = mp3.read_bytes()
+    mp3.write_bytes(data[data.index(b"\xff\xf3", data.index(b"Xing")) :])
+    frames = len(soundfile.read(mp3)[0])
+    assert soundfile.info(mp3).frames > 1.2 * frames
+    monkeypatch.setattr(speech_segments, "CHUNK", frames / chunks / rate)  # with 1 the second one is empty
+    found = list(itertools.islice(speech_segments._chunks(str(mp3)), 100))
+    assert [last for _, last in found] == [False] * (len(found) - 1) + [True]
+    assert sum(len(wav) for wav, _ in found) == pytest.approx(frames * RATE / rate, abs=len(found))
+
+
 def test_a_segment_is_no_longer_than_it_may_be(spoken, tmp_path):
     without_pauses = spoken[0][np.abs(spoken[0]) > 0]
     assert all(s.end - s.start <= 3.0 + 0.1 for s in found(without_pauses, tmp_path / "a.wav", longest=3.0))
@@ -100,3 +116,11 @@ def test_formats():
     assert written(ROWS, "csv") == 'audio,duration,text\r\na.wav,9.00,"Eén, twee"\r\n'
     assert json.loads(written(ROWS, "json")) == ROWS
     assert time(59.9996) == "00:01:00,000"
+
+
+def test_a_line_stays_a_line_and_a_sign_a_sign():
+    row = {"audio": "a.wav", "duration": "9.00", "text": "R&D\n\n<3", "segments": [{"start": 0, "end": 1}]}
+    row["segments"][0]["text"] = row["text"]
+    assert written([row], "txt") == "R&D <3\n"
+    assert written([row], "srt") == "1\n00:00:00,000 --> 00:00:01,000\nR&D <3\n"
+    assert written([row], "vtt") == "WEBVTT\n\n00:00:00.000 --> 00:00:01.000\nR&amp;D &lt;3\n", "else a tag begins"
