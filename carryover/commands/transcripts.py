@@ -54,24 +54,37 @@ def subtitles(row: dict) -> list[tuple[float, float, str]]:
     found = []
     for part in parts:
         groups: list[list[dict]] = []
-        for word in part["words"]:
+        for word in _with_spaces(part["text"], part["words"]):
             if groups and _goes_on(groups[-1], word):
                 groups[-1].append(word)
             else:
                 groups.append([word])
         for words in groups:
             start, end = words[0]["start"], words[-1]["end"]
-            text = " ".join(word["text"] for word in words)
-            found.append((start, end if end > start else part["end"], text))
+            found.append((start, end if end > start else part["end"], _joined(words)))
     return found
+
+
+def _with_spaces(text: str, words: Sequence[dict]) -> list[dict]:
+    """Words with what stands before each in their text, as `space`: Chinese and Thai have none between words."""
+    found = []
+    for word in words:
+        behind = text.lstrip()
+        if known := behind.startswith(word["text"]):
+            space, text = text[: len(text) - len(behind)], behind[len(word["text"]) :]
+        found.append(word | {"space": space if known else " "})
+    return found
+
+
+def _joined(words: Sequence[dict]) -> str:
+    return "".join(word["space"] + word["text"] for word in words).strip()
 
 
 def _goes_on(words: list[dict], word: dict) -> bool:
     """Whether a word belongs to the subtitle of those before it."""
     if words[-1]["end"] <= words[0]["start"]:
         return True
-    text = " ".join(one["text"] for one in (*words, word))
-    short = len(text) <= CHARACTERS and word["end"] - words[0]["start"] <= LONGEST
+    short = len(_joined([*words, word])) <= CHARACTERS and word["end"] - words[0]["start"] <= LONGEST
     return short and word["start"] - words[-1]["end"] < PAUSE
 
 
