@@ -217,7 +217,8 @@ def test_subtitles_of_words():
     text = "你好, Whisper世界"
     assert transcripts.subtitles(row | {"words": words, "text": text}) == [(0.0, 0.5, text)]
     words = [said("Ja.", 0.0, 0.0), said("Dag", 1.0, 1.2), said("Hans.", 2.0, 2.0)]
-    assert transcripts.subtitles(row | {"words": words}) == [(0.0, 1.2, "Ja. Dag"), (2.0, 3.0, "Hans.")], "none is empty"
+    none_is_empty = [(0.0, 1.2, "Ja. Dag"), (2.0, 3.0, "Hans.")]
+    assert transcripts.subtitles(row | {"words": words}) == none_is_empty
 
 
 @pytest.mark.parametrize(
