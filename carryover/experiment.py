@@ -9,7 +9,7 @@ import torch
 
 from carryover import batch_auto, checksums, files, forgetting, needed_run, processes
 from carryover.checks import short
-from carryover.config import overfit, presets, profiles, reference, settings
+from carryover.config import overfit, presets, profiles, reference, run_options, settings
 from carryover.data import manifest, preparation
 from carryover.forgetting import carried, mixing
 from carryover.runs import identity, lock, run_folder, same_run
@@ -116,7 +116,7 @@ class Experiment:
         """Raise ValueError for settings that are not given or contradict each other."""
         brain = settings.make("brain", self.text, self.overrides, self.path)
         settings.require_values(self.text, self.overrides, READ | reads_of(brain, self.path), self.path)
-        settings.require_device(self.run_options.get("device") or "cpu")
+        run_options.require_device(self.run_options.get("device") or "cpu")
         profiles.require_one_size(self.values, self.overrides)
         if self.batch_auto:
             batch_auto.require_possible(self.run_options.get("device"), self.methods)

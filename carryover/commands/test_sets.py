@@ -168,7 +168,8 @@ def table(results: Sequence[Mapping], normaliser: str, left_out: Mapping[str, st
     for r in results:
         kinds = (f"{100 * r[kind] / r['words']:.2f}" for kind in ("substitutions", "deletions", "insertions"))
         cells = [
-            r["set"] + OUT * r["out_of_domain"], r["language"], r["utterances"], r["words"],
+            r["set"] + conditions.mark(r["interval_over"]) + OUT * r["out_of_domain"],
+            r["language"], r["utterances"], r["words"],
             with_interval(r["WER"], r["interval"]), with_interval(r["CER"], r["interval_CER"]), *kinds,
             f"{r['real_time_factor']:.3f}",
         ]  # fmt: skip

@@ -5,8 +5,8 @@ One row a key. What a key means is said by its comment in the YAMLs; docs/refere
 
 import datetime
 import difflib
-import math
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -93,7 +93,7 @@ class Kind:
     def _number(self, value: float) -> bool:
         return (
             (float in self.types or (int in self.types and isinstance(value, int)))
-            and math.isfinite(value)
+            and is_finite(value)
             and (self.low is None or value >= self.low)
             and (self.high is None or value <= self.high)
             and (self.above is None or value > self.above)
@@ -225,6 +225,11 @@ def misspelt(names: Iterable[str], read: Iterable[str], referred: Iterable[str])
         what = f": {KEYS[key].expected}" if key in KEYS else ""
         lines.append(f"{key}: the YAML lacks this key, which is read{what}; take it from a YAML of hparams/")
     return lines
+
+
+def is_finite(number: float) -> bool:
+    """Whether a number, or an integer of any length, is one that a float can hold."""
+    return abs(number) <= sys.float_info.max
 
 
 def tag_of(node) -> str | None:

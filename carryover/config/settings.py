@@ -4,25 +4,20 @@ import copy
 import difflib
 import io
 import re
+import traceback
 from collections.abc import Iterable
-from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal, get_args, get_origin
 
-import torch
 import yaml
 from hyperpyyaml import load_hyperpyyaml, resolve_references
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
-from speechbrain.utils.run_opts import RunOptions
 
-from carryover.config import given, keys, trust
+from carryover.config import given, keys, run_options, trust
 
 FLAGS = ("deterministic", "run_first_only", "train_only")  # train.py's own
-RUN_OPTIONS = {field.name for field in fields(RunOptions)} - {"param_file", "overridden_args"}
-SWITCHES = {field.name for field in fields(RunOptions) if field.type is bool}  # they can stand alone
 # These would start a second way of doing what RecipeBrain does, or what a key of the YAML says.
 REFUSED = {
     "ckpt_interval_minutes": "save_every",
@@ -87,7 +82,7 @@ def parse(argv: list[str], flags: tuple[str, ...] = ()) -> tuple[str, dict[str, 
         raise SettingsError("usage: python train.py hparams/NAME.yaml [--key value ...]")
     path, rest = argv[0], list(argv[1:])
     known = top_level_keys(path)
-    overrides, run_options, flags_given = {}, {}, set()
+    overrides, options, flags_given = {}, {}, set()
     while rest:
         word = rest.pop(0)
         if not word.startswith("--"):
@@ -102,55 +97,24 @@ def parse(argv: list[str], flags: tuple[str, ...] = ()) -> tuple[str, dict[str, 
             raise SettingsError(f"--{key} is not used here; set the YAML's {REFUSED[key]}")
         if key in GONE and key not in known:
             raise SettingsError(f"--{key} is gone; write {GONE[key]}")
-        if key not in known and key not in RUN_OPTIONS:
-            near = difflib.get_close_matches(key, [*known, *RUN_OPTIONS, *flags], n=1, cutoff=0.0)
+        if key not in known and key not in run_options.NAMES:
+            near = difflib.get_close_matches(key, [*known, *run_options.NAMES, *flags], n=1, cutoff=0.0)
             raise SettingsError(f"--{key}: {path} has no such key; did you mean --{near[0]}?")
         if not equals:
             if rest and not rest[0].startswith("--"):
                 value = rest.pop(0)
-            elif key in SWITCHES and key not in known:
+            elif key in run_options.SWITCHES and key not in known:
                 value = "True"
         if not value.strip():
             raise SettingsError(f"--{key}: a value is missing (null for none)")
-        if key not in known:
-            run_options[key] = run_option(key, value)
-            continue
         try:
-            overrides[key] = given.as_yaml(key, value)
+            if key in known:
+                overrides[key] = given.as_yaml(key, value)
+            else:
+                options[key] = run_options.value_of(key, value)
         except ValueError as error:
             raise SettingsError(f"--{error}") from None
-    return path, overrides, run_options, flags_given
-
-
-def run_option(key: str, value: str):
-    """The value of one of SpeechBrain's run options, as its type wants it.
-
-    Raises
-    ------
-    SettingsError
-        For a switch that is neither on nor off, a number that is none, a word that is no choice.
-    """
-    kind = next(field.type for field in fields(RunOptions) if field.name == key)
-    if kind is bool and value.lower() in keys.BOOLEANS:
-        return keys.BOOLEANS[value.lower()]
-    if kind in (bool, int, float):
-        try:
-            return {int: int, float: float}[kind](value)
-        except (KeyError, ValueError):
-            words = {bool: "True or False", int: "an integer", float: "a number"}
-            raise SettingsError(f"--{key}: '{value}'; expected {words[kind]}") from None
-    if choices := get_args(kind) if get_origin(kind) is Literal else ():
-        if value not in choices:
-            raise SettingsError(f"--{key}: '{value}'; expected {', '.join(choices)}")
-    return value if kind == (str | None) or choices else yaml.safe_load(value)
-
-
-def require_device(name: str) -> None:
-    """Raise SettingsError for a device that torch cannot use here, saying which it can."""
-    here = ["cpu", *(f"cuda:{n}" for n in range(torch.cuda.device_count()))]
-    here += ["mps"] if torch.backends.mps.is_available() else []
-    if name not in here and not (name == "cuda" and len(here) > 1 and here[1] == "cuda:0"):
-        raise SettingsError(f"--device: '{name}' cannot be used here; this torch finds {', '.join(here)}")
+    return path, overrides, options, flags_given
 
 
 def top_level_keys(path: str) -> list[str]:
@@ -336,9 +300,17 @@ def load(text: str, overrides: dict[str, str], made: dict | None = None, where: 
 
 
 def _made(written: str, options: dict) -> dict:
-    """The objects of a YAML's text; arguments that a class does not take are the YAML's fault."""
+    """The objects of a YAML's text; arguments that a class does not take, or that are null, are the YAML's fault."""
     try:
         return load_hyperpyyaml(written, **options)
+    except AttributeError as error:
+        *_, caller, called = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+        if error.obj is not None or caller.f_code.co_filename != load_hyperpyyaml.__code__.co_filename:
+            raise
+        raise SettingsError(
+            f"the YAML: {called.f_code.co_qualname}: {error}; one of its arguments is null, or refers to what is made "
+            "later on"
+        ) from error
     except TypeError as error:
         if not str(error.args[:1]).startswith("('Invalid argument to "):
             raise

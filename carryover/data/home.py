@@ -16,7 +16,7 @@ def as_tilde(text: str) -> str:
 
 
 def require_utf8(path: str) -> None:
-    """Raise ValueError for a path whose bytes are no UTF-8: no manifest, transcript or list of predictions can name it."""
+    """Raise ValueError for a path whose bytes are no UTF-8: no manifest and no list of predictions can name it."""
     try:
         path.encode()
     except UnicodeEncodeError:

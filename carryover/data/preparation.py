@@ -195,7 +195,7 @@ def _option(value) -> str | list | dict:
 
 
 def _require_listing(utterances: list[Utterance], settings: dict) -> None:
-    """Raise ValueError where a corpus lists nothing, another split, an ID twice, or a file that cannot be written down."""
+    """Raise ValueError where a corpus lists nothing, another split, an ID twice, or a file that no list can name."""
     for u in utterances:
         require_utf8(u.audio)
     if not utterances:

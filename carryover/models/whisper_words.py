@@ -56,7 +56,7 @@ def aligned(
     weights = weights[..., :positions].float()
     weights = weights / weights.sum(dim=-1, keepdim=True)  # as if the model had looked nowhere else
     std, mean = torch.std_mean(weights, dim=-2, keepdim=True, unbiased=False)
-    std = std.clamp(min=torch.finfo(std.dtype).tiny)  # of a clip of one position all weights are 1, and so is their mean
+    std = std.clamp(min=torch.finfo(std.dtype).tiny)  # of a clip of one position all weights are 1
     weights = _median_filter((weights - mean) / std, model.config.median_filter_width).mean(dim=0)
     weights = weights[len(prompt) - 1 : -1]  # tokens that are read before each of the text's, and before the end
     text, time = _dynamic_time_warping(-weights.double().cpu().numpy())

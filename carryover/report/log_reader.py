@@ -57,6 +57,9 @@ class Log:
         Time of the last event: what the run took so far.
     seconds_per_update : float
         Median over train events, see `seconds_of_update`; nan without any.
+    seconds_of_updates : float
+        Of all updates: their mean over the same train events, times the updates. A resume on a busier machine changes
+        the pace for good, and a median times the updates can then be more than the run took.
     audio_seconds, energy_joules, peak_memory_bytes : float
         Sums and maximum over all train events; nan where none logged it.
     first_loss, last_loss, mean_loss : float
@@ -84,6 +87,7 @@ class Log:
     last_update: int = 0
     seconds: float = math.nan
     seconds_per_update: float = math.nan
+    seconds_of_updates: float = math.nan
     audio_seconds: float = math.nan
     energy_joules: float = math.nan
     peak_memory_bytes: float = math.nan
@@ -163,7 +167,7 @@ def to_float(value) -> float:
 def read_log(found: Log, path: Path, settings: dict) -> None:
     """Fill in what a log says; the run's settings say what its flags are judged by."""
     blocks, keys = [], None  # train events in a row with the same keys become one array
-    paces, before, missing = [], None, {}
+    paces, updates, before, missing = [], [], None, {}
     kept = {"valid": found.valid, "test": found.tests, "fisher": found.fisher, "flag": found.flags}
     kept |= {"resume": found.resumes, "run": found.runs}
     validated = []  # index of the last train event before each validation
@@ -176,6 +180,7 @@ def read_log(found: Log, path: Path, settings: dict) -> None:
         if kind == "train":
             if before is not None and (pace := seconds_of_update(before, event)) is not None:
                 paces.append(pace)
+                updates.append(event["update"] - before["update"])
             before = event
             found.train_events += 1
             if keys != (keys := tuple(event)):
@@ -199,7 +204,9 @@ def read_log(found: Log, path: Path, settings: dict) -> None:
         found.problems.append(f"{METRICS}: {kind} events without {', '.join(absent)}, as an older version wrote them")
     if before is not None:
         found.last_update, found.seconds = int(before.get("update", 0)), to_float(before.get("time"))
-    found.seconds_per_update = statistics.median(paces) if paces else math.nan
+    if paces:
+        found.seconds_per_update = statistics.median(paces)
+        found.seconds_of_updates = float(np.average(paces, weights=updates)) * found.last_update
     columns = _columns(blocks, found.train_events)
     for name, best in (("audio_seconds", np.nansum), ("energy_joules", np.nansum), ("peak_memory_bytes", np.nanmax)):
         if name in columns and not np.isnan(columns[name]).all():

@@ -91,13 +91,18 @@ def read_checked(path: Path, event: Mapping) -> list[Utterance]:
 
 
 def tests(run: Summary) -> dict[str, list[Utterance]]:
-    """Utterances of a run's test sets with its best weights; of a file that cannot be read, `run.problems` tells."""
+    """Utterances of a run's test sets with its best weights.
+
+    Of a file that cannot be read, or that is not of the test that the run logged, `run.problems` tells.
+    """
+    logged = {(event.get("set"), event.get("weights")): event for event in run.tests if "errors" in event}
     found = {}
     for (name, weights), path in run.predictions.items():
         if weights != WEIGHTS:
             continue
+        event = logged.get((name, weights))
         try:
-            if rows := read(path):
+            if rows := read(path) if event is None else read_checked(path, event):
                 found[name] = rows
         except ValueError as error:
             tell(run, error)

@@ -110,9 +110,12 @@ test_points.__test__ = False  # no test of pytest's
 
 
 def chosen_tables(order: Order) -> list[Table]:
-    """The narrow and the wide table of methods, each at the trial with the lowest mean validation WER."""
+    """The narrow and the wide table of methods, each at the trial with the lowest mean validation WER.
+
+    Of a method that averages weights the average stands there: by its averages its trial was chosen.
+    """
     first = {name: next(iter(method.chosen.values())) for name, method in order.methods.items()}
-    compared = forgetting.table(first)
+    compared = forgetting.table(first, averages_alone=True)
     cells = [f"{name}: {next(iter(method.chosen))}" for name, method in order.methods.items()]
     found = [main(compared, f"{sum(map(len, first.values()))} runs."), compared.as_table("methods")]
     for table in found:

@@ -213,8 +213,10 @@ def _counts(done: dict) -> dict:
     counts = done.get("counts", {})
     found.setdefault("valid", {split: n for split, n in counts.items() if split in done.get("hours", {})})
     found |= {"rejected": done.get("rejected", {}), "refused": counts.get("rejected", 0)}
+    corpus = settings.get("corpus") or ""
+    corpus = corpus[0] if isinstance(corpus, list) else corpus  # beside it the options that the YAML gives it
     # local.common_voice.utterances is common_voice, as early versions wrote it
-    corpus = str(settings.get("corpus", "")).removeprefix("local.").removesuffix(".utterances")
+    corpus = str(corpus).removeprefix("local.").removesuffix(".utterances")
     found |= {"hours": done.get("hours", {}), "digest": done.get("digest", ""), "corpus": corpus}
     return found | {"sample": settings.get("sample"), "sample_seed": settings.get("sample_seed")}
 

@@ -9,6 +9,7 @@ from carryover.stats.units import MIN_SPEAKERS
 # Below, an interval of a rate over utterances is too short: of 10 it held the truth in 0.87 to 0.91 of simulated
 # corpora, of 20 in 0.90 to 0.95, of 50 in 0.92 to 0.96 (benchmarks/interval_coverage.py).
 FEW_UTTERANCES = 50
+OR = " or "  # between what the intervals of several sets of one name are over
 
 
 def said(
@@ -19,13 +20,13 @@ def said(
     Parameters
     ----------
     over : dict
-        `Units.over` by test set.
+        `Units.over` by test set; of several sets of one name all of them, joined by `OR`.
     seeds : dict, optional
         Number of seeds by system; without it all are single trained models.
     resamples : int
         Of the bootstrap.
     """
-    seeds = seeds or {}
+    seeds, over = seeds or {}, {name: whose for name, whose in over.items() if whose}  # of one utterance there is none
     few = [name for name, n in seeds.items() if n < MIN_SEEDS]
     several = len(few) < len(seeds)
     found = []
@@ -48,16 +49,17 @@ def said(
         found.append(f"With {MIN_SEEDS} seeds they held the truth in 0.92 to 0.97 of simulated studies.")
     if over:
         found.append(f"They are taken over {'; '.join(f'{whose} of {name}' for name, whose in over.items())}.")
-    narrow = {name: whose for name, whose in over.items() if not is_over_speakers(whose)}
+    every = [(name, whose) for name, several_sets in over.items() for whose in several_sets.split(OR)]
+    narrow = [(name, whose) for name, whose in every if not is_over_speakers(whose)]
     if narrow:
         by = f" (a rate by BCa bootstrap, {resamples} resamples; a difference by Student's t on a jackknife)"
         found.append(
             f"† over utterances{by if few or not several else ''}: such an interval says nothing about other speakers; "
             f"it takes {MIN_SPEAKERS} speakers, none with more than half of the words, to speak for others."
         )
-    if not several and len(narrow) < len(over):
+    if not several and len(narrow) < len(every):
         found.append("Over speakers: Student's t on a jackknife.")
-    short = [name for name, whose in narrow.items() if int(whose.split()[0]) < FEW_UTTERANCES]
+    short = dict.fromkeys(name for name, whose in narrow if int(whose.split()[0]) < FEW_UTTERANCES)
     if short:
         found.append(
             f"{', '.join(short)}: fewer than {FEW_UTTERANCES} utterances; intervals of such rates held the truth in "

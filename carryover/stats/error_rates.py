@@ -165,6 +165,7 @@ def before_after(results: list[dict], normaliser: str = "", left_out: Mapping[st
         What of a test set was refused when it was prepared, in words, by language.
     """
     found = {(r["language"], r["weights"]): r for r in results}
+    over = {r["language"]: r["interval_over"] for r in results if r.get("interval_over")}
 
     def cells(r: dict | None) -> str:
         if r is None:
@@ -179,11 +180,11 @@ def before_after(results: list[dict], normaliser: str = "", left_out: Mapping[st
     for language in dict.fromkeys(r["language"] for r in results):
         before, after = found.get((language, "before")), found.get((language, "best"))
         words = (after or before)["words"]
-        lines.append(f"| {language} | {words} | {cells(before)} | {cells(after)} |")
+        name = f"{language}{conditions.mark(over.get(language, ''))}"
+        lines.append(f"| {name} | {words} | {cells(before)} | {cells(after)} |")
         others = [r for r in results if r["language"] == language and r["weights"] not in ("before", "best")]
-        lines += [f"| {language}, {r['weights']} | {words} | {cells(before)} | {cells(r)} |" for r in others]
+        lines += [f"| {name}, {r['weights']} | {words} | {cells(before)} | {cells(r)} |" for r in others]
     by = f" by {normaliser}" if normaliser else ""
-    over = {r["language"]: r["interval_over"] for r in results if r.get("interval_over")}
     note = f"WER and CER in percent, normalised{by}. {' '.join(conditions.said(over))}"
     out = "".join(f"\n\nNot the whole test set of {name}: {what}." for name, what in (left_out or {}).items())
     return "\n".join(lines) + f"\n\n{note}{out}"

@@ -142,7 +142,7 @@ def test_the_card(run, tmp_path):
     assert result["metrics"][0]["args"]["interval_95"] == [round(x, 2) for x in test["interval"]]
     low, high = test["interval"]
     assert f"{test['WER']:.2f} [{low:.2f}, {high:.2f}]" in text
-    for part in ("## Use", "| nl | ", "| lr | `0.0001` |", "## Limits", "One training run (seed 1234)", "@software{"):
+    for part in ("## Use", "| nl † | ", "| lr | `0.0001` |", "## Limits", "One training run (seed 1234)", "@software{"):
         assert part in text, part
     assert str(run.parent) not in card and str(Path.home()) + "/" not in card
 

@@ -76,7 +76,7 @@ def test_what_is_not_chosen_is_never_tested(tmp_path, monkeypatch, two_languages
         assert Run(path.parent).of("test", weights="best") and (path.parent / "model").is_dir()
     assert not list(out.glob("*/*/*/*/*/save"))
     report = (out / "study.md").read_text(encoding="utf-8")
-    assert "| averaging + averaging 0.50 | 2 |" in report and "## nl_to_de" in report
+    assert "| averaging 0.50 | 2 |" in report and "not averaged" not in report and "## nl_to_de" in report
     assert "| averaging | 1 | " in report and "fewer than 400" in report
     assert all((order / f"fronts.{kind}").is_file() for kind in ("png", "svg", "csv"))
 

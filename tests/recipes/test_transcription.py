@@ -214,7 +214,8 @@ def test_subtitles_of_words():
     found = transcripts.subtitles(row | {"words": long})
     assert all(len(text) <= transcripts.CHARACTERS for *_, text in found) and len(found) == 3
     words = [said(sign, 0.1 * i, 0.1 * i + 0.1) for i, sign in enumerate(["你", "好,", "Whisper", "世", "界"])]
-    assert transcripts.subtitles(row | {"words": words, "text": "你好, Whisper世界"}) == [(0.0, 0.5, "你好, Whisper世界")]
+    text = "你好, Whisper世界"
+    assert transcripts.subtitles(row | {"words": words, "text": text}) == [(0.0, 0.5, text)]
     words = [said("Ja.", 0.0, 0.0), said("Dag", 1.0, 1.2), said("Hans.", 2.0, 2.0)]
     found = transcripts.subtitles(row | {"words": words, "text": "Ja. Dag Hans."})
     assert found == [(0.0, 1.2, "Ja. Dag"), (2.0, 3.0, "Hans.")], "none lasts no time"

@@ -156,7 +156,7 @@ def test_a_run_folder_tells_what_made_it(whisper_run):
         and "max_updates: 2" in (folder / "overrides.yaml").read_text()
     )
     assert "effective batch 4 (4 x 1)" in done.stdout and "updates per epoch, 2 in all" in done.stdout
-    assert "| nl | " in done.stdout and "95 %" in done.stdout
+    assert "| nl † | " in done.stdout and "95 %" in done.stdout
     names = {p.name for p in folder.iterdir()}
     assert names >= {
         "metrics.jsonl",

@@ -440,6 +440,7 @@ def test_curve_from_a_sweep(sweep_folder):
         ("ewc", 100, 60, 20, False), ("ewc", 1000, 40, 30, True), ("ewc", 10000, 20, 40, False),
         ("l2sp", 0.5, 30, 40, False), ("l2sp", 10, 10, 60, True), ("plain", None, 70, 20, False),
     ]  # fmt: skip
+    assert "| de † WER test [95 %] | nl † WER test [95 %] |" in found.markdown().splitlines()[0], "two speakers"
     row = found.markdown().splitlines()[3]
     assert row.startswith("| ewc | **1000** | 1 | 30.00 | 50.00 | 40.00 | 30.00 [30.00, 30.00] | 60.00 [60.00, 60.00]")
 

@@ -7,7 +7,7 @@ from hypothesis import given as drawn
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from carryover.config import settings
+from carryover.config import run_options, settings
 from carryover.config.given import as_argument, as_yaml
 from carryover.config.settings import SettingsError, parse
 
@@ -119,10 +119,10 @@ def test_only_what_needs_it_is_quoted():
     [("noprogressbar", "no", False), ("noprogressbar", "On", True), ("profile_steps", "3", 3)],
 )  # fmt: skip
 def test_run_options_have_types(name, value, found):
-    assert settings.run_option(name, value) == found
+    assert run_options.value_of(name, value) == found
 
 
 @pytest.mark.parametrize("name, value", [("noprogressbar", "maybe"), ("profile_steps", "x"), ("compile_mode", "fast")])
 def test_run_options_of_another_type_are_refused(name, value):
-    with pytest.raises(SettingsError, match=f"--{name}: '{value}'; expected"):
-        settings.run_option(name, value)
+    with pytest.raises(ValueError, match=f"{name}: '{value}'; expected"):
+        run_options.value_of(name, value)

@@ -181,6 +181,11 @@ def test_words_of_the_condition():
     assert "With 3 seeds they held the truth in 0.92 to 0.97" in several
     assert "mas: fewer than 3 seeds, so these intervals, and those of differences to them, are of the" in several
     assert "de: fewer than 50 utterances" in " ".join(conditions.said({"de": "49 utterances (1 speaker)"}))
+    mixed = " ".join(conditions.said({"de": "6 speakers or 430 utterances (1 speaker)"}))
+    assert "fewer than 50 utterances" not in mixed, "6 are speakers"
+    assert "† over utterances" in mixed and "Over speakers: Student's t" in mixed
+    last = conditions.said({"de": "430 utterances (1 speaker) or 20 utterances (no speaker known of 20 utterances)"})
+    assert "de: fewer than 50 utterances" in " ".join(last)
 
 
 # ---- simulated: benchmarks/interval_coverage.py in short ----

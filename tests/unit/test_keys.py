@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from carryover.config import keys, settings
+from carryover.config import keys, run_options, settings
 from carryover.config.presets import apply, read, scalars
 from carryover.experiment import READ, Experiment, train
 from carryover.training import schedule
@@ -102,6 +102,8 @@ def test_yaml_1_1s_booleans_are_understood(word, meant, where):
         ("lr", "-1", "a number, 0 or more"),
         ("lr", ".nan", "a number"),
         ("lr", "1e-5x", "a number"),
+        ("lr", "1" + 400 * "0", "a number"),  # more than a float can hold
+        ("batch_size", "1" + 400 * "0", "1 or more"),
         ("generation_length", "0", "1 or more"),
         ("precision", "bf32", "fp32, bf16 or fp16"),
         ("lr_schedule", "cosin", "noam, linear, cosine"),
@@ -119,6 +121,18 @@ def test_yaml_1_1s_booleans_are_understood(word, meant, where):
 def test_what_does_not_fit_is_said_with_what_is_expected(key, value, expected):
     with pytest.raises(settings.SettingsError, match=f"(?s)x.yaml: {key}: .*{re.escape(expected)}"):
         faults(key, value)
+
+
+def test_a_null_argument_is_the_yamls_fault():
+    """Of a reference to what is made later on, too."""
+    for value in (
+        "!apply:carryover.losses.ctc.CTCHead.of [null]",
+        "!apply:carryover.losses.ctc.CTCHead.of [!ref <language>]",
+    ):
+        with pytest.raises(settings.SettingsError, match="the YAML: CTCHead.of: 'NoneType' .* one of its arguments is"):
+            settings.load(f"head: {value}\nlanguage: null\n", {})
+    with pytest.raises(AttributeError):  # a fault of the code is none of the YAML's
+        settings.load("head: !apply:carryover.losses.ctc.CTCHead.of [text]\n", {})
 
 
 def misspelt(key, other):
@@ -146,11 +160,11 @@ def test_a_key_of_ones_own_may_be_referred_to():
 
 def test_a_device_that_is_not_there(monkeypatch):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
-    settings.require_device("cuda")
-    settings.require_device("cuda:0")
+    run_options.require_device("cuda")
+    run_options.require_device("cuda:0")
     for name in ("cuda:1", "gpu"):
-        with pytest.raises(settings.SettingsError, match=f"'{name}' cannot be used here; this torch finds cpu, cuda:0"):
-            settings.require_device(name)
+        with pytest.raises(ValueError, match=f"'{name}' cannot be used here; this torch finds cpu, cuda:0"):
+            run_options.require_device(name)
 
 
 @pytest.mark.parametrize("path", YAMLS, ids=lambda path: path.stem)

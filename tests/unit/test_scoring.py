@@ -10,6 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
+from carryover.commands import test_sets
 from carryover.stats import error_rates
 from carryover.text import Normaliser, Verbatim
 
@@ -211,6 +212,19 @@ def test_before_after_without_one_of_the_two_and_without_an_interval():
     assert german == ["de", "120", "-", "-", "20.00 [nan, nan]", "5.00 [nan, nan]"]
     assert dutch == ["nl", "120", "12.00 [1.00, 2.00]", "3.00 [0.25, 0.50]", "-", "-"]
     assert len(header) == len(german) == len(dutch)
+
+
+def test_a_language_with_few_speakers_is_marked():
+    """The words beneath say what the mark means: it has to be there."""
+    results = [result("de", weights, 20.0) | {"interval_over": "120 utterances (1 speaker)"} for weights in
+               ("before", "best", "average_0.50")]  # fmt: skip
+    table = error_rates.before_after([*results, result("nl", "best", 12.0) | {"interval_over": "6 speakers"}])
+    assert [row[0] for row in table_rows(table)] == ["test set", "de †", "de †, average_0.50", "nl"]
+    found = {"set": "test_de", "out_of_domain": True, "real_time_factor": 0.1, "utterances": 120}
+    found |= {"substitutions": 1, "deletions": 1, "insertions": 1}
+    assert "| test_de † (out of domain) | de | 120 |" in test_sets.table([results[1] | found], "x", {})
+    alone = result("de", "best", 20.0, ["nan", "nan"]) | found | {"interval": [np.nan] * 2, "interval_over": ""}
+    assert "taken over" not in test_sets.table([alone | {"interval_CER": [np.nan] * 2}], "x", {})
 
 
 def test_predictions_come_back_as_they_were_written(tmp_path):

@@ -10,7 +10,7 @@ import made_runs
 import numpy as np
 import pytest
 
-from carryover.report import find_runs, log_reader, summary
+from carryover.report import find_runs, grouping, log_reader, methods, summary
 from carryover.report.run_folder import Run
 
 ROOT = Path(__file__).parents[2]
@@ -160,6 +160,18 @@ def test_a_long_log_is_thinned_and_shows_the_same_curve(tmp_path):
     assert found.mean_loss == pytest.approx(loss.mean()) and found.audio_seconds == 3 * n
     assert found.by_epoch["loss"] == pytest.approx([loss.mean()])
     assert found.seconds_per_update == 2
+
+
+def test_a_corpus_with_options_is_called_by_its_name(tmp_path):
+    """Options may hold folders, and a citation goes by the name."""
+    folder = made_runs.make(tmp_path / "results" / "a" / "1")
+    options = {"valid": "400", "folder": "'/home/anna/cv'"}
+    write_manifest(folder, "de", settings={"corpus": ["local.common_voice.utterances", options]})
+    runs = find_runs.load([tmp_path])
+    assert runs[0].counts["de"]["corpus"] == "common_voice"
+    assert grouping.data_of(runs) == "common_voice mine (de)"
+    text = methods.describe(runs).text()
+    assert "The common voice corpus [ardila2020common] (de) has" in text and "400" not in text and "anna" not in text
 
 
 def test_flags_are_those_of_the_log_or_found_in_it(tmp_path, monkeypatch):

@@ -90,6 +90,13 @@ def test_the_main_table_is_narrow(runs):
     assert "**18.18**<br>[" in main.markdown()
 
 
+def test_two_that_are_lowest_are_both_bold(tmp_path):
+    for name in ("preset=plain", "preset=ewc"):
+        made_runs.make(tmp_path / name / "1")
+    [main, _], _ = scores.methods(find_runs.load([tmp_path]))
+    assert [[isinstance(value, cells.Bold) for value in row] for row in main.rows] == [[False, True, True, True]] * 2
+
+
 def test_a_caption_names_few_corpora_each_once(tmp_path):
     made_runs.make(tmp_path / "a" / "1", data_folder="/home/anna/cv/de")  # says no more than the language
     assert grouping.about(find_runs.load([tmp_path])) == "1 run, seed 1."
@@ -195,6 +202,28 @@ def test_cost(runs):
     assert table.notes[0] == "Not logged: energy (kWh)." and "preset=replay/1" in table.notes[1]
 
 
+def test_cost_of_a_run_that_was_resumed_and_of_seeds_on_two_machines(tmp_path):
+    """Half of its updates took 6 s, half 1 s: not more than the run took; and a seed that logged no memory."""
+    slow, other = (made_runs.make(tmp_path / "a" / str(seed), seed=seed) for seed in (1, 2))
+    events = [json.loads(line) for line in (slow / "metrics.jsonl").read_text().splitlines()]
+    for event in events:
+        n = event["update"]
+        event["time"] = 6.0 * min(n, 60) + max(0, n - 60) + (event["event"] != "train")
+        event.pop("peak_memory_bytes", None)
+    (slow / "metrics.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+    info = json.loads((other / "run.json").read_text())
+    info["hardware"]["cpu"] = "Apple M2"
+    (other / "run.json").write_text(json.dumps(info))
+    runs = find_runs.load([tmp_path])
+    [row] = read(learning.cost(runs))
+    assert row["machine"] == "AMD EPYC, 2 threads and Apple M2, 2 threads"
+    # after its first window of 10 updates: 5 windows of 6 s an update, 4 of 1 s; a second of each validation in one
+    pace = (50 * 6 + 40 * 1 - 1) / 90
+    assert runs[0].seconds_of_updates == pytest.approx(100 * pace) and runs[0].seconds == 401
+    assert float(row["hours of updates"]) == pytest.approx((100 * pace + runs[1].seconds_of_updates) / 3600)
+    assert float(row["peak memory (GiB)"]) == pytest.approx(1e9 / 2**30), "of the seed that logged it"
+
+
 def test_gpu_hours_and_energy(tmp_path):
     """Of a machine with two GPUs a run uses the one it names, or none; an older run does not say which."""
     for name, device in (("one", {"device": "cuda:1"}), ("none", {"device": "cpu"}), ("old", {})):
@@ -268,6 +297,7 @@ def test_grids_are_pivots(tmp_path):
         ["lr \\ warmup", "10", "20"], ["1", "20.00", "40.00"], ["2", "50.00", "60.00"]
     ]  # fmt: skip
     assert read(table)[0] == {"lr": "1", "warmup": "10", "valid WER": "20.0", "runs": "2"}
+    assert "mean over the finished runs of a cell (1 to 2 of them, see the .csv)" in table.caption
     [asked] = grids.grids(runs, [("warmup", "lr", "loss")])
     assert asked.rows[0] == ["10", "2.00", "5.00"]  # the last training loss
     captions = {
@@ -279,6 +309,22 @@ def test_grids_are_pivots(tmp_path):
     made_runs.make(tmp_path / "lr=1,warmup=10,dropout=1" / "3", seed=3, loss=9, lr=1, warmup=10, dropout=1)
     again = {table.name: table for table in grids.grids(find_runs.load([tmp_path]))}
     assert again["grid_lr_warmup_valid_WER"].rows == table.rows, "another dropout is another grid"
+
+
+def test_a_grid_has_finished_runs_of_one_pair_of_test_sets(tmp_path):
+    def make(name, old_texts=("een twee", "drie"), **own):
+        for lr, warmup in ((1, 10), (1, 20), (2, 10), (2, 20)):
+            folder = made_runs.make(tmp_path / name / f"lr={lr},warmup={warmup}" / "1", lr=lr, warmup=warmup, **own)
+            write_manifest(folder, "de")
+            write_manifest(folder, "nl", texts=old_texts)
+
+    make("a")
+    make("killed", loss=9.0, finished=False)
+    [table] = grids.grids(find_runs.load([tmp_path]), [("lr", "warmup", "valid WER")])
+    assert table.rows == [["1", "10.00", "10.00"], ["2", "10.00", "10.00"]] and "1 run" not in table.caption
+    make("other", old_texts=("vier", "vijf"))
+    found = grids.grids(find_runs.load([tmp_path]), [("lr", "warmup", "forgetting")])
+    assert [{row["runs"] for row in read(table)} for table in found] == [{"1"}, {"1"}], "no mean over two corpora"
 
 
 def test_batch_sizes_by_memory(tmp_path):
@@ -354,6 +400,24 @@ def test_mixed_test_sets_and_normalisers_stand_apart(results, tmp_path):
     assert [row[1] for row in shown.rows if row[0] == "preset=new_only/1"] == ["test_de †*", "test_nl †*"]
 
 
+def test_a_mark_is_that_of_a_rows_own_test_set(tmp_path):
+    """Two corpora of one language, one with enough speakers: its rows are over speakers and have no mark."""
+    said = ("guten morgen", "guten morgen", 1.0)
+    for name, voices in (("six", "abcdef"), ("one", "a")):
+        rows = [(*said[:2], voices[i % len(voices)], said[2]) for i in range(60)]
+        made_runs.make(tmp_path / name / "1", tests={("de", "before"): rows, ("nl", "best"): made_runs.DUTCH})
+    table = scores.before_after(find_runs.load([tmp_path]))
+    marked = {(row[0], row[1]) for row in table.rows}
+    assert marked == {(f"{n}/1", name) for n, name in (("six", "test_de"), ("one", "test_de †"))} | {
+        (f"{n}/1", "test_nl †") for n in ("six", "one")
+    }
+    assert "over 60 utterances (1 speaker) or 6 speakers of test_de" in table.caption
+    assert {(row[0], row[1]) for row in scores.speakers(find_runs.load([tmp_path])).rows} == {
+        ("one/1", "test_nl †"), ("six/1", "test_nl †")
+    }  # fmt: skip
+    assert "test_nl: fewer than 50 utterances" in table.caption and "test_de: fewer" not in table.caption
+
+
 def test_runs_without_usable_predictions_are_named(results, tmp_path):
     root = tmp_path / "broken"
     shutil.copytree(results, root)
@@ -362,6 +426,9 @@ def test_runs_without_usable_predictions_are_named(results, tmp_path):
     path.write_text(path.read_text().replace('"errors": 3, "utterances": 5', '"errors": 4, "utterances": 5'))
     runs = find_runs.load([root])
     scores.before_after(runs)
+    of_speakers = {(row["run"], row["set"]) for row in read(scores.speakers(runs))}
+    assert ("preset=plain/1", "test_de") in of_speakers and ("preset=plain/2", "test_nl") in of_speakers
+    assert ("preset=plain/2", "test_de") not in of_speakers, "its WER there was the file's, its interval the log's"
     [_, table], left_out = scores.methods(runs)
     assert {row["method"]: row["seeds"] for row in read(table)} == {"plain": "1", "new_only": "1"}
     assert left_out[0].startswith("preset=ewc/1 is not among the methods: predictions_test_de_best.csv: not there")

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from ruamel.yaml import YAML, YAMLError
-
+from carryover.commands import plan_file
 from carryover.commands.study.plan import text_of
 from carryover.config.settings import SettingsError
 
@@ -64,13 +63,7 @@ class Plan:
             For a file or key that is not there, a language that comes twice or has no folder, fewer than two stages,
             and a method's own first stage where none is trained.
         """
-        try:
-            found = YAML(typ="safe", pure=True).load(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, YAMLError) as error:
-            raise SettingsError(f"{path}: {error}; expected the YAML file of a sequence's plan") from error
-        if not isinstance(found, dict) or (wrong := KEYS ^ found.keys()):
-            wrong = ", ".join(sorted(wrong)) if isinstance(found, dict) else "no keys"
-            raise SettingsError(f"{path}: {wrong}; expected the keys {', '.join(sorted(KEYS))}, and no others")
+        found = plan_file.read(path, "a sequence's plan", KEYS)
         languages, seeds, data = found["sequence"], found["seeds"], found["data"]
         if not isinstance(languages, list) or not all(isinstance(name, str) for name in languages):
             raise SettingsError(f"{path}: sequence: {languages}; expected a list of languages, e.g. [nl, de, en]")
@@ -86,8 +79,6 @@ class Plan:
         if not isinstance(data, dict) or (wrong := sorted(set(languages) ^ data.keys())):
             wrong = ", ".join(wrong) if isinstance(data, dict) else repr(data)
             raise SettingsError(f"{path}: data: {wrong}; expected a folder, or one for each language of the sequence")
-        if not isinstance(seeds, list) or not seeds or len(set(seeds)) < len(seeds):
-            raise SettingsError(f"{path}: seeds: {seeds}; expected a list of different whole numbers, e.g. [1, 2, 3]")
         if not isinstance(found["methods"], dict) or not found["methods"]:
             raise SettingsError(f"{path}: methods: expected names, each with the keys that it sets")
         first = found["first"] if isinstance(found["first"], dict) else {"experiment": found["first"]}

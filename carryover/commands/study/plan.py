@@ -6,9 +6,8 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ruamel.yaml import YAML, YAMLError
-
 from carryover import files
+from carryover.commands import plan_file
 from carryover.commands.study import space
 from carryover.commands.study.space import text_of
 from carryover.config.settings import SettingsError
@@ -16,6 +15,7 @@ from carryover.config.settings import SettingsError
 NEEDED = {"experiment", "common", "budget", "seeds", "methods"}
 MORE = {"points", "draws", "orders"}
 PLAN = "study.json"
+MOST = 10_000  # trials
 RULE = "lowest mean of the validation WERs of all languages that are validated; of equal ones the earlier trial"
 MORE_POINTS = "then the trial that adds most to the area that the method's points dominate on validation"
 BASELINE = "plain"
@@ -77,24 +77,12 @@ class Plan:
             For a file or key that is not there, a value that it cannot have, and for a method with more or fewer
             trials than the budget.
         """
-        try:
-            found = YAML(typ="safe", pure=True).load(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, YAMLError) as error:
-            raise SettingsError(f"{path}: {error}; expected the YAML file of a plan") from error
-        keys = found.keys() if isinstance(found, dict) else None
-        if keys is None or (wrong := (NEEDED - keys) | (keys - NEEDED - MORE)):
-            wrong = ", ".join(sorted(wrong)) if keys is not None else "no keys"
-            raise SettingsError(
-                f"{path}: {wrong}; expected the keys {', '.join(sorted(NEEDED))}, perhaps "
-                f"{', '.join(sorted(MORE))}, and no others"
-            )
+        found = plan_file.read(path, "a plan", NEEDED, MORE)
         for key in ("budget", "points", "draws"):
             value = found.get(key, 1)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise SettingsError(f"{path}: {key}: {value}; expected a whole number, 1 or more")
+            if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MOST:
+                raise SettingsError(f"{path}: {key}: {value}; expected a whole number, 1 to {MOST}")
         seeds, budget, points = found["seeds"], found["budget"], found.get("points", 1)
-        if not isinstance(seeds, list) or not seeds or len(set(seeds)) < len(seeds):
-            raise SettingsError(f"{path}: seeds: {seeds}; expected a list of different whole numbers, e.g. [1, 2, 3]")
         if points > budget:
             raise SettingsError(f"{path}: points: {points} cannot be chosen from {budget} trials")
         for key in ("common", "methods"):

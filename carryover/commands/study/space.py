@@ -2,13 +2,13 @@
 
 import itertools
 import json
-import math
 import zlib
 from collections.abc import Mapping
 
 from scipy.stats import qmc
 
 from carryover.commands.sweep.grid import cell_name
+from carryover.config.keys import is_finite
 from carryover.config.settings import SettingsError
 
 RANGE = {"low", "high", "scale"}
@@ -77,7 +77,7 @@ def _drawn(where: str, of: Mapping, budget: int, seed: int) -> list[dict]:
 
 def _require_range(where: str, given: Mapping) -> None:
     low, high, scale = given.get("low"), given.get("high"), given.get("scale", "log")
-    numbers = all(isinstance(x, (int, float)) and not isinstance(x, bool) and math.isfinite(x) for x in (low, high))
+    numbers = all(isinstance(x, (int, float)) and not isinstance(x, bool) and is_finite(x) for x in (low, high))
     if given.keys() - RANGE or scale not in SCALES or not numbers or not low < high or (scale == "log" and low <= 0):
         raise SettingsError(
             f"{where}: {dict(given)}; expected {{low: A, high: B, scale: log or linear}} with A < B, both above 0 "

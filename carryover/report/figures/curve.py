@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import matplotlib
@@ -51,13 +51,15 @@ class Curves:
     old_language: str
     caption: str
     key: str = "lambda"
+    over: Mapping[str, str] = field(default_factory=dict)  # `Units.over` by language
 
     def as_table(self, name: str = "curve") -> Table:
         """One row a point; the chosen value of a line is bold. The CSV has each number and its interval by itself."""
         new, old = self.language, self.old_language
+        marks = [conditions.mark(self.over.get(name, "")) for name in (new, old)]
         heads = (
             "method", self.key, "seeds", f"{new} WER validation", f"{old} WER validation", "mean validation",
-            f"{new} WER test [95 %]", f"{old} WER test [95 %]", "forgetting [95 %]",
+            f"{new}{marks[0]} WER test [95 %]", f"{old}{marks[1]} WER test [95 %]", "forgetting [95 %]",
         )  # fmt: skip
         rows, flat = [], []
         for point in self.points:
@@ -114,9 +116,11 @@ def curves(
     for row in table.rows:
         if not row.shown or (row.weights != "best" and row.method.split(" + averaging")[0] in strengths):
             continue
-        name, value = strengths.get(row.method, (row.method, None))
+        label = row.method.removesuffix(forgetting.NOT_AVERAGED)
+        name, value = strengths.get(label, (row.method, None))
+        name += row.method.removeprefix(label) if value is not None else ""
         found.append(Point(name, value, len(row.seeds), row.valid_new, row.valid_old, row.new, row.old, row.forgetting))
-    for name in lines:
+    for name in dict.fromkeys(point.method for point in found if point.value is not None):
         line = [point for point in found if point.method == name and point.value is not None]
         valid = [(point.valid_new + point.valid_old) / 2 for point in line]
         if not any(map(math.isnan, valid)):
@@ -127,7 +131,7 @@ def curves(
         "(none where a validation is missing); the tests chose nothing. Forgetting: test WER of the old language after "
         "minus before, in points. " + " ".join(conditions.said(table.over, seeds, resamples))
     )
-    return Curves(found, table.language, table.old_language, caption, key)
+    return Curves(found, table.language, table.old_language, caption, key, table.over)
 
 
 def find(outs: Sequence[str | Path]) -> tuple[dict, dict, str, list[Path]]:

@@ -18,12 +18,14 @@ from carryover.report.system_scores import Scores
 from carryover.report.tables import table as report_table
 from carryover.report.tables.cells import number, points, rate, share, spread
 from carryover.report.tables.forgetting_caption import caption
+from carryover.report.what_ran import said_by
 from carryover.stats import bootstrap, conditions
 from carryover.stats.significance import Spread, holm
 from carryover.stats.systems import NONE, Estimate
 
 COMPARED = ("new_to_baseline", "old_to_baseline")  # have a p-value
 NO_SPREAD = Spread("", math.nan, math.nan, 0)
+NOT_AVERAGED = " (not averaged)"  # behind the name of a method that says averaging, of its new weights alone
 
 
 @dataclass
@@ -31,7 +33,8 @@ class Row:
     """One system of the table; what could not be taken from the runs is nan. WER and CER in percent, differences in
     points, `avoided` in percent of the baseline's forgetting; of the WER where a name has no CER.
 
-    `shown` is False for a share of averaging that validation did not choose: it stands in the CSV only.
+    `shown` is False for a share of averaging that validation did not choose, and for the new weights of a method that
+    is its average: it stands in the CSV only.
     """
 
     method: str
@@ -154,6 +157,7 @@ def table(
     from_scratch: str = FROM_SCRATCH,
     resamples: int = bootstrap.RESAMPLES,
     seed: int = bootstrap.SEED,
+    averages_alone: bool = False,
 ) -> Table:
     """Compare methods.
 
@@ -170,6 +174,9 @@ def table(
         Method that learned the new language without the old one, if it is among them; it has nothing to forget.
     resamples, seed : int
         Of the bootstrap.
+    averages_alone : bool
+        A method whose averages were tested is its average: its new weights are neither shown nor compared. The
+        baseline's are.
 
     Raises
     ------
@@ -193,8 +200,8 @@ def table(
     rows = {}
     for key, found in after.items():
         name, weights = key
-        label = name if weights == "best" else f"{name} + averaging {weights.removeprefix('average_')}"
-        row = rows[key] = Row(label, weights, [run.seed for run in found])
+        shown = weights != "best" or not (averages_alone and averages[name]) or name == baseline
+        row = rows[key] = Row(_label(name, weights, averages[name]), weights, [run.seed for run in found], shown)
         row.new, row.new_CER, row.new_seeds = new.WER.rate(key), new.CER.rate(key), new.WER.seeds[key]
         row.valid_new = mean(run.validation_WER(language, weights) for run in found)
         if name != from_scratch:
@@ -252,6 +259,14 @@ def _languages(runs: Mapping[str, Sequence[Run]]) -> tuple[str, str | None]:
         found = "; ".join(f"{new} after {old} in {folder}" for (new, old), folder in pairs.items()) or "no run"
         raise ValueError(f"one table holds one pair of languages; found {found}")
     return next(iter(pairs))
+
+
+def _label(name: str, weights: str, averages: Sequence[str]) -> str:
+    """A row's name. What is called averaging and is no average would be taken for the method."""
+    if weights == "best":
+        return name + NOT_AVERAGED * (bool(averages) and "averaging" in said_by(name))
+    share = weights.removeprefix("average_")
+    return f"{name} {share}" if name.endswith("averaging") else f"{name} + averaging {share}"
 
 
 def _averages(runs: Sequence[Run]) -> list[str]:

@@ -71,11 +71,11 @@ def swept(runs: Sequence[Summary]) -> dict[str, list]:
 def grid(runs: Sequence[Summary], row_key: str, column_key: str, name: str = "test WER") -> Table | None:
     """Pivot of a metric over two keys of the YAML; None where one of them has a single value.
 
-    A cell is the mean over its runs (seeds). Runs that differ in something else as well do not stand in one grid:
-    see `grids`.
+    A cell is the mean over its finished runs (seeds): what a killed run reached is not what its cell reaches. Runs that
+    differ in something else as well do not stand in one grid: see `grids`.
     """
-    if name.startswith("test") or name in ("old test WER", "forgetting"):
-        runs = of_test(runs)
+    tested = name.startswith("test") or name in ("old test WER", "forgetting")
+    runs = of_test(runs) if tested else [run for run in runs if run.status == "finished"]
     cells = {}
     for run in runs:
         value = metric(run, name)
@@ -93,11 +93,13 @@ def grid(runs: Sequence[Summary], row_key: str, column_key: str, name: str = "te
     means = {(r, c): mean for r, c, mean, _ in flat}
     rows = [[_shown(r), *(means.get((r, c), math.nan) for c in column_values)] for r in row_values]
     experiments = ", ".join(sorted({run.experiment for run in used}))
+    sizes = sorted({row[-1] for row in flat})
+    of_cells = f" ({sizes[0]} to {sizes[-1]} of them, see the .csv)" if len(sizes) > 1 else ""
     file = f"grid_{row_key}_{column_key}_{name}".replace(" ", "_")
     return Table(
         file, [f"{row_key} \\ {column_key}", *map(_shown, column_values)], rows,
         f"{name}{_unit(used[0], name)} over {row_key} (rows) and {column_key} (columns), {experiments}; "
-        "mean over the runs of a cell. " + about(used),
+        f"mean over the finished runs of a cell{of_cells}. {about(used)}",
         csv_columns=[row_key, column_key, name, "runs"], csv_values=flat,
     )  # fmt: skip
 
@@ -121,13 +123,13 @@ def _unit(run: Summary, name: str) -> str:
 
 def grids(runs: Sequence[Summary], wanted: Sequence[tuple[str, str, str]] = ()) -> list[Table]:
     """Grids that were asked for as (rows, columns, metric), or those of the rate, warm-up and batch size that were
-    swept; one for each experiment, test set and value of whatever else was swept beside them.
+    swept; one for each experiment, pair of test sets and value of whatever else was swept beside them.
     """
     tables = []
     sets = {}
     for run in runs:
-        digest = run.test_sets.get(run.language, "unknown")
-        sets.setdefault((run.experiment, run.language, digest, run.normaliser), []).append(run)
+        digests = tuple(run.test_sets.get(name, "unknown") for name in (run.language, run.old_language) if name)
+        sets.setdefault((run.experiment, run.language, digests, run.normaliser), []).append(run)
     for found in sets.values():
         keys = swept(found)
         pairs = wanted or [

@@ -8,6 +8,7 @@ import numpy as np
 
 from carryover.report.grouping import SWEPT_APART, about, comparable, having, method_names, without_seed
 from carryover.report.log_reader import POINTS, to_float
+from carryover.report.phrases import listed
 from carryover.report.summary import Summary
 from carryover.report.tables.grids import beside
 from carryover.report.tables.table import MOST, Table
@@ -301,11 +302,13 @@ def cost(runs: Sequence[Summary], rate: float | None = None) -> Table | None:
         gpu_hours = sum(run.seconds for run in on_gpu) / 3600
         energy = sum(run.energy_joules for run in known) / 3.6e6
         audio = sum(run.audio_seconds for run in known) / 3600
-        training = [run.seconds_per_update * run.last_update / 3600 for run in known]
+        training = sum(run.seconds_of_updates for run in known) / 3600
+        machines = listed(sorted({machine(run.info) for run in known} - {""}))
+        peaks = [run.peak_memory_bytes for run in known if not math.isnan(run.peak_memory_bytes)]
         rows.append(
-            [name, machine(known[0].info), len(known), sum(run.last_update for run in known), hours, hours / len(known),
-             sum(training), audio, gpu_hours or math.nan, math.nan if rate is None else rate * hours,
-             energy, max(run.peak_memory_bytes for run in known) / GiB]
+            [name, machines, len(known), sum(run.last_update for run in known), hours, hours / len(known),
+             training, audio, gpu_hours or math.nan, math.nan if rate is None else rate * hours,
+             energy, max(peaks, default=math.nan) / GiB]
         )  # fmt: skip
     if not rows:
         return None
@@ -317,7 +320,7 @@ def cost(runs: Sequence[Summary], rate: float | None = None) -> Table | None:
     kept = [i for i in range(len(columns)) if i not in empty]
     caption = (
         "Cost of all seeds together: hours from the start of training and tests to the last line of the log (time "
-        "before a resume is in it, time between is not), hours of updates alone (median pace times updates), hours of "
+        "before a resume is in it, time between is not), hours of updates alone (mean pace times updates), hours of "
         "audio trained on, repeats counted"
         + (", hours of runs on a GPU, of which a run uses one" if 8 not in empty else "")
         + (f", money at {rate:g} an hour of the machine" if rate is not None else "")

@@ -37,9 +37,9 @@ def main(compared: forgetting.Table, about: str, name: str = "main") -> Table:
     cells = [
         (
             _name(row.method, compared.baseline),
-            _rate(row.new, row.new is lowest["new"]),
-            _rate(row.old, row.old is lowest["old"]) if row.knew_old else "-",
-            _points(row.forgetting, row.forgetting is lowest["forgetting"]),
+            _rate(row.new, row.new.value == lowest["new"]),
+            _rate(row.old, row.old.value == lowest["old"]) if row.knew_old else "-",
+            _points(row.forgetting, row.forgetting.value == lowest["forgetting"]),
             _p(row.new_to_baseline, row.old_to_baseline if row.knew_old else NONE),
         )
         for row in rows
@@ -69,10 +69,10 @@ def _name(method: str, baseline: str) -> str:
     return Stacked(*name.split(" ", 1)) if " " in name else name
 
 
-def _lowest(found: Sequence[Estimate]) -> Estimate | None:
-    """Of several numbers the lowest; None of one."""
-    known = [e for e in found if not math.isnan(e.value)]
-    return min(known, key=lambda e: e.value) if len(known) > 1 else None
+def _lowest(found: Sequence[Estimate]) -> float | None:
+    """Of several numbers the lowest, which two may have; None of one."""
+    known = [e.value for e in found if not math.isnan(e.value)]
+    return min(known) if len(known) > 1 else None
 
 
 def _rate(e: Estimate, lowest: bool) -> str:

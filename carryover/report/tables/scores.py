@@ -119,7 +119,7 @@ def marks(normalisers: Iterable[str]) -> tuple[dict[str, str], list[str]]:
 
 def before_after(runs: Sequence[Summary]) -> Table | None:
     """Each run's test sets before and after training; None where no run has been tested."""
-    rows, intervals, over = [], predictions.intervals(runs), {}
+    rows, intervals, over, whose = [], predictions.intervals(runs), {}, []
     for run in runs:
         for name, language in dict.fromkeys((e.get("set", "test"), e.get("language", "")) for e in run.tests):
             before, after = run.test(language, "before"), run.test(language, "best")
@@ -127,10 +127,13 @@ def before_after(runs: Sequence[Summary]) -> Table | None:
             if known is None or "WER" not in known:
                 continue
             values = [run.name, run.status, name, language, _count(known, "utterances"), _count(known, "words")]
+            of_row = ""
             for event in (before, after):
                 found = intervals.get((run.name, name, (event or {}).get("weights")), NONE_OF_A_SET)
                 values += [rate(event, "WER"), *found.WER, rate(event, "CER"), *found.CER, rate(event, "WER_raw")]
                 over.setdefault(name, {})[found.over] = None
+                of_row = found.over or of_row
+            whose.append(of_row)
             change = rate(after, "WER") - rate(before, "WER")
             rows.append([*values, change, run.test_sets.get(language, "unknown")[:12], run.normaliser])
     if not rows:
@@ -141,9 +144,9 @@ def before_after(runs: Sequence[Summary]) -> Table | None:
     columns += ["difference", "test set", "normaliser"]
     mark, notes = marks({row[-1] for row in rows})
     shown = [
-        [row[0], f"{row[2]}{conditions.mark(_joined(over).get(row[2], ''))}{mark[row[-1]]}", row[5],
+        [row[0], f"{row[2]}{conditions.mark(of_row)}{mark[row[-1]]}", row[5],
          *(_with_interval(row[i : i + 3]) for i in (6, 9, 13, 16)), row[20]]
-        for row in rows
+        for row, of_row in zip(rows, whose, strict=True)
     ]  # fmt: skip
     heads = (
         "run", "set", "words", "WER before [95 %]", "CER before [95 %]", "WER after [95 %]", "CER after [95 %]",
@@ -182,7 +185,9 @@ def speakers(runs: Sequence[Summary]) -> Table | None:
         "run", "set", "utterances", "speakers", "WER", "low", "high", "SD between speakers", "lowest speaker",
         "highest speaker", "interval over",
     )  # fmt: skip
-    shown = [[*row[:4], _with_interval(row[4:7]), *row[7:]] for row in rows]
+    shown = [
+        [row[0], f"{row[1]}{conditions.mark(row[-1])}", *row[2:4], _with_interval(row[4:7]), *row[7:]] for row in rows
+    ]
     heads = (*columns[:4], "WER [95 %]", *columns[7:])
     caption = (
         f"WER in percent, normalised, of the best weights. {' '.join(conditions.said(_joined(over)))} Beside "
@@ -194,7 +199,7 @@ def speakers(runs: Sequence[Summary]) -> Table | None:
 
 def _joined(over: Mapping[str, Iterable[str]]) -> dict[str, str]:
     """What intervals are over by test set; where sets of one name differ, all of it."""
-    found = {name: " or ".join(filter(None, said)) for name, said in over.items()}
+    found = {name: conditions.OR.join(filter(None, said)) for name, said in over.items()}
     return {name: said for name, said in found.items() if said}
 
 
