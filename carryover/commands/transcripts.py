@@ -66,14 +66,19 @@ def subtitles(row: dict) -> list[tuple[float, float, str]]:
 
 
 def _with_spaces(text: str, words: Sequence[dict]) -> list[dict]:
-    """Words with what stands before each in their text, as `space`: Chinese and Thai have none between words."""
-    found = []
+    """Words with what stands before each in their text, as `space`: Chinese and Thai have none between words.
+
+    Where the text is not these words one after the other, all have a blank.
+    """
+    spaces = []
     for word in words:
         behind = text.lstrip()
-        if known := behind.startswith(word["text"]):
-            space, text = text[: len(text) - len(behind)], behind[len(word["text"]) :]
-        found.append(word | {"space": space if known else " "})
-    return found
+        if not behind.startswith(word["text"]):
+            spaces = [" "] * len(words)
+            break
+        spaces.append(text[: len(text) - len(behind)])
+        text = behind[len(word["text"]) :]
+    return [word | {"space": space} for word, space in zip(words, spaces, strict=True)]
 
 
 def _joined(words: Sequence[dict]) -> str:

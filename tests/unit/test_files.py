@@ -27,6 +27,7 @@ ALLOWED = {
     "carryover/models/sequence_model.py": "save_model into files.beside",
     "carryover/models/state_store.py": "save_file into files.beside",
     "carryover/forgetting/fisher.py": "save_file into files.beside",
+    "carryover/commands/merge.py": "save_file into a folder of checksums.made",
     "carryover/commands/data/listening.py": "soundfile.write into memory",
     "carryover/runs/clips.py": "soundfile.write into memory",
     "carryover/report/figures/style.py": "savefig into files.beside",
