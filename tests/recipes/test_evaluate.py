@@ -78,7 +78,7 @@ def test_lists_of_ones_own(tmp_path, whisper_run, monkeypatch):
     status, said = evaluate(folder, "--test", mine, "--out", mine)
     assert status == 2 and f"--out {mine}: is a file of" in said
     status, said = evaluate(folder, "--out-of-domain", mine)
-    assert status == 0 and "| test_nl | nl † | " in said, "of a run its own tests are the default"
+    assert status == 0 and "| test_nl † | nl | " in said, "of a run its own tests are the default"
     assert "mine_" in said and "(out of domain)" in said and "mean of the" not in said
 
     one = ("--test", second, "--language", "nl", "--out", tmp_path / "out")
