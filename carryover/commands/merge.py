@@ -5,6 +5,8 @@ from pathlib import Path
 
 import typer
 
+from carryover.commands.options import numbers_in
+
 HOW = ("arithmetic", "ties")
 
 
@@ -26,6 +28,8 @@ def merge(
         raise ValueError(f"--density {density:g}: expected a share above 0, at most 1")
     if out.exists():
         raise ValueError(f"--out {out} is there already; give a folder that is not there")
+    from safetensors.torch import save_file
+
     from carryover import checksums, files
     from carryover.forgetting import merging
     from carryover.text import Pieces
@@ -42,8 +46,6 @@ def merge(
     made_of = {"how": how, "factors": numbers} | ({"density": density} if how == "ties" else {})
     made_of |= {"base": base.name, "models": [model.name for model in models]}
     with checksums.made(out, {"merged": made_of}) as partial:
-        from safetensors.torch import save_file
-
         for path in folder.iterdir():
             wanted = path.suffix in (".json", ".txt") or path.name == Pieces.FILE
             if path.is_file() and wanted and path.name not in (checksums.NAME, "run.json"):
@@ -66,11 +68,8 @@ def _numbers(how: str, factors: str | None, models: int) -> list[float]:
     wanted = models if how == "arithmetic" else 1
     if factors is None:
         return [1 / models] * models if how == "arithmetic" else [1.0]
-    try:
-        found = [float(word) for word in factors.split(",")]
-    except ValueError:
-        found = []
-    if not found or len(found) not in (1, wanted) or not all(abs(x) < float("inf") for x in found):
+    found = numbers_in(factors)
+    if len(found) not in (1, wanted):
         raise ValueError(f"--factors '{factors}': expected a number, or {wanted} with commas between them")
     return found * wanted if len(found) == 1 else found
 

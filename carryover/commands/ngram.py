@@ -8,6 +8,7 @@ from pathlib import Path
 import typer
 
 from carryover.commands.load import RUN, TRUST, load_run
+from carryover.commands.options import numbers_in
 
 
 def ngram(
@@ -51,10 +52,7 @@ def ngram(
 
 def numbers(name: str, given: str) -> list[float]:
     """Numbers of 0 or more with commas between them, or ValueError."""
-    try:
-        found = [float(word) for word in given.split(",")]
-    except ValueError:
-        found = []
-    if not found or not all(0 <= x < float("inf") for x in found):
+    found = numbers_in(given)
+    if not found or min(found) < 0:
         raise ValueError(f"{name}: '{given}'; expected numbers of 0 or more, e.g. 0.4,0.8")
     return found

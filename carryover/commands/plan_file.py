@@ -31,8 +31,8 @@ def read(path: str | Path, what: str, needed: Set[str], more: Set[str] = frozens
     keys = found.keys() if isinstance(found, dict) else set()
     if wrong := sorted(map(str, (needed - keys) | (keys - needed - more))):
         expected = ", ".join(sorted(needed)) + (f", perhaps {', '.join(sorted(more))}" if more else "")
-        found = ", ".join(wrong) if keys else "no keys"
-        raise SettingsError(f"{path}: {found}; expected the keys {expected}, and no others")
+        said = ", ".join(wrong) if keys else "no keys"
+        raise SettingsError(f"{path}: {said}; expected the keys {expected}, and no others")
     require_plain(str(path), found)
     if not isinstance(found["experiment"], str):
         raise SettingsError(f"{path}: experiment: {found['experiment']!r}; expected a YAML's path")

@@ -305,7 +305,8 @@ def _made(written: str, options: dict) -> dict:
         return load_hyperpyyaml(written, **options)
     except AttributeError as error:
         *_, caller, called = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-        if error.obj is not None or caller.f_code.co_filename != load_hyperpyyaml.__code__.co_filename:
+        of_null = error.name is not None and error.obj is None
+        if not of_null or caller.f_code.co_filename != load_hyperpyyaml.__code__.co_filename:
             raise
         raise SettingsError(
             f"the YAML: {called.f_code.co_qualname}: {error}; one of its arguments is null, or refers to what is made "

@@ -123,6 +123,10 @@ def test_what_does_not_fit_is_said_with_what_is_expected(key, value, expected):
         faults(key, value)
 
 
+def raises_attribute_error(_):
+    raise AttributeError("by hand")
+
+
 def test_a_null_argument_is_the_yamls_fault():
     """Of a reference to what is made later on, too."""
     for value in (
@@ -131,7 +135,9 @@ def test_a_null_argument_is_the_yamls_fault():
     ):
         with pytest.raises(settings.SettingsError, match="the YAML: CTCHead.of: 'NoneType' .* one of its arguments is"):
             settings.load(f"head: {value}\nlanguage: null\n", {})
-    with pytest.raises(AttributeError):  # a fault of the code is none of the YAML's
+    with pytest.raises(AttributeError, match="by hand"):  # one that a function raises is the code's
+        settings.load("head: !apply:tests.unit.test_keys.raises_attribute_error [1]\n", {})
+    with pytest.raises(AttributeError):  # nor one of a text
         settings.load("head: !apply:carryover.losses.ctc.CTCHead.of [text]\n", {})
 
 

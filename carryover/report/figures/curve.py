@@ -114,11 +114,10 @@ def curves(
         raise ValueError("these runs have no old_language: nothing was there to forget, so there is no curve")
     found = []
     for row in table.rows:
-        if not row.shown or (row.weights != "best" and row.method.split(" + averaging")[0] in strengths):
+        name, value = strengths.get(row.system, (row.system, None))
+        if not row.shown or (row.weights != "best" and value is not None):
             continue
-        label = row.method.removesuffix(forgetting.NOT_AVERAGED)
-        name, value = strengths.get(label, (row.method, None))
-        name += row.method.removeprefix(label) if value is not None else ""
+        name += row.method.removeprefix(row.system)
         found.append(Point(name, value, len(row.seeds), row.valid_new, row.valid_old, row.new, row.old, row.forgetting))
     for name in dict.fromkeys(point.method for point in found if point.value is not None):
         line = [point for point in found if point.method == name and point.value is not None]

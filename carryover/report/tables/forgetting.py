@@ -37,7 +37,8 @@ class Row:
     is its average: it stands in the CSV only.
     """
 
-    method: str
+    system: str  # whose runs these are
+    method: str  # what the row is called
     weights: str
     seeds: list[str]
     shown: bool = True
@@ -201,7 +202,7 @@ def table(
     for key, found in after.items():
         name, weights = key
         shown = weights != "best" or not (averages_alone and averages[name]) or name == baseline
-        row = rows[key] = Row(_label(name, weights, averages[name]), weights, [run.seed for run in found], shown)
+        row = rows[key] = Row(name, _label(name, weights, averages[name]), weights, [run.seed for run in found], shown)
         row.new, row.new_CER, row.new_seeds = new.WER.rate(key), new.CER.rate(key), new.WER.seeds[key]
         row.valid_new = mean(run.validation_WER(language, weights) for run in found)
         if name != from_scratch:
