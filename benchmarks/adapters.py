@@ -2,12 +2,15 @@
 
     python -m benchmarks.adapters --dutch results/dutch_pretrain/1234/model       # extra: lora
     python -m benchmarks.adapters --dutch ... --updates 200 --out results/adapters --threads 1
+    python -m benchmarks.adapters --models whisper_real --whisper FOLDER --speech FOLDER --updates 20
 
-Each method makes one run of the same number of updates and batches on the embedded corpus: the starter Whisper by
-hparams/whisper_ft.yaml, the Dutch CTC model by hparams/german_adaptation.yaml. Runs that are finished are taken as they
-are. Time and memory are measured in processes of their own, in turns: time is the median of a process's own processor
-time for an update; memory is its highest resident size during updates, less that before the first one, with the
-model loaded. So it holds gradients, the optimizer's moments, activations and what the allocator keeps.
+Each method makes one run of the same number of updates and batches. On the embedded corpus: the starter Whisper by
+hparams/whisper_ft.yaml and the Dutch CTC model by hparams/german_adaptation.yaml, German after Dutch. With
+whisper_real: a Whisper of transformers by hparams/whisper_real.yaml, Dutch beside German, whose clips and
+manifest.tsv lie in nl_nathalie and de_kerstin of --speech. Runs that are finished are taken as they are. Time and
+memory are measured in processes of their own, in turns: time is the median of a process's own processor time for an
+update; memory is its highest resident size during updates, less that before the first one, with the model loaded. So
+it holds gradients, the optimizer's moments, activations and what the allocator keeps.
 """
 
 import argparse
@@ -17,28 +20,57 @@ import statistics
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 ROUNDS = 2  # processes a method, in turns
-ADAPTED = {
-    "whisper": "q_proj, k_proj, v_proj, out_proj, fc1, fc2",
-    "ctc": "linear_q, linear_k, linear_v, linear_out, intermediate_dense, output_dense",
+OF_WHISPER = "q_proj, k_proj, v_proj, out_proj, fc1, fc2"
+OF_CTC = "linear_q, linear_k, linear_v, linear_out, intermediate_dense, output_dense"
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A model, its YAML, where adapters go, and the languages."""
+
+    yaml: str
+    layers: str
+    rates: dict[str, str]  # by method
+    new: str = "de"
+    old: str = "nl"
+
+
+SETUPS = {
+    "whisper": Setup("hparams/whisper_ft.yaml", OF_WHISPER, {"full": "1.5e-3", "lora": "5.0e-3"}),  # untuned
+    "ctc": Setup("hparams/german_adaptation.yaml", OF_CTC, {"full": "3.0e-3", "lora": "5.0e-3"}),  # untuned
+    # of docs/results/real: the best of four rates each
+    "whisper_real": Setup("hparams/whisper_real.yaml", OF_WHISPER, {"full": "2.0e-5", "lora": "1.0e-3"}, "nl", "de"),
 }
-YAMLS = {"whisper": "hparams/whisper_ft.yaml", "ctc": "hparams/german_adaptation.yaml"}
-RATES = {"whisper": {"full": "1.5e-3", "lora": "5.0e-3"}, "ctc": {"full": "3.0e-3", "lora": "5.0e-3"}}  # untuned
+REAL = {
+    "corpus": "!name:local.table.utterances", "precision": "fp32", "batch_size": "4", "grad_accumulation_factor": "1",
+    "epochs": "100", "lr_schedule": "linear", "warmup": "0.1", "label_smoothing": "0.0", "augment_prob": "0.0",
+    "num_workers": "0", "eval_batch_size": "8", "keep_states": "null",
+}  # fmt: skip
+
+
+def of_data(kind: str, args) -> dict[str, str]:
+    """The keys that say what is learned from, and from which model."""
+    if kind == "whisper_real":
+        old = f"{{de: {args.speech / 'de_kerstin'}}}"
+        names = {"model": str(args.whisper), "data_folder": str(args.speech / "nl_nathalie"), "language": "nl"}
+        return REAL | names | {"other_tests": old}
+    found = {"data_folder": str(args.data), "old_data_folder": str(args.data)}
+    return found | ({"model": str(args.dutch)} if kind == "ctc" else {})
 
 
 def words(kind: str, method: str, args) -> list[str]:
     """train.py's arguments."""
-    lora = f"!new:carryover.models.lora.LoRA {{rank: {args.rank}, alpha: {2 * args.rank}, targets: [{ADAPTED[kind]}]}}"
-    half = str(max(1, args.updates // 2))
-    data = ["--data_folder", str(args.data), "--old_data_folder", str(args.data)]
-    found = [YAMLS[kind], "--output_folder", str(args.out / kind / method), "--lr", RATES[kind][method], *data]
-    found += ["--max_updates", str(args.updates), "--valid_every", half, "--save_every", half, "--noprogressbar"]
-    found += ["--early_stopping_patience", "0", "--test_before", "True", "--device", "cpu"]
-    found += ["--sample", args.sample] if args.sample else []
-    found += ["--train", "lora", "--lora", lora] if method == "lora" else ["--train", "all"]
-    return found + (["--model", str(args.dutch)] if kind == "ctc" else [])
+    setup, half = SETUPS[kind], str(max(1, args.updates // 2))
+    lora = f"!new:carryover.models.lora.LoRA {{rank: {args.rank}, alpha: {2 * args.rank}, targets: [{setup.layers}]}}"
+    values = of_data(kind, args) | {"lr": setup.rates[method], "max_updates": str(args.updates), "valid_every": half}
+    values |= {"save_every": half, "early_stopping_patience": "0", "test_before": "True", "device": "cpu"}
+    values |= {"output_folder": str(args.out / kind / method)} | ({"sample": args.sample} if args.sample else {})
+    values |= {"train": "lora", "lora": lora} if method == "lora" else {"train": "all"}
+    return [setup.yaml, "--noprogressbar", *(f"--{key}={value}" for key, value in values.items())]
 
 
 def measured(kind: str, method: str, args) -> dict:
@@ -94,15 +126,15 @@ def errors(run: Path) -> dict[tuple[str, str], float]:
     return {(event["language"], event["weights"]): event["WER"] for event in tests}
 
 
-def base_alone(run: Path, args) -> float:
-    """WER of the old language by the run's base, its adapters switched off."""
+def base_alone(run: Path, old: str, args) -> float:
+    """WER of language `old` by the run's base, its adapters switched off."""
     subprocess.run(
         [sys.executable, "-m", "carryover.commands.app", "evaluate", str(run), "--adapter", "none"],
         check=True, stdout=subprocess.DEVNULL, env=environment(args),
     )  # fmt: skip
     import csv
 
-    with open(run / "predictions_test_nl_adapter-none.csv", newline="", encoding="utf-8") as file:
+    with open(run / f"predictions_test_{old}_adapter-none.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     return 100 * sum(int(row["word_errors"]) for row in rows) / sum(int(row["words"]) for row in rows)
 
@@ -113,7 +145,7 @@ def environment(args) -> dict[str, str]:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="+", choices=YAMLS, default=list(YAMLS))
+    parser.add_argument("--models", nargs="+", choices=SETUPS, default=["whisper", "ctc"])
     parser.add_argument("--sample", help="the key of that name: fewer clips, for a shorter run")
     parser.add_argument(
         "--dutch",
@@ -121,6 +153,8 @@ def main():
         default=Path("results/dutch_pretrain/1234/model"),
         help="model/ of a run of hparams/dutch_pretrain.yaml",
     )
+    parser.add_argument("--whisper", type=Path, help="with whisper_real: a Whisper of transformers")
+    parser.add_argument("--speech", type=Path, help="with whisper_real: holds nl_nathalie and de_kerstin")
     parser.add_argument("--data", type=Path, default=Path("data/synthetic"))
     parser.add_argument("--out", type=Path, default=Path("results/adapters"))
     parser.add_argument("--updates", type=int, default=200)
@@ -145,18 +179,18 @@ def main():
             command = [sys.executable, "-m", "benchmarks.adapters", *sys.argv[1:], "--measure", *pair]
             done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment(args))
             found[pair].append(json.loads(done.stdout.splitlines()[-1]))
-    heads = ["model", "method", "trained", "memory of training (MiB)", "s an update", "bytes saved", "WER de before",
-             "WER de after", "WER nl before", "WER nl after", "WER nl, adapters off"]  # fmt: skip
+    heads = ["model", "method", "trained", "memory of training (MiB)", "s an update", "bytes saved", "WER new before",
+             "WER new after", "WER old before", "WER old after", "WER old, adapters off"]  # fmt: skip
     print("\n".join(f"| {' | '.join(line)} |" for line in (heads, ["---"] * len(heads))))
     for (kind, method), rounds in found.items():
-        run = args.out / kind / method
+        run, setup = args.out / kind / method, SETUPS[kind]
         wer = errors(run)
         cells = [
             kind, method, f"{rounds[0]['trained']:,} of {rounds[0]['parameters']:,}",
             " / ".join(f"{r['memory'] / 2**20:.0f}" for r in rounds),
             f"{statistics.median(t for r in rounds for t in r['times']):.3f}", f"{saved(run, method):,}",
-            *(f"{wer[language, weights]:.2f}" for language in ("de", "nl") for weights in ("before", "best")),
-            f"{base_alone(run, args):.2f}" if method == "lora" else "-",
+            *(f"{wer[language, weights]:.2f}" for language in (setup.new, setup.old) for weights in ("before", "best")),
+            f"{base_alone(run, setup.old, args):.2f}" if method == "lora" else "-",
         ]  # fmt: skip
         print(f"| {' | '.join(cells)} |")
     print(f"\nLoad of the machine over 1, 5 and 15 minutes: {', '.join(f'{x:.1f}' for x in os.getloadavg())}, "
