@@ -32,6 +32,7 @@ REFUSED = {
     "debug_epochs": "max_updates",
     "debug_persistently": "max_updates",
 }
+PLAIN = (str, float, int, type(None), list, dict)  # a YAML's values that are no objects
 # Keys of earlier versions, and what to write instead.
 GONE = {
     "penalty": "forgetting: [!new:carryover.forgetting.EWC {lambda_: !ref <lambda>}] (or --preset ewc, mas, l2sp)",
@@ -246,9 +247,8 @@ def resolved_text(text: str, overrides: dict[str, str]) -> str:
 
 def resolved(text: str, overrides: dict[str, str]) -> dict[str, str | float | int | bool | list | dict | None]:
     """The plain values of a YAML's top level under overrides, references resolved; no object is made."""
-    plain = (str, float, int, type(None), list, dict)
     found = tree(resolved_text(text, overrides))
-    return {key: value for key, value in found.items() if isinstance(value, plain) and keys.tag_of(value) is None}
+    return {key: value for key, value in found.items() if isinstance(value, PLAIN) and keys.tag_of(value) is None}
 
 
 def make(key: str, text: str, overrides: dict[str, str], path: str = "the YAML"):
@@ -300,19 +300,34 @@ def load(text: str, overrides: dict[str, str], made: dict | None = None, where: 
 
 
 def _made(written: str, options: dict) -> dict:
-    """The objects of a YAML's text; arguments that a class does not take, or that are null, are the YAML's fault."""
+    """The objects of a YAML's text; arguments that a class does not take, or of a wrong kind, are the YAML's fault."""
     try:
         return load_hyperpyyaml(written, **options)
     except AttributeError as error:
-        *_, caller, called = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-        of_null = error.name is not None and error.obj is None
-        if not of_null or caller.f_code.co_filename != load_hyperpyyaml.__code__.co_filename:
-            raise
-        raise SettingsError(
-            f"the YAML: {called.f_code.co_qualname}: {error}; one of its arguments is null, or refers to what is made "
-            "later on"
-        ) from error
+        if fault := _wrong_argument(error):
+            raise SettingsError(f"the YAML: {fault}") from error
+        raise
     except TypeError as error:
         if not str(error.args[:1]).startswith("('Invalid argument to "):
             raise
         raise SettingsError(f"the YAML: {': '.join(map(str, error.args))}; correct the arguments") from error
+
+
+def _wrong_argument(error: AttributeError) -> str:
+    """What the YAML did wrong where an object was made, or "": a text, number, list or null is no object.
+
+    The value that lacks the attribute has to be one that the YAML handed over. A null could be any, so there the
+    attribute has to be asked for by what was called itself.
+    """
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    made = [frame.f_code.co_filename == load_hyperpyyaml.__code__.co_filename for frame in frames]
+    if error.name is None or not any(made) or made[-1]:
+        return ""
+    at = max(place for place, found in enumerate(made) if found)  # HyperPyYAML's innermost frame
+    called = frames[at + 1].f_code.co_qualname
+    if error.obj is None:
+        its_own = at + 2 == len(frames)
+        return f"{called}: {error}; one of its arguments is null, or refers to what is made later on" if its_own else ""
+    handed = frames[at].f_locals.get("kwargs", {}) | dict(enumerate(frames[at].f_locals.get("args", []), start=1))
+    of = [name for name, value in handed.items() if value is error.obj and isinstance(value, PLAIN)]
+    return f"{called}: argument {of[0]}: {error}; give it an object, e.g. !new:..., or leave it out" if of else ""

@@ -137,8 +137,31 @@ def test_a_null_argument_is_the_yamls_fault():
             settings.load(f"head: {value}\nlanguage: null\n", {})
     with pytest.raises(AttributeError, match="by hand"):  # one that a function raises is the code's
         settings.load("head: !apply:tests.unit.test_keys.raises_attribute_error [1]\n", {})
-    with pytest.raises(AttributeError):  # nor one of a text
-        settings.load("head: !apply:carryover.losses.ctc.CTCHead.of [text]\n", {})
+
+
+def makes_an_error_of_its_own(_):
+    return "a text".add
+
+
+class AsksFurtherDown:
+    def __init__(self, one, other):
+        self.made = self.add(other)
+
+    def add(self, other):
+        return other.add(self)
+
+
+@pytest.mark.parametrize("value", ["text", "[a]", "5", "{a: 1}"])
+def test_a_plain_value_for_an_object_is_the_yamls_fault(value):
+    """By place and by name, and where the attribute is asked for further down."""
+    head = f"head: !apply:carryover.losses.ctc.CTCHead.of [{value}]\n"
+    with pytest.raises(settings.SettingsError, match="the YAML: CTCHead.of: argument 1: .* has no attribute"):
+        settings.load(head, {})
+    deeper = f"head: !new:tests.unit.test_keys.AsksFurtherDown\n    one: 1\n    other: {value}\n"
+    with pytest.raises(settings.SettingsError, match="AsksFurtherDown.__init__: argument other: .* no attribute 'add'"):
+        settings.load(deeper, {})
+    with pytest.raises(AttributeError):  # of a text that the YAML did not give
+        settings.load(f"head: !apply:tests.unit.test_keys.makes_an_error_of_its_own [{value}]\n", {})
 
 
 def misspelt(key, other):
