@@ -271,7 +271,9 @@ class Experiment:
         if fresh:
             same_run.require_checkpoints(folder, log.metrics.events())
             log.cut_back()  # a run that ended before its first checkpoint begins anew
-            if not hparams["overfit"]:  # which tests what it has learned, and is meant to
+            if hparams["overfit"]:
+                overfit.require_written(brain.cut_off(list(train.data.values())))
+            else:  # the gate tests what it has learned, and is meant to
                 train_rows, test_rows = (manifest.load(new[split]).values() for split in ("train", "test"))
                 log.flag(overlap(train_rows, test_rows, f"test_{language}"))
                 log.flag(incomplete(manifest.left_out(folder / "manifests")))

@@ -227,6 +227,13 @@ class WhisperBrain(RecipeBrain):
 
         return target
 
+    def cut_off(self, rows):
+        tokenizer, target_text, most = self.hparams.tokenizer, self.hparams.target_text, self.hparams.generation_length
+        texts = (target_text(row["text"], row["language"]) for row in rows)
+        # a token is a byte at least, and most texts need not be taken apart
+        lengths = (len(tokenizer.ids(text)) + 1 for text in texts if len(text.encode()) >= most)
+        return [length for length in lengths if length > most]
+
     def describe(self):
         h = self.hparams
         model = [

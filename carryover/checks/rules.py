@@ -220,18 +220,15 @@ def untested_before(facts: Facts) -> Found | None:
 
 
 def hypotheses_cut(facts: Facts) -> Found | None:
-    longest, tokenizer = facts.values.get("generation_length"), facts.experiment.hparams.get("tokenizer")
-    if longest is None or not hasattr(tokenizer, "prompt"):
-        return None
     rows = [row for splits in facts.rows.values() for row in splits.get("test", ())]
-    lengths = [
-        len(tokenizer.encode(row["text"], row["language"])) - len(tokenizer.prompt(row["language"])) for row in rows
-    ]
-    cut = sum(length > longest for length in lengths)
+    cut = facts.brain.cut_off(rows)
     if not cut:
         return None
-    said = f"generation_length {longest}, but {cut} of {len(rows)} test texts are longer, up to {max(lengths)} tokens"
-    return Found(WARN, said, f"generation_length: {max(lengths) + 16}, or they count as deletions")
+    said = (
+        f"generation_length {facts.values['generation_length']}, but {len(cut)} of {len(rows)} test texts are longer, "
+        f"up to {max(cut)} tokens"
+    )
+    return Found(WARN, said, f"generation_length: {max(cut)}, or they count as deletions")
 
 
 # ---- checkpoints, logging, machine ----

@@ -73,6 +73,21 @@ def subset(train: Path, n: int) -> dict[str, Path]:
     return dict.fromkeys(("train", "valid", "test"), path)
 
 
+def require_written(cut: Sequence[int]) -> None:
+    """Raise ValueError where texts are longer than the longest hypothesis, so that WER 0 cannot be reached.
+
+    Parameters
+    ----------
+    cut : sequence of int
+        Tokens of each, of `Recipe.cut_off`.
+    """
+    if cut:
+        raise ValueError(
+            f"--overfit: {len(cut)} of its utterances have up to {max(cut)} tokens, and a hypothesis ends after "
+            f"generation_length; give --generation_length {max(cut)}"
+        )
+
+
 def verdict(found: Mapping[str, float], events: Sequence[Mapping]) -> str:
     """What the gate says: passed, or what to suspect, from the run's train events.
 

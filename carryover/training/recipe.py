@@ -115,6 +115,10 @@ class Recipe:
         """Write the loaded weights in transformers' format, where it knows the model."""
         raise NotImplementedError
 
+    def cut_off(self, rows: list[dict]) -> list[int]:
+        """Tokens of those rows of a manifest whose texts are longer than the longest hypothesis that a YAML allows."""
+        return []
+
     @property
     def window(self) -> float | None:
         """Seconds that the model hears at a time; None of one that hears any length."""

@@ -40,6 +40,12 @@ def test_the_gate_has_nothing_to_remember(request):
     assert done.returncode == 1 and "Overfit gate FAILED" in done.stdout, done.stderr[-1500:]
 
 
+def test_a_gate_that_cannot_be_passed_is_refused(request):
+    folder, done = by_heart("whisper_ft", request, generation_length="3")
+    assert done.returncode == 2 and "give --generation_length" in done.stderr, done.stderr[-1500:]
+    assert "--overfit: 2 of its utterances have up to" in done.stderr and not list(folder.glob("predictions*"))
+
+
 def test_gate_fails_at_rate_0(request):
     folder, done = by_heart("dutch_pretrain", request, lr="0", max_updates="20")
     assert done.returncode == 1, done.stderr[-1500:]
