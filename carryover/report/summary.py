@@ -18,7 +18,7 @@ from carryover.report.log_reader import METRICS, Log, read_log
 from carryover.report.settings_reader import read_settings
 from carryover.runs.privacy import clean, clean_paths
 
-PREDICTIONS = re.compile(r"predictions_(.+?)_(before|best|last|evaluate|average_.+)\.csv")
+PREDICTIONS = re.compile(r"predictions_(.+?)_(before|best|last|evaluate|adapter(?:-.+)?|average_.+)\.csv")
 INFO = {"command": str, "data": dict, "methods": dict, "hardware": dict, "versions": dict}  # types in run.json
 STEPS = {"available": "available", "passed the metadata": "passed", "sampled": "sampled", "valid audio": "valid"}
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -68,6 +69,14 @@ def test_what_is_kept_of_a_run(tmp_path):
     assert counts["available"] == {"train": 100, "test": 2} and counts["valid"] == {"train": 57, "test": 2}
     assert counts["rejected"] == {"too long": 5, "unreadable": 3} and counts["refused"] == 8
     assert counts["sample"] == {"train": 60} and counts["hours"]["train"] == 1.25
+
+
+def test_files_of_evaluate_are_no_problem(tmp_path):
+    folder = made_runs.make(tmp_path / "a" / "1")
+    for weights in ("evaluate", "adapter", "adapter-none", "adapter-fr-CA", "averaged"):
+        shutil.copy(folder / "predictions_test_nl_best.csv", folder / f"predictions_test_nl_{weights}.csv")
+    [problem] = summary.summarise(folder).problems
+    assert problem.startswith("predictions_test_nl_averaged.csv: no file of a test")
 
 
 def test_a_half_written_last_line_and_unreadable_ones(tmp_path):
