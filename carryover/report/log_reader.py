@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from carryover.runs import flags
+from carryover.runs.events import wrong
 from carryover.runs.flags import Flag
 from carryover.runs.privacy import clean
 
@@ -112,7 +113,7 @@ def read_events(path: Path, problems: list[str], unreadable: list[int] | None = 
             half = not lines[-1].endswith(b"\n") and lines.pop()
             try:
                 events = json.loads(b"[%s]" % b",".join(lines))
-                whole = len(events) == len(lines) and all(type(e) is dict and "event" in e for e in events)
+                whole = len(events) == len(lines) and all(_is_train(e) or not wrong(e) for e in events)
             except ValueError:
                 whole = False
             if whole:
@@ -131,14 +132,20 @@ def _events_one_by_one(
     for number, line in enumerate(lines, first):
         try:
             event = json.loads(line)
-            if type(event) is dict and "event" in event:
-                yield event
-                continue
+            said = "" if _is_train(event) else wrong(event)
         except ValueError:
-            pass
-        problems.append(f"{name} line {number}: no event of a run ({clean(repr(line[:40])[2:-1])}); left out")
+            said = "no event of a run"
+        if not said:
+            yield event
+            continue
+        problems.append(f"{name} line {number}: {clean(said)} ({clean(repr(line[:40])[2:-1])}); left out")
         if unreadable is not None:
             unreadable.append(number)
+
+
+def _is_train(event) -> bool:
+    """Nearly all lines are; their numbers are looked at together."""
+    return type(event) is dict and event.get("event") == "train"
 
 
 def seconds_of_update(before: dict, event: dict) -> float | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TYPES = {"int": int, "float": (int, float), "str": str, "bool": bool, "list": (list, tuple)}
+NOT_FINITE = ("nan", "inf", "-inf")
 FIRST = "0.1"  # version of carryover that first wrote a field
 
 
@@ -195,6 +196,27 @@ def check(event: str, values: Mapping) -> None:
             raise ValueError(f"event '{event}': field '{name}' is {value!r}, expected {field.type}")
     if not SCHEMA[event].open and (unknown := [name for name in values if name not in fields]):
         raise ValueError(f"event '{event}': field '{unknown[0]}' is not in the schema; declare it in runs/events.py")
+
+
+def wrong(event) -> str:
+    """What of a line's JSON is not as the schema has it, "" where nothing is.
+
+    Fields that are not there, and events and fields that the schema does not know, are right: an older version wrote
+    them. A number may be one of the strings for those that are not finite.
+    """
+    if not isinstance(event, dict) or not isinstance(event.get("event"), str):
+        return "no event of a run"
+    known = SCHEMA.get(event["event"])
+    for field in known.fields if known else ():
+        value = event.get(field.name)
+        number, pair = isinstance(value, TYPES["float"]) or value in NOT_FINITE, field.type == "list"
+        if pair and isinstance(value, list):
+            right = len(value) == 2 and all(isinstance(v, TYPES["float"]) or v in NOT_FINITE for v in value)
+        else:
+            right = isinstance(value, TYPES[field.type]) or (field.type == "float" and number)
+        if value is not None and not right:
+            return f"{event['event']}: {field.name} is {value!r:.40}, expected {'two numbers' if pair else field.type}"
+    return ""
 
 
 def read(path: str | Path) -> list[dict]:

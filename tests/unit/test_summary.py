@@ -98,6 +98,37 @@ def test_a_half_written_last_line_and_unreadable_ones(tmp_path):
         Run(folder).of("test")
 
 
+@pytest.mark.parametrize(
+    ("kind", "key", "value", "expected"),
+    [
+        ("test", "interval", 5.3, "two numbers"),
+        ("test", "interval", [1, "x"], "two numbers"),
+        ("test", "interval_CER", [1.0], "two numbers"),
+        ("test", "language", 5, "str"),
+        ("test", "words", "two", "int"),
+        ("valid", "WER", "low", "float"),
+        ("end", "reason", ["x"], "str"),
+    ],
+)
+def test_a_value_of_another_kind_leaves_its_event_out(kind, key, value, expected, tmp_path):
+    folder = made_runs.make(tmp_path / "a" / "1")
+    lines = (folder / "metrics.jsonl").read_text().splitlines(True)
+    at = next(i for i, line in enumerate(lines) if f'"event": "{kind}"' in line)
+    lines[at] = json.dumps(json.loads(lines[at]) | {key: value}) + "\n"
+    (folder / "metrics.jsonl").write_text("".join(lines))
+    found = summary.summarise(folder)
+    assert found.unreadable == [at + 1]
+    assert f"metrics.jsonl line {at + 1}: {kind}: {key} is {value!r}, expected {expected}" in found.problems[0]
+
+
+def test_numbers_that_are_not_finite_are_strings(tmp_path):
+    folder = made_runs.make(tmp_path / "a" / "1")
+    log = (folder / "metrics.jsonl").read_text().replace('"WER": 20.0', '"WER": "nan"', 1)
+    (folder / "metrics.jsonl").write_text(log)
+    found = summary.summarise(folder)
+    assert found.valid[0]["WER"] == "nan" and found.unreadable == []
+
+
 def test_a_killed_run_and_one_that_goes_on(tmp_path):
     folder = made_runs.make(tmp_path / "a" / "1", finished=False)
     found = summary.summarise(folder)
