@@ -20,8 +20,9 @@ import numpy as np
 import soundfile
 
 from carryover import files
-from carryover.report.compare import compare
-from carryover.stats.systems import Estimate
+from carryover.report import predictions
+from carryover.stats.systems import Estimate, Systems
+from carryover.stats.units import units
 
 ROOT = Path(__file__).resolve().parents[1]
 RATE, PAUSE, SHARE = 16_000, 0.3, 5 / 6
@@ -79,6 +80,18 @@ def join(test: Path, folder: Path, longest: float) -> Path:
     return folder / "joined.csv"
 
 
+def compared(language: str, paths: dict[str, Path]) -> tuple[int, Systems]:
+    """Utterances, and both variants on one test set, from the files of their predictions."""
+    found = {name: sorted(predictions.read(path), key=lambda row: row.id) for name, path in paths.items()}
+    rows = next(iter(found.values()))
+    if any([row.id for row in other] != [row.id for row in rows] for other in found.values()):
+        raise ValueError(f"{', '.join(map(str, paths.values()))}: not of the same recordings")
+    errors = {name: np.array([[row.errors] for row in of]) for name, of in found.items()}
+    over = units([row.speaker for row in rows], [row.words for row in rows])
+    seeds = dict.fromkeys(found, ["1"])
+    return len(rows), Systems(language, [row.words for row in rows], errors, seeds, over)
+
+
 def cell(found: Estimate, sign: str = "") -> str:
     return f"{found.value:{sign}.2f} [{found.low:{sign}.2f}, {found.high:{sign}.2f}]"
 
@@ -104,11 +117,14 @@ def main(argv: list[str] | None = None) -> None:
     joined = join(first / "manifests" / args.language / "test.csv", lists, SHARE * window)
     for folder in runs.values():
         call("-m", "carryover.commands.app", "evaluate", str(folder), "--test", str(joined))
-    print("| test | recordings | one clip a window | packed | packed - one clip a window |\n|---|--:|--:|--:|--:|")
-    for what, weights in (("single clips", "best"), ("joined", "evaluate")):
-        for found in compare(*runs.values(), weights, 0).sets:
-            rates = [cell(found.a), cell(found.b), cell(found.difference, "+")]
-            print("| " + " | ".join([what, str(found.utterances), *rates]) + f" | over {found.units.over}")
+    print(
+        "| test | recordings | one clip a window | packed | packed - one clip a window | intervals |\n|---|--:|--:|--:|--:|---|"
+    )
+    for what, name in (("single clips", f"test_{args.language}_best"), ("joined", "joined_joined_evaluate")):
+        n, found = compared(args.language, {key: folder / f"predictions_{name}.csv" for key, folder in runs.items()})
+        rates = [cell(found.rate(key)) for key in VARIANTS]
+        difference = cell(found.difference("packed", "one clip a window"), "+")
+        print(f"| {what} | {n} | {' | '.join([*rates, difference])} | over {found.units.over} |")
 
 
 if __name__ == "__main__":
