@@ -117,9 +117,8 @@ def main(argv: list[str] | None = None) -> None:
     joined = join(first / "manifests" / args.language / "test.csv", lists, SHARE * window)
     for folder in runs.values():
         call("-m", "carryover.commands.app", "evaluate", str(folder), "--test", str(joined))
-    print(
-        "| test | recordings | one clip a window | packed | packed - one clip a window | intervals |\n|---|--:|--:|--:|--:|---|"
-    )
+    heads = ["test", "recordings", *VARIANTS, "packed - one clip a window", "intervals"]
+    print(f"| {' | '.join(heads)} |\n|---|--:|--:|--:|--:|---|")
     for what, name in (("single clips", f"test_{args.language}_best"), ("joined", "joined_joined_evaluate")):
         n, found = compared(args.language, {key: folder / f"predictions_{name}.csv" for key, folder in runs.items()})
         rates = [cell(found.rate(key)) for key in VARIANTS]
