@@ -23,6 +23,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.real_whisper import ON_A_CPU
+from carryover.report import predictions
+
 ROUNDS = 2  # processes a method, in turns
 OF_WHISPER = "q_proj, k_proj, v_proj, out_proj, fc1, fc2"
 OF_CTC = "linear_q, linear_k, linear_v, linear_out, intermediate_dense, output_dense"
@@ -45,11 +48,7 @@ SETUPS = {
     # of docs/results/real: the best of four rates each
     "whisper_real": Setup("hparams/whisper_real.yaml", OF_WHISPER, {"full": "2.0e-5", "lora": "1.0e-3"}, "nl", "de"),
 }
-REAL = {
-    "corpus": "!name:local.table.utterances", "precision": "fp32", "batch_size": "4", "grad_accumulation_factor": "1",
-    "epochs": "100", "lr_schedule": "linear", "warmup": "0.1", "label_smoothing": "0.0", "augment_prob": "0.0",
-    "num_workers": "0", "eval_batch_size": "8", "keep_states": "null",
-}  # fmt: skip
+REAL = ON_A_CPU | {"batch_size": "4", "warmup": "0.1", "keep_states": "null"}
 
 
 def of_data(kind: str, args) -> dict[str, str]:
@@ -132,11 +131,8 @@ def base_alone(run: Path, old: str, args) -> float:
         [sys.executable, "-m", "carryover.commands.app", "evaluate", str(run), "--adapter", "none"],
         check=True, stdout=subprocess.DEVNULL, env=environment(args),
     )  # fmt: skip
-    import csv
-
-    with open(run / f"predictions_test_{old}_adapter-none.csv", newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    return 100 * sum(int(row["word_errors"]) for row in rows) / sum(int(row["words"]) for row in rows)
+    rows = predictions.read(run / f"predictions_test_{old}_adapter-none.csv")
+    return 100 * sum(row.errors for row in rows) / sum(row.words for row in rows)
 
 
 def environment(args) -> dict[str, str]:

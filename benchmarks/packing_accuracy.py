@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from benchmarks.real_whisper import ON_A_CPU
 from carryover import files
 from carryover.report import predictions
 from carryover.stats.systems import Estimate, Systems
@@ -34,11 +35,7 @@ COMMON = {
     "train": "all", "augment_prob": "0.0", "old_language": "null", "test_before": "False", "forgetting": "[]",
     "early_stopping_patience": "0",
 }  # fmt: skip
-REAL = {
-    "corpus": "!name:local.table.utterances", "batch_size": "24", "eval_batch_size": "8", "precision": "fp32",
-    "label_smoothing": "0.0", "lr_schedule": "linear", "grad_accumulation_factor": "1", "epochs": "100",
-    "save_every": "1000", "log_every": "5", "num_workers": "0", "sample": "{valid: 60}",
-}  # fmt: skip
+REAL = ON_A_CPU | {"batch_size": "24", "save_every": "1000", "log_every": "5", "sample": "{valid: 60}"}
 
 
 def call(*words: str) -> None:

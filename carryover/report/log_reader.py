@@ -113,7 +113,7 @@ def read_events(path: Path, problems: list[str], unreadable: list[int] | None = 
             half = not lines[-1].endswith(b"\n") and lines.pop()
             try:
                 events = json.loads(b"[%s]" % b",".join(lines))
-                whole = len(events) == len(lines) and all(_is_train(e) or not wrong(e) for e in events)
+                whole = len(events) == len(lines) and not any(map(_fault, events))
             except ValueError:
                 whole = False
             if whole:
@@ -132,7 +132,7 @@ def _events_one_by_one(
     for number, line in enumerate(lines, first):
         try:
             event = json.loads(line)
-            said = "" if _is_train(event) else wrong(event)
+            said = _fault(event)
         except ValueError:
             said = "no event of a run"
         if not said:
@@ -143,9 +143,9 @@ def _events_one_by_one(
             unreadable.append(number)
 
 
-def _is_train(event) -> bool:
-    """Nearly all lines are; their numbers are looked at together."""
-    return type(event) is dict and event.get("event") == "train"
+def _fault(event) -> str:
+    """`events.wrong` of a line; nearly all are of training, and their numbers are looked at together."""
+    return "" if type(event) is dict and event.get("event") == "train" else wrong(event)
 
 
 def seconds_of_update(before: dict, event: dict) -> float | None:

@@ -38,6 +38,12 @@ class Field:
     required: bool = True
     since: str = FIRST
 
+    def takes(self, value) -> bool:
+        """Whether a value, not null, is of this type; lists are of two numbers."""
+        if not isinstance(value, TYPES[self.type]):
+            return False
+        return self.type != "list" or (len(value) == 2 and all(isinstance(end, TYPES["float"]) for end in value))
+
 
 @dataclass(frozen=True)
 class Event:
@@ -192,7 +198,7 @@ def check(event: str, values: Mapping) -> None:
         if value is None:
             if field.required:
                 raise ValueError(f"event '{event}': field '{name}' is missing")
-        elif not isinstance(value, TYPES[field.type]):
+        elif not field.takes(value):
             raise ValueError(f"event '{event}': field '{name}' is {value!r}, expected {field.type}")
     if not SCHEMA[event].open and (unknown := [name for name in values if name not in fields]):
         raise ValueError(f"event '{event}': field '{unknown[0]}' is not in the schema; declare it in runs/events.py")
@@ -209,14 +215,17 @@ def wrong(event) -> str:
     known = SCHEMA.get(event["event"])
     for field in known.fields if known else ():
         value = event.get(field.name)
-        number, pair = isinstance(value, TYPES["float"]) or value in NOT_FINITE, field.type == "list"
-        if pair and isinstance(value, list):
-            right = len(value) == 2 and all(isinstance(v, TYPES["float"]) or v in NOT_FINITE for v in value)
-        else:
-            right = isinstance(value, TYPES[field.type]) or (field.type == "float" and number)
-        if value is not None and not right:
-            return f"{event['event']}: {field.name} is {value!r:.40}, expected {'two numbers' if pair else field.type}"
+        if value is not None and not field.takes(value if field.type == "str" else _number(value)):
+            expected = "two numbers" if field.type == "list" else field.type
+            return f"{event['event']}: {field.name} is {value!r:.40}, expected {expected}"
     return ""
+
+
+def _number(value):
+    """A value as it was logged: the strings of `NOT_FINITE`, alone and in a list, were numbers."""
+    if isinstance(value, list):
+        return [_number(one) for one in value]
+    return float(value) if value in NOT_FINITE else value
 
 
 def read(path: str | Path) -> list[dict]:
